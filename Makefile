@@ -1,0 +1,39 @@
+# Two commands: `make demo` runs the embedded study, `make test` runs the tests. Both set up .venv first.
+PYTHON ?= python3
+CORES ?= $(shell nproc)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean
+
+help:  ## show this help
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP)  ## create .venv with the exact versions of envs/constraints.txt
+
+# Byte code is compiled at once: every job pays for imports.
+$(STAMP): pyproject.toml envs/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dynalign needs Python 3.11 or newer; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --compile -c envs/constraints.txt -e '.[dev]'
+	$(BIN)/python -m compileall -q $(VENV)/lib || true
+	@touch $@
+
+demo: $(STAMP)  ## run the embedded study, offline, into results/demo
+	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --show-failed-logs
+	$(BIN)/snakemake --cores 1 --configfile config/demo.yaml --report results/demo/report.zip
+	@echo "The embedded study stands in results/demo: figures/, tables/, maps/, report.zip"
+
+test: $(STAMP) lint  ## run all tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## check the style of Python and Snakemake code
+	$(BIN)/ruff check workflow tests
+	$(BIN)/ruff format --check workflow tests
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+clean:  ## remove the embedded study's results
+	rm -rf results/demo
