@@ -1,0 +1,171 @@
+"""The configuration: the paper's study as default, clear refusals, generated files in step."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from dynalign import config
+from dynalign.files import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_default_is_the_papers_study():
+    study = config.load({})
+    assert study.model.source == "EleutherAI/pythia-160m"
+    assert study.checkpoints[-1] == "random"
+    assert len(study.checkpoints) * len(study.model.layers) * len(study.properties) == 504
+    assert len(study.checkpoints) * len(study.model.layers) * len(study.arms) * len(study.subjects) == 1680
+    assert study.encoding.alphas == tuple(10.0**k for k in range(-6, 11))
+    assert study.removal.alphas == tuple(10.0**k for k in range(-5, 6))
+    assert list(study.properties)[:3] == ["sentence_length", "tree_depth", "top_constituents"]
+
+
+def test_the_written_files_are_in_step_with_the_model():
+    for path, text in config.generated_files(ROOT).items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run python -m dynalign.config --write"
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml", "published-code.yaml"])
+def test_the_shipped_studies_are_valid(name):
+    config.load(yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")))
+
+
+def test_the_written_yaml_reads_back_as_the_default():
+    assert config.load(yaml.safe_load(config.default_yaml())) == config.Study()
+
+
+def test_the_schema_accepts_the_shipped_studies_and_refuses_a_misspelt_key():
+    import json
+
+    import jsonschema
+
+    schema = json.loads(config.json_schema())
+    for name in ("config.yaml", "demo.yaml", "published-code.yaml"):
+        jsonschema.validate(yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"encodng": {}}, schema)
+
+
+def test_the_published_code_is_reproduced_as_method_says():
+    study = config.load(yaml.safe_load((ROOT / "config/published-code.yaml").read_text(encoding="utf-8")))
+    assert study.encoding.delays == (-4, -3, -2, -1)
+    assert study.encoding.pca_components == 10
+    assert study.encoding.test_scaling == "own"
+    assert study.properties["sentence_length"].codes == (0, 1, 3)
+    assert np.isclose(study.encoding.alphas[-1], 1e9)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"encodng": {}}, r"encodng: unknown key .*did you mean 'encoding'.*allowed here: study"),
+        (
+            {"encoding": {"alphaz": [1]}},
+            r"encoding\.alphaz: unknown key \(value \[1\]\); did you mean 'alphas'",
+        ),
+        ({"model": {"layers": [0, 13]}}, r"unknown layer 13; allowed are 0 to 12"),
+        ({"subjects": ["F", "F"]}, r"subjects: 'F' stands twice"),
+        ({"model": {"steps": [1, 1]}}, r"model\.steps: 1 stands twice"),
+        ({"subjects": ["../F"]}, r"'\.\./F' names files"),
+        ({"study": "a/b"}, r"study: 'a/b' names files"),
+        ({"encoding": {"folds": 1}}, r"encoding\.folds.*greater than or equal to 2 \(got 1\)"),
+        ({"encoding": {"alphas": [0]}}, r"encoding\.alphas\.0: .*greater than 0 \(got 0\)"),
+        ({"properties": {"x": {"classes": ["a"]}}}, r"properties\.x: no raw value has that name"),
+        ({"properties": {"tense": {}}}, r"exactly one of thresholds, classes, random; got none"),
+        ({"properties": {"tense": {"clases": ["a"]}}}, r"properties\.tense\.clases: unknown key.*'classes'"),
+        (
+            {"properties": {"tense": {"classes": ["a"], "codes": [1]}}},
+            r"codes must name 2 different integers",
+        ),
+        ({"properties": {"original": {"random": 2}}}, r"'original' names the representation"),
+        (
+            {"figures": {"properties": ["tens"]}},
+            r"figures\.properties: unknown 'tens'; allowed: sentence_length",
+        ),
+        ({"model": {"source": "trained"}}, r"'trained' and the section `training` go together"),
+        ({"story": {"layout": "table", "download": None}}, r"layout 'table' needs the key 'words'"),
+        ({"brain": {"mask": "mask.nii"}}, r"mask: 'mask\.nii' lacks \{subject\}"),
+        ({"removal": {"methods": ["ridg"]}}, r"removal\.methods\.0: .*'ridge'.*'leace'.*\(got 'ridg'\)"),
+        ({"model": {"revision": "main"}}, r"revision: 'main' lacks \{step\}"),
+    ],
+)
+def test_mistakes_are_refused_with_key_value_and_what_is_allowed(values, message):
+    with pytest.raises(InputError, match=message):
+        config.load(values)
+
+
+def test_training_must_save_the_steps_that_are_studied():
+    training = {"steps": 64, "depth": 2}
+    model = {"source": "trained", "depth": 2, "layers": [0, 2], "steps": [0, 48]}
+    with pytest.raises(InputError, match=r"saves no step 48; it saves \[0, 1, 2, 4, 8, 16, 32, 64\]"):
+        config.load({"training": training, "model": model})
+    assert (
+        config.load({"training": training, "model": model | {"steps": [0, 64]}}).checkpoints[1] == "step-64"
+    )
+
+
+def arrays_study(folder, subjects, **changes):
+    for name in (
+        "words_fmri",
+        "time_words_fmri",
+        "time_fmri",
+        "runs_fmri",
+        "data_subject_A",
+        "data_subject_B",
+    ):
+        (folder / f"{name}.npy").touch()
+    return config.load(
+        {
+            "subjects": subjects,
+            "story": {"folder": str(folder), "download": None},
+            "annotation": {"download": True},
+        }
+        | changes
+    )
+
+
+def test_subjects_without_files_are_refused_with_those_that_have(tmp_path):
+    config.check_files(arrays_study(tmp_path, ["A", "B"]))
+    with pytest.raises(InputError, match=r"subjects: 'C' has no file .*data_subject_C\.npy; there are: A, B"):
+        config.check_files(arrays_study(tmp_path, ["A", "C"]))
+    with pytest.raises(InputError, match=r"unknown 'X'; the Harry Potter data has F, H, I"):
+        config.check_files(config.load({"subjects": ["X"]}))
+
+
+def test_missing_files_are_named_with_their_key(tmp_path):
+    study = arrays_study(tmp_path, ["A"], annotation={"file": str(tmp_path / "parse.conllu")})
+    with pytest.raises(InputError, match=r"annotation\.file: no such file .*parse\.conllu"):
+        config.check_files(study)
+    local = arrays_study(tmp_path, ["A"], model={"source": f"{tmp_path}", "steps": [0]})
+    with pytest.raises(InputError, match=r"model: no such file .*step0/config\.json"):
+        config.check_files(local)
+    (tmp_path / "time_fmri.npy").unlink()
+    with pytest.raises(InputError, match=r"story\.folder: no such file .*time_fmri\.npy"):
+        config.check_files(
+            config.load({"subjects": ["A"], "story": {"folder": str(tmp_path), "download": None}})
+        )
+
+
+def test_a_table_study_names_the_image_that_is_missing(tmp_path):
+    (tmp_path / "words.tsv").touch()
+    (tmp_path / "S_mask.nii").touch()
+    (tmp_path / "S_1.nii").touch()
+    values = {
+        "subjects": ["S"],
+        "story": {
+            "layout": "table",
+            "download": None,
+            "words": f"{tmp_path}/words.tsv",
+            "tr": 2,
+            "trs": [5, 5],
+        },
+        "brain": {
+            "images": f"{tmp_path}/{{subject}}_{{run}}.nii",
+            "mask": f"{tmp_path}/{{subject}}_mask.nii",
+        },
+    }
+    with pytest.raises(InputError, match=r"brain\.images: no such file .*S_2\.nii \(subject 'S', run 2\)"):
+        config.check_files(config.load(values))

@@ -1,0 +1,100 @@
+"""Files appear whole or not at all, keep their bytes, and are never unpickled."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynalign import files
+from dynalign.files import InputError
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
+    path = tmp_path / "a" / "x.txt"
+    files.write_text(path, "old")
+
+    def fail():
+        with files.atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("the disk is full")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert [entry.name for entry in path.parent.iterdir()] == ["x.txt"]
+
+
+def test_tables_keep_text_text_and_numbers_numbers(tmp_path):
+    table = pd.DataFrame(
+        {
+            "subject": ["18", "F"],
+            "word": ["NA", '"'],
+            "step": [1000, None],
+            "mean_r": [0.1 + 0.2, -1e-9],
+            "tense_raw": ["1", ""],
+        }
+    )
+    files.write_table(table, tmp_path / "t.tsv")
+    read = files.read_table(tmp_path / "t.tsv", ["subject"])
+    assert read["subject"].tolist() == ["18", "F"]
+    assert read["word"].tolist() == ["NA", '"']
+    assert read["tense_raw"].tolist() == ["1", ""]
+    assert read["step"].iloc[0] == 1000
+    assert np.isnan(read["step"].iloc[1])
+    np.testing.assert_allclose(read["mean_r"], table["mean_r"], rtol=1e-7)
+
+
+def test_a_cell_that_would_break_the_table_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="row 0, column word"):
+        files.write_table(pd.DataFrame({"word": ["a\tb"]}), tmp_path / "t.tsv")
+
+
+def test_archives_have_the_same_bytes_every_time(tmp_path, monkeypatch):
+    import time
+
+    arrays = {"r": np.arange(6.0).reshape(2, 3), "fold": np.arange(3)}
+    files.write_arrays(tmp_path / "a.npz", arrays)
+    monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(10**9))
+    files.write_arrays(tmp_path / "b.npz", arrays)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    np.testing.assert_array_equal(files.read_arrays(tmp_path / "a.npz", ["r"])["r"], arrays["r"])
+    with pytest.raises(InputError, match=r"lacks array 'x'.*r, fold"):
+        files.read_arrays(tmp_path / "a.npz", ["x"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<html>quota</html>", "not a .npy file"),
+        (b"\x93NUMPY\x01\x00", "cannot be read"),
+        (b"", "not a .npy file"),
+    ],
+)
+def test_what_is_no_array_is_refused(tmp_path, content, message):
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        files.read_array(tmp_path / "x.npy")
+
+
+def test_a_pickle_is_never_opened(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    np.save(tmp_path / "x.npy", np.array([Trap()], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="never unpickles"):
+        files.read_array(tmp_path / "x.npy")
+    np.savez(tmp_path / "x.npz", a=np.array([Trap()], dtype=object))
+    with pytest.raises(InputError, match=r"x\.npz"):
+        files.read_arrays(tmp_path / "x.npz")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_cut_file_is_refused(tmp_path):
+    files.write_array(tmp_path / "x.npy", np.arange(100.0))
+    (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-8])
+    with pytest.raises(InputError, match=r"x\.npy: cannot be read"):
+        files.read_array(tmp_path / "x.npy")
+    files.write_arrays(tmp_path / "x.npz", {"a": np.arange(100.0)})
+    (tmp_path / "x.npz").write_bytes((tmp_path / "x.npz").read_bytes()[:-30])
+    with pytest.raises(InputError, match=r"x\.npz: cannot be read"):
+        files.read_arrays(tmp_path / "x.npz")
