@@ -1,0 +1,219 @@
+"""Measured responses of one subject: images or arrays → kept TRs × voxels.
+
+Source: METHOD section 2.2.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from dynalign.cli import note, options, run
+from dynalign.config import Brain
+from dynalign.files import InputError, atomic_path, read_array, write_array
+from dynalign.story import read_trs
+
+
+def drift_basis(n: int, tr: float, kind: str, high_pass_s: float = 128.0) -> np.ndarray:
+    """Orthonormal drift regressors of one run, the constant included.
+
+    Parameters
+    ----------
+    n : int
+        TRs of the run.
+    tr : float
+        Repetition time, s.
+    kind : {"linear", "cosine"}
+        `linear`: constant and line; `cosine`: discrete cosines with periods longer than `high_pass_s`
+        (as in SPM: order up to ``floor(2 n tr / high_pass_s)``).
+    high_pass_s : float
+        Longest period kept in the data, s.
+
+    Returns
+    -------
+    array of shape (n, k)
+    """
+    rows = np.arange(n)
+    if kind == "linear":
+        columns = np.stack([np.ones(n), rows - (n - 1) / 2], axis=1)
+    else:
+        order = int(np.floor(2 * n * tr / high_pass_s))
+        columns = np.cos(np.pi * (2 * rows[:, None] + 1) * np.arange(order + 1)[None, :] / (2 * n))
+    return columns / np.linalg.norm(columns, axis=0)
+
+
+def clean_runs(responses: np.ndarray, runs: np.ndarray, tr: float, brain: Brain) -> np.ndarray:
+    """Detrend and standardise each run and voxel as the configuration says.
+
+    Parameters
+    ----------
+    responses : array of shape (n_trs, n_voxels)
+    runs : array of shape (n_trs,)
+    tr : float
+        Repetition time, s.
+
+    Returns
+    -------
+    array of shape (n_trs, n_voxels), float64
+        A constant voxel becomes 0 (its score will be NaN).
+    """
+    cleaned = np.array(responses, dtype=float)
+    for name in dict.fromkeys(runs.tolist()):
+        rows = runs == name
+        block = cleaned[rows]
+        if brain.detrend != "none":
+            basis = drift_basis(int(rows.sum()), tr, brain.detrend, brain.high_pass_s)
+            constant = block.max(axis=0) == block.min(axis=0)
+            block -= basis @ (basis.T @ block)
+            block[:, constant] = 0.0
+        if brain.standardize:
+            block -= block.mean(axis=0)
+            scale = block.std(axis=0)
+            block /= np.where(scale > 0, scale, 1.0)
+        cleaned[rows] = block
+    return cleaned
+
+
+def keep_rows(responses: np.ndarray, kept: np.ndarray, source: str) -> np.ndarray:
+    """Trim responses, unless they are trimmed already (METHOD section 2.2).
+
+    Raises
+    ------
+    InputError
+        If the rows match neither the whole nor the trimmed number of TRs; all three counts are named.
+    """
+    rows = len(responses)
+    if rows == len(kept):
+        return responses[kept]
+    if rows == kept.sum():
+        return responses
+    raise InputError(
+        f"{source}: {rows} rows, but the story has {len(kept)} TRs, {int(kept.sum())} after story.trim; "
+        "responses must have one of the two counts"
+    )
+
+
+def read_images(pattern: str, mask_pattern: str, subject: str, runs: np.ndarray) -> np.ndarray:
+    """Read a subject's 4-D images, run by run, inside the brain mask.
+
+    Parameters
+    ----------
+    pattern, mask_pattern : str
+        Paths with ``{subject}`` and ``{run}``.
+    runs : array of shape (n_trs,)
+        Run of each TR: names the images and their lengths.
+
+    Returns
+    -------
+    array of shape (n_trs, n_voxels), float32
+        Voxels in the mask's C order.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or unreadable, grids differ, or a run has another number of volumes than the story.
+    """
+    import nibabel
+
+    mask_path = mask_pattern.format(subject=subject)
+    mask_image = _load_image(mask_path)
+    mask = np.asarray(mask_image.dataobj) > 0
+    if mask.ndim != 3 or not mask.any():
+        raise InputError(f"{mask_path}: expected a 3-D mask with voxels above 0, got shape {mask.shape}")
+    parts = []
+    for name in dict.fromkeys(runs.tolist()):
+        path = pattern.format(subject=subject, run=name)
+        image = _load_image(path)
+        expected = int((runs == name).sum())
+        if image.ndim != 4 or image.shape[:3] != mask.shape:
+            raise InputError(
+                f"{path}: shape {image.shape}, expected {(*mask.shape, expected)} as in {mask_path}"
+            )
+        if not np.allclose(image.affine, mask_image.affine, atol=1e-4):
+            raise InputError(
+                f"{path}: its affine differs from that of {mask_path}; resample one to the other"
+            )
+        if image.shape[3] != expected:
+            raise InputError(
+                f"{path}: {image.shape[3]} volumes, but story.trs gives run {name} {expected} TRs"
+            )
+        try:
+            volumes = np.asarray(image.dataobj, dtype=np.float32)
+        except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
+            raise InputError(f"{path}: cannot be read: {error}; copy or convert it again") from None
+        parts.append(volumes[mask].T)
+    return np.concatenate(parts)
+
+
+def _load_image(path: str):
+    import nibabel
+
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        return nibabel.load(path)
+    except (OSError, EOFError, nibabel.filebasedimages.ImageFileError) as error:
+        raise InputError(f"{path}: not a NIfTI image: {error}") from None
+
+
+def write_image(path: str | Path, data: np.ndarray, affine: np.ndarray, tr: float | None = None) -> None:
+    """Write a NIfTI image whose bytes depend on the data alone (no time stamp in its gzip header)."""
+    import gzip
+
+    import nibabel
+
+    image = nibabel.Nifti1Image(data, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    if tr is not None:
+        image.header.set_zooms((*image.header.get_zooms()[:3], tr))
+    with atomic_path(path) as temporary, open(temporary, "wb") as raw:
+        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=4) as stream:
+            stream.write(image.to_bytes())
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command: a subject's images or array → ``brain/{subject}.npy`` (kept TRs × voxels, float32)."""
+    parser = argparse.ArgumentParser(prog="dynalign.brain", description=main.__doc__)
+    parser.add_argument("--trs", required=True, help="story/trs.tsv")
+    parser.add_argument("--subject", required=True)
+    parser.add_argument(
+        "--array", nargs="?", help="layout `arrays`: the .npy (TRs × voxels); without it, images"
+    )
+    parser.add_argument(
+        "--options", type=options(Brain), default=Brain(), help="JSON of the configuration's `brain`"
+    )
+    parser.add_argument("--output", required=True)
+    args = parser.parse_args(argv)
+
+    trs = read_trs(args.trs)
+    runs, kept = trs["run"].to_numpy(), trs["kept"].to_numpy().astype(bool)
+    if args.array:
+        source = args.array
+        responses = read_array(args.array)
+        if responses.ndim != 2 or responses.dtype.kind not in "fiu":
+            raise InputError(
+                f"{source}: expected numbers, TRs × voxels; got {responses.dtype} {responses.shape}"
+            )
+    else:
+        source = args.options.images.format(subject=args.subject, run="*")
+        responses = read_images(args.options.images, args.options.mask, args.subject, runs)
+    # A whole run is cleaned before trimming, a trimmed one as it is: both are "per run".
+    rows = np.ones(len(runs), dtype=bool) if len(responses) == len(runs) else kept
+    keep_rows(responses, kept, source)
+    tr = float(np.median(np.diff(trs["time"])))
+    responses = keep_rows(clean_runs(responses, runs[rows], tr, args.options), kept, source)
+    bad = ~np.isfinite(responses).all(axis=0)
+    constant = ~bad & (np.ptp(responses, axis=0) == 0)
+    note(
+        f"{source}: {responses.shape[0]} TRs × {responses.shape[1]} voxels; {int(bad.sum())} not finite, "
+        f"{int(constant.sum())} constant (their scores will be NaN)"
+    )
+    if (bad | constant).all():
+        raise InputError(f"{source}: no voxel varies and is finite")
+    write_array(args.output, responses.astype(np.float32))
+
+
+if __name__ == "__main__":
+    run(main)
