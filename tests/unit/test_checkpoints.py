@@ -1,0 +1,303 @@
+"""Downloads from a stand-in for the hub, served from this machine."""
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from dynalign import checkpoints
+from dynalign.files import InputError
+
+SOURCE = "EleutherAI/pythia-tiny"
+TEXTS = {"config.json": b'{"model_type": "gpt_neox"}', "tokenizer.json": b"{}", "merges.txt": b"a b\n"}
+WEIGHTS = {"model.safetensors": b"weights " * 1000}
+OTHERS = {
+    "pytorch_model.bin": b"a pickle",
+    "README.md": b"#",
+    ".gitattributes": b"",
+    "onnx/model.safetensors": b"no",
+    "training_args.safetensors": b"no",
+}
+
+
+class Hub:
+    """What the stand-in serves, and what was asked of it.
+
+    `models` maps a hub id to its revisions, each a commit and its files; `failures` maps a path's end to the
+    answers (status, error code) that it gives before it works.
+    """
+
+    def __init__(self):
+        self.models: dict[str, dict[str, tuple[str, dict[str, bytes]]]] = {SOURCE: {}}
+        self.failures: dict[str, list[tuple[int, str]]] = {}
+        self.stated: dict[bytes, str] = {}
+        self.requests: list[tuple[str, str]] = []
+
+    def add(self, revision: str, files: dict[str, bytes]) -> str:
+        commit = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
+        self.models[SOURCE][revision] = self.models[SOURCE][commit] = (commit, files)
+        return commit
+
+    def sha256(self, content: bytes) -> str:
+        return self.stated.get(content, hashlib.sha256(content).hexdigest())
+
+    def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of a GET."""
+        for end, answers in self.failures.items():
+            if path.endswith(end) and answers:
+                status, code = answers.pop(0)
+                return status, {"X-Error-Code": code} if code else {}, b""
+        parts = path.strip("/").split("/")
+        api = parts[:2] == ["api", "models"]
+        if api:
+            parts = parts[2:]
+        source, kind, revision = "/".join(parts[:2]), parts[2], parts[3]
+        if source not in self.models:
+            return 404, {"X-Error-Code": "RepoNotFound"}, b""
+        if revision not in self.models[source]:
+            return 404, {"X-Error-Code": "RevisionNotFound"}, b""
+        commit, files = self.models[source][revision]
+        if api:
+            assert kind == "revision"
+            siblings = [{"rfilename": name, "size": len(content)} for name, content in files.items()]
+            for entry in siblings:
+                content = files[entry["rfilename"]]
+                if entry["rfilename"].endswith(("safetensors", "bin")):
+                    entry["lfs"] = {"sha256": self.sha256(content), "size": len(content), "pointerSize": 100}
+            return 200, {}, json.dumps({"id": source, "sha": commit, "siblings": siblings}).encode()
+        assert kind == "resolve"
+        name = "/".join(parts[4:])
+        if name not in files:
+            return 404, {"X-Error-Code": "EntryNotFound"}, b""
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{self.sha256(files[name])}"'}
+        return 200, headers, files[name]
+
+
+@pytest.fixture
+def hub():
+    """A running stand-in; `hub.url` is its address."""
+    state = Hub()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            path = unquote(urlsplit(self.path).path)
+            state.requests.append((self.command, path))
+            status, headers, body = state.answer(path)
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_port}"
+    yield state
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def command(hub, tmp_path):
+    """Function that runs the command in a process of its own, because the hub's address is read at import."""
+
+    def call(revision: str, *flags: str, source: str = SOURCE, **variables: str):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "127.0.0.1"}
+        environment |= {"PYTHONPATH": str(Path(checkpoints.__file__).parents[1]), **variables}
+        arguments = [
+            "--source",
+            source,
+            "--revision",
+            revision,
+            "--output-dir",
+            str(tmp_path / "model"),
+            *flags,
+        ]
+        return subprocess.run(
+            [sys.executable, "-m", "dynalign.checkpoints", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return call
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def record(hub, revision: str, weights: dict[str, bytes]) -> dict:
+    return {
+        "source": SOURCE,
+        "revision": revision,
+        "commit": hub.models[SOURCE][revision][0],
+        "weights": {name: hashlib.sha256(content).hexdigest() for name, content in weights.items()},
+    }
+
+
+def test_download_with_requests_that_fail_first(hub, command, tmp_path):
+    hub.add("step1000", TEXTS | WEIGHTS | OTHERS)
+    hub.failures = {
+        "/revision/step1000": [(503, "")],
+        "/config.json": [(503, "")],
+        "/model.safetensors": [(429, "")],
+    }
+    result = command("step1000")
+    assert result.returncode == 0, result.stderr
+    assert "attempt 1 of 6 failed" in result.stderr
+    assert not any(hub.failures.values()), "all of the failures were met"
+    found = contents(tmp_path / "model")
+    assert json.loads(found.pop("checkpoint.json")) == record(hub, "step1000", WEIGHTS)
+    assert found == TEXTS | WEIGHTS
+
+
+def test_tokenizer_only(hub, command, tmp_path):
+    hub.add("step0", TEXTS | OTHERS)
+    result = command("step0", "--tokenizer-only")
+    assert result.returncode == 0, result.stderr
+    found = contents(tmp_path / "model")
+    assert json.loads(found.pop("checkpoint.json")) == record(hub, "step0", {})
+    assert found == TEXTS
+
+
+def test_branch_that_moved(hub, command, tmp_path):
+    """Files of the old commit do not stay beside those of the new one."""
+    hub.add("main", TEXTS | WEIGHTS | {"vocab.json": b"old"})
+    assert command("main").returncode == 0
+    shards = {"model-00001-of-00002.safetensors": b"1", "model-00002-of-00002.safetensors": b"2"}
+    hub.add("main", TEXTS | {"config.json": b"new"} | shards | {"model.safetensors.index.json": b"{}"})
+    (tmp_path / "model/notes.txt").write_text("the user's own")
+    assert command("main").returncode == 0
+    found = contents(tmp_path / "model")
+    assert json.loads(found.pop("checkpoint.json")) == record(hub, "main", shards)
+    new = TEXTS | {"config.json": b"new"} | shards | {"model.safetensors.index.json": b"{}"}
+    assert found == new | {"notes.txt": b"the user's own"}
+
+
+def test_broken_weights_are_fetched_again(hub, command, tmp_path):
+    hub.add("step8", TEXTS | WEIGHTS)
+    hub.stated[WEIGHTS["model.safetensors"]] = 64 * "0"
+    result = command("step8")
+    assert result.returncode == 1
+    assert "model.safetensors arrived with sha256" in result.stderr
+    assert not (tmp_path / "model/checkpoint.json").exists()
+    hub.stated.clear()
+    hub.requests.clear()
+    assert command("step8").returncode == 0
+    fetched = Counter(
+        path.split("/")[-1] for method, path in hub.requests if "/resolve/" in path and method == "GET"
+    )
+    assert fetched == {"model.safetensors": 1}, "what had arrived whole is not fetched again"
+    found = contents(tmp_path / "model")
+    assert json.loads(found.pop("checkpoint.json")) == record(hub, "step8", WEIGHTS)
+    assert found == TEXTS | WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("revision", "source", "failures", "message"),
+    [
+        ("step7", SOURCE, [], "no such revision; see the model's branches"),
+        ("step1", "EleutherAI/nothing", [], "no such model; correct model.source"),
+        ("step1", "not a hub id", [], "no such model; correct model.source"),
+        ("step1", SOURCE, [(403, "GatedRepo")], "ask for access on the model's page, then set HF_TOKEN"),
+        ("step1", SOURCE, [(418, "")], "the hub refused: "),
+        ("step1", SOURCE, [], "holds no model.safetensors (it has .gitattributes, README.md, config.json"),
+    ],
+    ids=["revision", "model", "no-hub-id", "gated", "refused", "no-safetensors"],
+)
+def test_what_the_hub_does_not_have(hub, command, tmp_path, revision, source, failures, message):
+    hub.add("step1", TEXTS | OTHERS)
+    hub.failures = {"/revision/step1": failures}
+    result = command(revision, source=source)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"error: {source}, revision {revision}")
+    assert message in result.stderr
+    assert not (tmp_path / "model").exists()
+
+
+def test_no_network(command, tmp_path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        result = command("step1", "--attempts", "2", HF_ENDPOINT=url)
+    assert result.returncode == 1
+    assert f"at {url}: cannot be reached (" in result.stderr
+    assert "HF_HUB_OFFLINE=1" in result.stderr
+    assert result.stderr.count("attempt 1 of 2 failed") == 1
+    assert not (tmp_path / "model").exists()
+
+
+def test_offline(hub, command, tmp_path):
+    """Nothing is asked of the hub; what the Hugging Face cache holds is copied."""
+    result = command("step2", HF_HUB_OFFLINE="1")
+    assert result.returncode == 1
+    assert "HF_HUB_OFFLINE is set, and the cache" in result.stderr
+    assert f"hf download {SOURCE} --revision step2" in result.stderr
+
+    commit = hub.add("step2", TEXTS | WEIGHTS | OTHERS)
+    cache = tmp_path / "home/hub/models--EleutherAI--pythia-tiny"
+    for name, content in (TEXTS | WEIGHTS | OTHERS).items():
+        path = cache / "snapshots" / commit / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (cache / "refs").mkdir()
+    (cache / "refs/step2").write_text(commit)
+    result = command("step2", HF_HUB_OFFLINE="1")
+    assert result.returncode == 0, result.stderr
+    found = contents(tmp_path / "model")
+    assert json.loads(found.pop("checkpoint.json")) == record(hub, "step2", WEIGHTS)
+    assert found == TEXTS | WEIGHTS
+    assert hub.requests == []
+
+
+def test_waits_double(monkeypatch):
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    waits = []
+    monkeypatch.setattr(checkpoints.time, "sleep", waits.append)
+    answers = [LocalEntryNotFoundError("down")] * 3
+
+    def request():
+        if answers:
+            raise answers.pop()
+        return "here"
+
+    assert checkpoints.ask(request, SOURCE, "step1", attempts=4) == "here"
+    assert waits == [1, 2, 4]
+    answers[:] = [LocalEntryNotFoundError("down")] * 3
+    with pytest.raises(InputError, match=r"cannot be reached \(down\)"):
+        checkpoints.ask(request, SOURCE, "step1", attempts=3)
+    assert waits == [1, 2, 4, 1, 2]
+    with pytest.raises(InputError, match="--attempts 0: at least 1"):
+        checkpoints.ask(request, SOURCE, "step1", attempts=0)
+
+
+def test_a_full_disk_is_no_network_problem():
+    def request():
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.ask(request, SOURCE, "step1", attempts=3)

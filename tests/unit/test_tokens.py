@@ -1,0 +1,217 @@
+"""Words → tokens, against a loop that tokenises every prefix again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynalign import tokens
+from dynalign.files import InputError, write_table
+from dynalign.training import train_tokenizer
+
+#: Punctuation, quotes and dashes of several bytes, a decomposed accent, a contraction, digits, a cross.
+TEXT = """“It’s not — said Ms. Dursley — naïve, in the cafe\u0301!” She'd seen + 1984 “owls” (tawny) and
+didn't blink. The old lamp burned, and the keeper counted two hundred and twelve stairs; no letters came. """
+WORDS = TEXT.split() * 6
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    """A byte-level BPE tokenizer with leading-space tokens, as in GPT-NeoX."""
+    return train_tokenizer([" ".join(WORDS[:33])], 300)
+
+
+@pytest.fixture(scope="module")
+def folder(tokenizer, tmp_path_factory) -> Path:
+    """A local folder with that tokenizer and a model's config.json."""
+    from transformers import GPTNeoXConfig
+
+    path = tmp_path_factory.mktemp("tokenizer")
+    tokenizer.save_pretrained(path)
+    GPTNeoXConfig(
+        vocab_size=300,
+        hidden_size=8,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=64,
+    ).save_pretrained(path)
+    return path
+
+
+def reconfigured(folder: Path, target: Path, **values) -> Path:
+    """Copy the folder with other values in its config.json."""
+    target.mkdir()
+    for file in folder.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+    config = json.loads((target / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps(config | values))
+    return target
+
+
+def prefix_loop(tokenizer, words, context_tokens):
+    """Tokenise each prefix of the words again: ids up to each word's end, tokens before it, kept or not."""
+    before, ids, kept = [], [], []
+    for end in range(1, len(words) + 1):
+        earlier = (
+            tokenizer(" ".join(words[: end - 1]), add_special_tokens=False)["input_ids"] if end > 1 else []
+        )
+        before.append(len(earlier))
+        ids.append(tokenizer(" ".join(words[:end]), add_special_tokens=False)["input_ids"])
+        kept.append(len(earlier) > context_tokens)
+    return before, ids, kept
+
+
+@pytest.mark.parametrize("trim_offsets", [True, False])
+def test_same_as_tokenising_every_prefix(folder, tmp_path, trim_offsets):
+    """Whether or not a token's offsets include the space before it."""
+    from transformers import AutoTokenizer
+
+    path = reconfigured(folder, tmp_path / "model")
+    content = json.loads((path / "tokenizer.json").read_text())
+    content["post_processor"]["trim_offsets"] = trim_offsets
+    (path / "tokenizer.json").write_text(json.dumps(content))
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    offsets = tokenizer(" ".join(WORDS), return_offsets_mapping=True)["offset_mapping"]
+    assert any(" ".join(WORDS)[start] == " " for start, _ in offsets) is not trim_offsets
+
+    index = 2 * np.arange(len(WORDS))
+    result = tokens.tokenize(WORDS, index, path, context_tokens=50, depth=3)
+    before, ids, kept = prefix_loop(tokenizer, WORDS, 50)
+    assert result.ids.tolist() == ids[-1]
+    assert result.first.tolist() == before
+    assert [result.ids[: last + 1].tolist() for last in result.last] == ids
+    assert result.represented.tolist() == kept
+    assert 0 < sum(kept) < len(WORDS)
+    assert result.word_index.tolist() == index.tolist()
+    assert (result.depth, result.hidden, result.max_context, result.context_tokens) == (3, 8, 64, 50)
+
+
+def test_exactly_the_context_before_is_not_enough():
+    first = np.array([0, 49, 50, 51])
+    last = np.array([48, 49, 50, 60])
+    chosen = tokens.represented(list("abcd"), first, last, 50, np.arange(4))
+    assert chosen.tolist() == [False, False, False, True]
+
+
+def test_locate_by_hand():
+    """In 'ab cd ef': a token that ends in a space, and one that is only a space."""
+    offsets = np.array([[0, 1], [1, 3], [3, 5], [5, 6], [6, 8]])
+    first, last = tokens.locate(["ab", "cd", "ef"], offsets, np.arange(3))
+    assert first.tolist() == [0, 2, 3]
+    assert last.tolist() == [1, 2, 4]
+    # The same with the space at the front of the second word, and a dummy token of no characters.
+    offsets = np.array([[0, 0], [0, 2], [2, 5], [5, 8]])
+    first, last = tokens.locate(["ab", "cd", "ef"], offsets, np.arange(3))
+    assert first.tolist() == [0, 2, 3]
+    assert last.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("words", "offsets", "message"),
+    [
+        (["ab", "", "c"], [[0, 2]], r"word 11 of the story is empty \(1 such words\).*story\.drop"),
+        (["ab", " ", "c"], [[0, 2]], r"word 11 of the story is empty"),
+        (["ab", "cd"], [[0, 2]], r"no token ends in word 11 \('cd'; 1 such words\)"),
+        (["ab", "cd"], [[0, 1], [1, 5]], r"one token spans word 10 \('ab'\) and word 11 \('cd'\)"),
+        (["ab", "cd"], [[3, 5], [0, 2]], r"not in the order of the text"),
+    ],
+)
+def test_words_and_tokens_that_do_not_match(words, offsets, message):
+    with pytest.raises(InputError, match=message):
+        tokens.locate(words, np.array(offsets), np.arange(10, 10 + len(words)))
+
+
+def test_text_shorter_than_the_context(folder):
+    with pytest.raises(
+        InputError, match=r"shorter than the context: it has \d+ tokens.*model\.context_tokens"
+    ):
+        tokens.tokenize(WORDS[:10], np.arange(10), folder, context_tokens=60, depth=3)
+
+
+def test_no_words(folder):
+    with pytest.raises(InputError, match="no words"):
+        tokens.tokenize([], np.arange(0), folder, context_tokens=50, depth=3)
+
+
+def test_word_longer_than_the_window(folder):
+    words = [*WORDS[:40], "zq" * 30, *WORDS[:5]]
+    with pytest.raises(InputError, match=r"word 40 \('zqzq.*tokens, more than the window's 10"):
+        tokens.tokenize(words, np.arange(len(words)), folder, context_tokens=10, depth=3)
+    # Where it has no representation, its length does no harm.
+    early = tokens.tokenize(
+        ["zq" * 30, *WORDS], np.arange(len(WORDS) + 1), folder, context_tokens=10, depth=3
+    )
+    assert not early.represented[0]
+    assert early.represented[1]
+
+
+def test_depth_of_another_model(folder):
+    with pytest.raises(InputError, match=r"config\.json: the model has 3 .* model\.depth is 12; .*depth: 3"):
+        tokens.tokenize(WORDS, np.arange(len(WORDS)), folder, context_tokens=50, depth=12)
+
+
+def test_context_of_the_model_shorter_than_the_window(folder, tmp_path):
+    short = reconfigured(folder, tmp_path / "short", max_position_embeddings=32)
+    with pytest.raises(InputError, match="context is 32 tokens, shorter than the window of 50"):
+        tokens.tokenize(WORDS, np.arange(len(WORDS)), short, context_tokens=50, depth=3)
+
+
+def test_gpt2_names_of_the_shape(folder, tmp_path):
+    """Other architectures call depth, width and context differently."""
+    gpt2 = reconfigured(folder, tmp_path / "gpt2")
+    shape = {"model_type": "gpt2", "n_layer": 5, "n_embd": 24, "n_head": 2, "n_positions": 77}
+    (gpt2 / "config.json").write_text(json.dumps(shape))
+    assert tokens.model_shape(gpt2, 5, 50) == {"depth": 5, "hidden": 24, "max_context": 77}
+
+
+def test_tokenizer_without_offsets(tmp_path):
+    """A tokenizer that is plain Python (ByT5's)."""
+    from transformers import ByT5Tokenizer
+
+    ByT5Tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"ByT5Tokenizer gives no character offsets.*tokenizer\.json"):
+        tokens.load_tokenizer(tmp_path)
+
+
+def test_folders_without_a_tokenizer_or_a_model(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        tokens.load_tokenizer(tmp_path / "nothing")
+    with pytest.raises(InputError, match="holds no tokenizer"):
+        tokens.load_tokenizer(tmp_path)
+    with pytest.raises(InputError, match="holds no model configuration"):
+        tokens.model_shape(tmp_path, 3, 50)
+
+
+def test_command(folder, tokenizer, tmp_path):
+    """Dropped words are not seen, the others keep their place in the stimulus; same input, same bytes."""
+    dropped = np.arange(len(WORDS)) % 9 == 4
+    table = pd.DataFrame(
+        {
+            "word_index": np.arange(len(WORDS)),
+            "word": WORDS,
+            "sentence": np.where(dropped, np.nan, 0),
+            "run": 1,
+            "onset": np.arange(len(WORDS)) * 0.5,
+            "tr": 0,
+            "dropped": dropped.astype(int),
+        }
+    )
+    write_table(table, tmp_path / "words.tsv")
+    flags = ["--words", str(tmp_path / "words.tsv"), "--tokenizer", str(folder), "--context-tokens", "50"]
+    tokens.main([*flags, "--depth", "3", "--output", str(tmp_path / "tokens.npz")])
+    tokens.main([*flags, "--depth", "3", "--output", str(tmp_path / "again.npz")])
+    assert (tmp_path / "tokens.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
+
+    result = tokens.read_tokens(tmp_path / "tokens.npz")
+    seen = [word for word, drop in zip(WORDS, dropped, strict=True) if not drop]
+    assert result.ids.tolist() == tokenizer(" ".join(seen), add_special_tokens=False)["input_ids"]
+    assert result.word_index.tolist() == np.flatnonzero(~dropped).tolist()
+    assert (result.context_tokens, result.depth, result.hidden, result.max_context) == (50, 3, 8, 64)
+    assert result.represented.dtype == bool
+
+    with pytest.raises(InputError, match=r"words\.tsv.*model\.depth is 4"):
+        tokens.main([*flags, "--depth", "4", "--output", str(tmp_path / "never.npz")])
+    assert not (tmp_path / "never.npz").exists()
