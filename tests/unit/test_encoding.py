@@ -1,0 +1,585 @@
+"""The encoding step, against a naive scikit-learn loop, planted truth and properties that must hold."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynalign import encoding, files, folds, removal
+from dynalign.config import Encoding
+from dynalign.encoding import ORIGINAL
+from dynalign.files import InputError
+
+
+@dataclass
+class Story:
+    """A small stimulus: word vectors in runs of TRs, some TRs without words."""
+
+    vectors: np.ndarray
+    word_trs: np.ndarray
+    runs: np.ndarray
+    kept: np.ndarray
+
+    def design(self, delay):
+        return encoding.make_design(self.word_trs, self.runs, self.kept, delay)
+
+
+def make_story(hidden=20, lengths=(70, 60, 50), trim=(5, 3), words_per_tr=3, seed=0):
+    rng = np.random.default_rng(seed)
+    runs = np.repeat(np.arange(1, len(lengths) + 1), lengths)
+    kept = np.zeros(len(runs), dtype=bool)
+    for run in np.unique(runs):
+        rows = np.flatnonzero(runs == run)
+        kept[rows[trim[0] : len(rows) - trim[1]]] = True
+    word_trs = np.sort(rng.integers(0, len(runs), words_per_tr * len(runs)))
+    silent = rng.choice(len(runs), len(runs) // 10, replace=False)
+    word_trs = word_trs[~np.isin(word_trs, silent)]
+    vectors = rng.standard_normal((len(word_trs), hidden)) * rng.uniform(0.5, 2, hidden)
+    return Story((vectors + 4 * rng.standard_normal(hidden)).astype(np.float32), word_trs, runs, kept)
+
+
+def averages(story, vectors):
+    """Word means per TR, one TR at a time; None where there are no words."""
+    return [
+        vectors[story.word_trs == tr].mean(axis=0) if (story.word_trs == tr).any() else None
+        for tr in range(len(story.runs))
+    ]
+
+
+def response(story, delay, weights, noise=0.0, seed=0, vectors=None):
+    """Responses of the kept TRs that follow the words `delay` TRs earlier within the run."""
+    vectors = story.vectors if vectors is None else vectors
+    means = averages(story, vectors - vectors.mean(axis=0))
+    rows = []
+    for t in np.flatnonzero(story.kept):
+        s = t - delay
+        inside = 0 <= s < len(means) and story.runs[s] == story.runs[t] and means[s] is not None
+        rows.append(means[s] @ weights if inside else np.zeros(weights.shape[1]))
+    signal = np.array(rows)
+    signal /= signal.std(axis=0)
+    return signal + noise * np.random.default_rng(seed).standard_normal(signal.shape)
+
+
+def naive_scores(story, vectors, original, y, options):
+    """One scikit-learn fit per fold, penalty and voxel: r, alpha, whether alpha is clear (folds × voxels)."""
+    from scipy.stats import pearsonr
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import Ridge
+    from sklearn.metrics import r2_score
+
+    rows = np.flatnonzero(story.kept)
+    n = len(rows)
+    if options.folds == "runs":
+        blocks = [np.flatnonzero(story.runs[rows] == run) for run in np.unique(story.runs)]
+    else:
+        blocks = folds.contiguous(n, options.folds)
+    r, alpha, clear = (np.zeros((len(blocks), y.shape[1])) for _ in range(3))
+    for number, test in enumerate(blocks):
+        train = np.array([i for i in range(n) if i < test[0] - options.gap or i > test[-1] + options.gap])
+        words, reference = vectors, original
+        if options.pca_components:
+            pca = PCA(options.pca_components, svd_solver="full").fit(
+                vectors[np.isin(story.word_trs, rows[train])]
+            )
+            words, reference = pca.transform(vectors), original @ pca.components_.T
+        means, scale_means = averages(story, words), averages(story, reference)
+
+        def features(which, statistics, means=means, scale_means=scale_means):
+            used = [tr for tr in rows[statistics] if means[tr] is not None]
+            centre = np.mean([means[tr] for tr in used], axis=0)
+            scale = np.std([scale_means[tr] for tr in used], axis=0)
+            table = []
+            for t in rows[which]:
+                row = []
+                for lag in options.delays:
+                    s = t - lag
+                    inside = 0 <= s < len(means) and story.runs[s] == story.runs[t] and means[s] is not None
+                    row.append((means[s] - centre) / scale if inside else np.zeros(len(centre)))
+                table.append(np.concatenate(row))
+            return np.array(table)
+
+        X = features(np.arange(n), train)
+        inner = np.zeros((len(options.alphas), y.shape[1]))
+        for block in np.split(
+            train, np.round(np.linspace(0, len(train), options.inner_folds + 1)).astype(int)
+        )[1:-1]:
+            fit = np.array([i for i in train if i < block[0] - options.gap or i > block[-1] + options.gap])
+            for row, value in enumerate(options.alphas):
+                model = Ridge(value).fit(X[fit], y[fit])
+                inner[row] += r2_score(y[block], model.predict(X[block]), multioutput="raw_values")
+        inner /= options.inner_folds
+        X_test = features(test, test) if options.test_scaling == "own" else X[test]
+        ordered = np.sort(inner, axis=0)
+        clear[number] = ordered[-1] - ordered[-2] > 1e-4 if len(inner) > 1 else True
+        for voxel in range(y.shape[1]):
+            alpha[number, voxel] = options.alphas[int(inner[:, voxel].argmax())]
+            model = Ridge(alpha[number, voxel]).fit(X[train], y[train, voxel])
+            r[number, voxel] = pearsonr(model.predict(X_test), y[test, voxel])[0]
+    return r, alpha, clear.astype(bool)
+
+
+def label_arms(story, seed=0):
+    """Removals fitted by the removal module: one column, one-hot columns, LEACE."""
+    rng = np.random.default_rng(seed)
+    n = len(story.vectors)
+    two, five = rng.integers(0, 2, n), rng.integers(0, 5, n)
+    story.vectors = (
+        story.vectors
+        + np.outer(two, rng.standard_normal(story.vectors.shape[1]))
+        + rng.standard_normal((5, story.vectors.shape[1]))[five]
+    ).astype(np.float32)
+    alphas = (0.1, 10.0)
+    fitted = {
+        ("ridge", "two"): (removal.fit_ridge(story.vectors, two, alphas, 4, "ordinal"), two),
+        ("ridge", "five"): (removal.fit_ridge(story.vectors, five, alphas, 4, "onehot"), five),
+        ("leace", "two"): (removal.fit_leace(story.vectors, two), two),
+        ("leace", "five"): (removal.fit_leace(story.vectors, five), five),
+    }
+    return {name: removal.low_rank(found, story.vectors, codes) for name, (found, codes) in fitted.items()}
+
+
+def mixed_responses(story, n_voxels=16, seed=0):
+    rng = np.random.default_rng(seed)
+    weights = rng.standard_normal((story.vectors.shape[1], n_voxels))
+    noise = np.linspace(0.3, 4, n_voxels)
+    return response(story, 2, weights, noise, seed).astype(np.float32)
+
+
+SMALL = {"alphas": (1e-3, 1.0, 30.0, 1e3, 1e5), "folds": 4, "inner_folds": 4, "gap": 3, "delays": (1, 2, 3)}
+
+
+@pytest.mark.parametrize(
+    ("hidden", "changed"),
+    [
+        (60, {}),
+        (4, {}),
+        (12, {"folds": "runs"}),
+        (12, {"delays": (-2, -1), "gap": 0}),
+        (12, {"pca_components": 3}),
+        (12, {"test_scaling": "own"}),
+        (12, {"pca_components": 5, "test_scaling": "own", "folds": "runs"}),
+    ],
+    ids=["n<p", "n>p", "runs", "negative delays", "pca", "own scaling", "pca, own scaling"],
+)
+def test_every_arm_equals_a_naive_loop(hidden, changed):
+    story = make_story(hidden)
+    arms = label_arms(story)
+    arms = {name: arms[name] for name in (("ridge", "five"), ("leace", "two"))}
+    y = mixed_responses(story, 8)
+    options = Encoding(**{**SMALL, **changed})
+    found = encoding.encode(story.vectors, arms, story.design(options.delays), y, options)
+    words = story.vectors.astype(float)
+    variants = {ORIGINAL: words, **{name: words - A @ B - b for name, (A, B, b) in arms.items()}}
+    assert list(found) == list(variants)
+    n_clear = 0
+    for name, vectors in variants.items():
+        r, alpha, clear = naive_scores(story, vectors, words, y.astype(float), options)
+        np.testing.assert_array_equal(found[name].alpha[clear], alpha[clear].astype(np.float32))
+        same = found[name].alpha == alpha.astype(np.float32)
+        np.testing.assert_allclose(found[name].r[same], r[same], rtol=0, atol=1e-5)
+        n_clear += clear.mean()
+    assert n_clear / len(variants) > 0.5
+
+
+@pytest.mark.parametrize("hidden", [60, 6], ids=["n<p", "n>p"])
+def test_low_rank_arms_equal_their_own_features(hidden):
+    story = make_story(hidden)
+    arms = label_arms(story)
+    y = mixed_responses(story, 40)
+    options = Encoding(**{**SMALL, "alphas": Encoding().alphas})
+    design = story.design(options.delays)
+    assert not np.isin(design.source, story.word_trs).all()  # some rows look at TRs without words
+    low_rank = encoding.encode(story.vectors, arms, design, y, options)
+    direct = encoding.encode(story.vectors, arms, design, y, options, direct=True)
+    for name in low_rank:
+        same = low_rank[name].alpha == direct[name].alpha
+        assert same.mean() > 0.97
+        np.testing.assert_allclose(low_rank[name].r, direct[name].r, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(low_rank[name].inner_score, direct[name].inner_score, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(low_rank[name].timecourse, direct[name].timecourse, rtol=0, atol=1e-4)
+    # The tolerances can fail: arms differ from the original by far more.
+    assert np.abs(low_rank["ridge", "five"].r - low_rank[ORIGINAL].r).max() > 1e-2
+
+
+def test_an_arm_that_removes_nothing_is_the_original():
+    story = make_story()
+    n, hidden = story.vectors.shape
+    arms = {
+        ("ridge", "zero"): (np.ones((n, 1)), np.zeros((1, hidden)), np.zeros(hidden)),
+        ("ridge", "constant"): (np.ones((n, 1)), np.ones((1, hidden)), np.full(hidden, 7.0)),
+    }
+    options = Encoding(**SMALL)
+    found = encoding.encode(
+        story.vectors, arms, story.design(options.delays), mixed_responses(story), options
+    )
+    for name in arms:
+        np.testing.assert_allclose(found[name].r, found[ORIGINAL].r, rtol=0, atol=1e-5)
+
+
+def test_time_course_averages_to_the_correlation():
+    story = make_story()
+    y = mixed_responses(story)
+    y[4, 3] = np.nan
+    options = Encoding(**SMALL)
+    found = encoding.encode(story.vectors, label_arms(story), story.design(options.delays), y, options)
+    for scores in found.values():
+        assert scores.r.shape == (4, 16)
+        assert scores.timecourse.shape == scores.fold.shape == (len(y),)
+        for fold in range(4):
+            course = scores.timecourse[scores.fold == fold]
+            assert course.mean() == pytest.approx(np.nanmean(scores.r[fold], dtype=float), abs=1e-7)
+
+
+def test_a_planted_delay_is_found_and_no_other():
+    story = make_story(hidden=8, lengths=(150, 150))
+    y = response(story, 3, np.random.default_rng(1).standard_normal((8, 30)), noise=0.5)
+    scores = {}
+    for delays in ((3,), (2, 3, 4), (0, 1, 2), (4, 5), (-3,)):
+        options = Encoding(**{**SMALL, "delays": delays})
+        scores[delays] = encoding.encode(story.vectors, {}, story.design(delays), y, options)[
+            ORIGINAL
+        ].r.mean()
+    assert scores[(3,)] > 0.8
+    assert scores[(2, 3, 4)] > 0.8
+    for delays in ((0, 1, 2), (4, 5), (-3,)):
+        assert abs(scores[delays]) < 0.1
+    # Words moved by 3 TRs: delay 3 now reads words that the response does not follow.
+    moved = Story(story.vectors, story.word_trs + 3, story.runs, story.kept)
+    inside = moved.word_trs < len(moved.runs)
+    moved = Story(moved.vectors[inside], moved.word_trs[inside], moved.runs, moved.kept)
+    options = Encoding(**{**SMALL, "delays": (3,)})
+    assert abs(encoding.encode(moved.vectors, {}, moved.design((3,)), y, options)[ORIGINAL].r.mean()) < 0.1
+
+
+def test_responses_before_the_words_need_negative_delays():
+    story = make_story(hidden=8, lengths=(150, 150))
+    y = response(story, -2, np.random.default_rng(1).standard_normal((8, 20)), noise=0.5)
+    for delays, found in (((-4, -3, -2, -1), True), ((1, 2, 3, 4), False)):
+        options = Encoding(**{**SMALL, "delays": delays})
+        r = encoding.encode(story.vectors, {}, story.design(delays), y, options)[ORIGINAL].r.mean()
+        assert r > 0.8 if found else abs(r) < 0.1
+
+
+@pytest.mark.parametrize("kind", ["white noise", "drift"])
+def test_voxels_unrelated_to_the_words_score_nothing(kind):
+    story = make_story(hidden=40, lengths=(150, 150))
+    rng = np.random.default_rng(2)
+    y = rng.standard_normal((int(story.kept.sum()), 400))
+    if kind == "drift":
+        y = np.cumsum(y, axis=0)
+    options = Encoding(**SMALL)
+    scores = encoding.encode(story.vectors, {}, story.design(options.delays), y, options)[ORIGINAL]
+    # 400 independent voxels and four folds of about 70 rows: a standard error of about 0.003 for white noise.
+    # Drifts have few degrees of freedom each and share the features, so theirs is wider.
+    assert abs(scores.r.mean()) < (0.015 if kind == "white noise" else 0.05)
+    assert scores.inner_score.mean() < 0.02
+
+
+def test_removing_the_property_that_drives_a_voxel_kills_its_score():
+    story = make_story(hidden=15, lengths=(200, 200))
+    rng = np.random.default_rng(4)
+    codes = {
+        "driver": rng.integers(0, 2, len(story.vectors)),
+        "other": rng.integers(0, 2, len(story.vectors)),
+    }
+    for values in codes.values():
+        story.vectors += np.outer(values, 2 * rng.standard_normal(15)).astype(np.float32)
+    y = response(story, 2, np.ones((1, 25)), 0.7, vectors=codes["driver"][:, None].astype(float))
+    arms = {}
+    for name, values in codes.items():
+        fitted = removal.fit_ridge(story.vectors, values, (1e-3,), 4)
+        arms["ridge", name] = removal.low_rank(fitted, story.vectors, values)
+        arms["leace", name] = removal.low_rank(
+            removal.fit_leace(story.vectors, values), story.vectors, values
+        )
+    options = Encoding(**SMALL)
+    found = encoding.encode(story.vectors, arms, story.design(options.delays), y, options)
+    mean = {name: scores.r.mean() for name, scores in found.items()}
+    assert mean[ORIGINAL] > 0.6
+    for method in ("ridge", "leace"):
+        assert abs(mean[method, "driver"]) < 0.15
+        assert mean[method, "other"] > mean[ORIGINAL] - 0.05
+
+
+def test_removal_is_not_undone_by_scaling():
+    """An arm that shrinks one dimension to a thousandth keeps it that small against the others."""
+    story = make_story(hidden=10)
+    hidden = story.vectors.shape[1]
+    A = story.vectors[:, :1].astype(float) * 0.999
+    B = np.eye(1, hidden)
+    y = response(story, 2, np.eye(hidden)[:, :1] @ np.ones((1, 5)), 0.2)
+    options = Encoding(**{**SMALL, "alphas": (100.0,)})
+    for direct in (True, False):
+        found = encoding.encode(
+            story.vectors,
+            {("ridge", "first"): (A, B, np.zeros(hidden))},
+            story.design(options.delays),
+            y,
+            options,
+            direct=direct,
+        )
+        assert found[ORIGINAL].r.mean() > 0.8
+        assert found["ridge", "first"].r.mean() < 0.3
+
+
+def test_invalid_voxels_are_nan_and_leave_the_others_alone():
+    story = make_story()
+    y = mixed_responses(story, 12)
+    options = Encoding(**SMALL)
+    design, arms = story.design(options.delays), label_arms(story)
+    whole = encoding.encode(story.vectors, arms, design, y, options)
+    broken = y.copy()
+    broken[7, 0] = np.nan
+    broken[9, 5] = -np.inf
+    broken[:, 11] = 3.0
+    partly = encoding.encode(story.vectors, arms, design, broken, options)
+    good = np.setdiff1d(np.arange(12), [0, 5, 11])
+    for name in whole:
+        for key in ("r", "alpha", "inner_score"):
+            one, other = getattr(whole[name], key), getattr(partly[name], key)
+            assert np.isnan(other[:, [0, 5, 11]]).all()
+            np.testing.assert_allclose(one[:, good], other[:, good], rtol=0, atol=2e-6)
+        assert np.isfinite(partly[name].timecourse).all()
+
+
+def test_constant_dimensions_change_nothing():
+    story = make_story(hidden=10)
+    y = mixed_responses(story)
+    options = Encoding(**SMALL)
+    design = story.design(options.delays)
+    padded = np.concatenate([story.vectors, np.full((len(story.vectors), 2), 1e4, np.float32)], axis=1)
+    one = encoding.encode(story.vectors, {}, design, y, options)[ORIGINAL]
+    other = encoding.encode(padded, {}, design, y, options)[ORIGINAL]
+    np.testing.assert_allclose(one.r, other.r, rtol=0, atol=1e-6)
+
+
+def test_scale_of_words_and_responses_does_not_matter():
+    story = make_story(hidden=10)
+    y = mixed_responses(story).astype(float)
+    options = Encoding(**SMALL)
+    design = story.design(options.delays)
+    one = encoding.encode(story.vectors, {}, design, y, options)[ORIGINAL]
+    factors = np.random.default_rng(0).uniform(0.01, 100, 10)
+    other = encoding.encode(story.vectors * factors - 3, {}, design, 1e-3 * y + 500, options)[ORIGINAL]
+    np.testing.assert_array_equal(one.alpha, other.alpha)
+    np.testing.assert_allclose(one.r, other.r, rtol=0, atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    hidden=st.integers(1, 50),
+    lengths=st.lists(st.integers(4, 60), min_size=1, max_size=3).filter(lambda runs: sum(runs) >= 70),
+    delays=st.lists(st.integers(-6, 8), min_size=1, max_size=4, unique=True),
+    gap=st.integers(0, 2),
+    n_classes=st.integers(2, 5),
+    n_constant=st.integers(0, 2),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_random_problems(hidden, lengths, delays, gap, n_classes, n_constant, seed):
+    """Low-rank and direct ways agree, whatever the sizes (runs may be shorter than the largest delay)."""
+    story = make_story(hidden, lengths, (1, 1), 2, seed)
+    rng = np.random.default_rng(seed)
+    story.vectors[:, :n_constant] = 2.5
+    T = np.eye(n_classes)[rng.integers(0, n_classes, len(story.vectors))]
+    theta = rng.standard_normal((n_classes, hidden))
+    theta[:, :n_constant] = 0
+    y = rng.standard_normal((int(story.kept.sum()), 6)).astype(np.float32)
+    y[:, 1] = 5
+    y[3, 2] = np.nan
+    options = Encoding(delays=delays, gap=gap, folds=3, inner_folds=3, alphas=(1e-3, 10.0, 1e4))
+    arms = {("ridge", "random"): (T, theta, theta.mean(axis=0))}
+    design = story.design(options.delays)
+    low_rank = encoding.encode(story.vectors, arms, design, y, options)
+    direct = encoding.encode(story.vectors, arms, design, y, options, direct=True)
+    for name in direct:
+        one, other = low_rank[name], direct[name]
+        assert np.isnan(one.r[:, [1, 2]]).all()
+        assert np.isfinite(one.r[:, [0, 3, 4, 5]]).all()
+        assert (np.abs(one.r[:, [0, 3, 4, 5]]) <= 1 + 1e-6).all()
+        np.testing.assert_allclose(one.inner_score, other.inner_score, rtol=1e-4, atol=1e-5)
+        same = one.alpha == other.alpha
+        np.testing.assert_allclose(one.r[same], other.r[same], rtol=0, atol=1e-4)
+
+
+def test_outer_folds():
+    runs = np.repeat([1, 2, 3], [10, 20, 15])
+    splits = encoding.outer_splits(runs, "runs", 2)
+    assert [(test[0], test[-1]) for _, test in splits] == [(0, 9), (10, 29), (30, 44)]
+    assert splits[1][0].tolist() == [*range(8), *range(32, 45)]
+    tests = np.concatenate([test for _, test in encoding.outer_splits(runs, 4, 2)])
+    np.testing.assert_array_equal(tests, np.arange(45))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"gap": 60}, "gap of 60"),
+        ({"folds": 200}, "cannot be cut into 200 folds"),
+        ({"folds": 100}, "test fold of one TR"),
+        ({"inner_folds": 90}, "fewer folds"),
+        ({"pca_components": 50}, "50 components"),
+    ],
+)
+def test_options_that_the_data_cannot_satisfy(changed, message):
+    story = make_story()
+    options = Encoding(**{**SMALL, **changed})
+    with pytest.raises(InputError, match=message):
+        encoding.encode(story.vectors, {}, story.design(options.delays), mixed_responses(story), options)
+
+
+def test_bad_inputs():
+    story = make_story()
+    y = mixed_responses(story)
+    options = Encoding(**SMALL)
+    design = story.design(options.delays)
+    with pytest.raises(InputError, match=r"155 rows.*156 TRs"):
+        encoding.encode(story.vectors, {}, design, y[:-1], options)
+    with pytest.raises(InputError, match="one; give a number"):
+        encoding.outer_splits(np.ones(30), "runs", 1)
+    with pytest.raises(InputError, match="none of the 16 voxels"):
+        encoding.encode(story.vectors, {}, design, np.zeros_like(y), options)
+    broken = story.vectors.copy()
+    broken[2, 3] = np.nan
+    with pytest.raises(InputError, match="word vector 2"):
+        encoding.encode(broken, {}, design, y, options)
+    few = story.word_trs < 10
+    sparse = encoding.make_design(story.word_trs[few], story.runs, story.kept, options.delays)
+    with pytest.raises(InputError, match="have represented words"):
+        encoding.encode(story.vectors[few], {}, sparse, y, options)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """The files that the command reads, and its arguments."""
+    import pandas as pd
+    from safetensors.numpy import save_file
+
+    story = make_story(hidden=12)
+    arms = label_arms(story)
+    rng = np.random.default_rng(0)
+    n = len(story.vectors)
+    represented = np.arange(7, n)
+    codes = {"two": rng.integers(0, 2, n), "five": rng.integers(0, 5, n)}
+    words = pd.DataFrame(
+        {
+            "word_index": np.arange(n),
+            "word": "w",
+            "sentence": np.arange(n) // 8,
+            "run": story.runs[story.word_trs],
+            "onset": 2.0 * story.word_trs + 0.5,
+            "tr": story.word_trs,
+            "dropped": 0,
+        }
+    )
+    files.write_table(words, tmp_path / "words.tsv")
+    files.write_table(
+        words[["word_index", "word", "sentence", "tr", "run"]].assign(**codes), tmp_path / "labels.tsv"
+    )
+    trs = {"tr": np.arange(len(story.runs)), "run": story.runs, "time": 2.0 * np.arange(len(story.runs))}
+    files.write_table(pd.DataFrame(trs | {"kept": story.kept.astype(int)}), tmp_path / "trs.tsv")
+    vectors = story.vectors[represented]
+    save_file({"layer-1": vectors, "word_index": represented}, tmp_path / "step-0.safetensors")
+    maps = {
+        ("ridge", name): removal.fit_ridge(vectors, values[represented], (1.0,), 4, "onehot")
+        for name, values in codes.items()
+    }
+    removal.write_maps(tmp_path / "maps.npz", maps)
+    y = mixed_responses(story)
+    y[2, 5] = np.nan
+    files.write_array(tmp_path / "F.npy", y)
+    story.vectors, story.word_trs = vectors, story.word_trs[represented]
+    arms = {
+        name: removal.low_rank(fitted, vectors, codes[name[1]][represented]) for name, fitted in maps.items()
+    }
+    arguments = {
+        "--representation": "step-0.safetensors",
+        "--labels": "labels.tsv",
+        "--maps": "maps.npz",
+        "--words": "words.tsv",
+        "--trs": "trs.tsv",
+        "--responses": "F.npy",
+        "--output-dir": "out",
+    }
+    arguments = {flag: str(tmp_path / name) for flag, name in arguments.items()}
+    arguments |= {"--layer": "1", "--properties": '["two", "five"]', "--options": json.dumps(SMALL)}
+    return story, arms, y, arguments
+
+
+def command(arguments):
+    encoding.main([text for pair in arguments.items() for text in pair])
+
+
+def test_command(study, tmp_path):
+    story, arms, y, arguments = study
+    command(arguments)
+    options = Encoding(**SMALL)
+    expected = encoding.encode(story.vectors, arms, story.design(options.delays), y, options, direct=True)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "none.original.npz",
+        "ridge.five.npz",
+        "ridge.two.npz",
+    ]
+    for (method, name), scores in expected.items():
+        found = encoding.read_scores(tmp_path / "out" / f"{method}.{name}.npz")
+        assert found.r.dtype == found.alpha.dtype == found.inner_score.dtype == np.float32
+        assert found.timecourse.dtype == np.float64
+        assert found.fold.dtype == np.int16
+        assert np.isnan(found.r[:, 5]).all()
+        np.testing.assert_allclose(found.r, scores.r, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(found.timecourse, scores.timecourse, rtol=0, atol=1e-4)
+        np.testing.assert_array_equal(found.fold, scores.fold)
+
+
+def test_command_writes_the_same_bytes_again(study, tmp_path):
+    *_, arguments = study
+    command(arguments)
+    command(arguments | {"--output-dir": str(tmp_path / "again")})
+    for path in (tmp_path / "out").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_command_only_the_properties_asked_for(study, tmp_path):
+    *_, arguments = study
+    command(arguments | {"--properties": '["two"]'})
+    assert not (tmp_path / "out" / "ridge.five.npz").exists()
+
+
+def test_command_with_responses_of_another_trim(study, tmp_path):
+    _, _, y, arguments = study
+    files.write_array(tmp_path / "G.npy", y[:-4])
+    with pytest.raises(InputError, match=r"G\.npy: shape \(152, 16\), but .*trs\.tsv keeps 156 TRs"):
+        command(arguments | {"--responses": str(tmp_path / "G.npy")})
+
+
+def test_command_with_a_property_without_map(study, tmp_path):
+    *_, arguments = study
+    table = files.read_table(tmp_path / "labels.tsv")
+    files.write_table(table.assign(tense=table["two"]), tmp_path / "labels.tsv")
+    with pytest.raises(
+        InputError, match=r"maps\.npz: has no map ridge\.tense, it has ridge\.two, ridge\.five"
+    ):
+        command(arguments | {"--properties": '["tense"]'})
+
+
+def test_command_with_another_story(study, tmp_path):
+    *_, arguments = study
+    table = files.read_table(tmp_path / "words.tsv")
+    files.write_table(table.iloc[:-3], tmp_path / "words.tsv")
+    with pytest.raises(InputError, match=r"words\.tsv: lacks word \d+ \(3 of"):
+        command(arguments)
+
+
+def test_command_says_that_it_has_no_gpu(study, capsys):
+    *_, arguments = study
+    with pytest.raises(SystemExit):
+        command(arguments | {"--options": '{"device": "cuda"}'})
+    assert "device: Input should be 'cpu' (got 'cuda')" in capsys.readouterr().err
+
+
+def test_broken_scores(tmp_path):
+    files.write_arrays(tmp_path / "x.npz", {"r": np.zeros((2, 3))})
+    with pytest.raises(InputError, match="lacks array 'alpha'"):
+        encoding.read_scores(tmp_path / "x.npz")
