@@ -1,0 +1,232 @@
+"""The numbers that the figures draw, computed from the study's tables; nothing here draws."""
+
+from collections.abc import Sequence
+from os import PathLike
+
+import numpy as np
+
+from dynalign import files
+from dynalign.files import InputError
+
+CELL = ["checkpoint", "step", "subject"]
+
+
+def read(path: str | PathLike, keys: Sequence[str], numbers: Sequence[str]):
+    """Read a table to draw: `keys` tell its rows apart, `numbers` are its columns of numbers.
+
+    Raises
+    ------
+    InputError
+        If it lacks rows or columns, has text where numbers belong, or two rows for one cell.
+    """
+    table = files.read_table(path, [*keys, *numbers])
+    if table.empty:
+        raise InputError(f"{path}: the table has no rows, so there is nothing to show; run its step again")
+    for name in numbers:
+        if table[name].dtype.kind not in "fiu":
+            raise InputError(
+                f"{path}: column {name!r} must hold numbers, it begins with {table[name].iloc[0]!r}"
+            )
+    twice = table[table.duplicated(list(keys))]
+    if len(twice):
+        cell = ", ".join(f"{key} {twice.iloc[0][key]}" for key in keys)
+        raise InputError(f"{path}: two rows for {cell}; there must be one")
+    return table
+
+
+def trained(table):
+    """The rows of checkpoints in order of training (a baseline has no step)."""
+    return table[table["step"].notna()].sort_values("step", kind="stable")
+
+
+def original(alignment):
+    """The rows of the original representations, none removed."""
+    return alignment[alignment["removal"] == "none"]
+
+
+def best_layers(alignment):
+    """Best layer per checkpoint and subject: by the reported alignment (the paper's rule) and by inner score.
+
+    Choosing by the reported score looks at the answer; the inner cross-validation score does not
+    (METHOD section 7). Ties go to the lower layer.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``checkpoint step subject layer mean_r ci_low ci_high layer_by_inner_score mean_r_by_inner_score``.
+    """
+    import pandas as pd
+
+    rows = []
+    cells = original(alignment).sort_values("layer", kind="stable")
+    for (checkpoint, step, subject), cell in cells.groupby(CELL, dropna=False, sort=False):
+        if cell["mean_r"].isna().all():
+            continue
+        best = cell.loc[cell["mean_r"].idxmax()]
+        inner = cell.loc[cell["inner_score"].idxmax()] if cell["inner_score"].notna().any() else None
+        rows.append(
+            {
+                "checkpoint": checkpoint,
+                "step": step,
+                "subject": subject,
+                "layer": best["layer"],
+                "mean_r": best["mean_r"],
+                "ci_low": best["ci_low"],
+                "ci_high": best["ci_high"],
+                "layer_by_inner_score": np.nan if inner is None else inner["layer"],
+                "mean_r_by_inner_score": np.nan if inner is None else inner["mean_r"],
+            }
+        )
+    if not rows:
+        raise InputError("alignment table: no original representation has a finite mean_r; see its n_invalid")
+    return pd.DataFrame(rows).sort_values(["step", "checkpoint"], kind="stable", ignore_index=True)
+
+
+def layer_means(alignment):
+    """Alignment per checkpoint and subject, mean over layers: ``checkpoint step subject mean_r``."""
+    means = (
+        original(alignment).groupby(CELL, dropna=False, sort=False)["mean_r"].mean().dropna().reset_index()
+    )
+    return means.sort_values(["step", "checkpoint"], kind="stable", ignore_index=True)
+
+
+def over_subjects(values):
+    """Mean of ``mean_r`` per checkpoint over subjects, as rows of subject ``mean``."""
+    means = values.groupby(["checkpoint", "step"], dropna=False, sort=False)["mean_r"].mean().reset_index()
+    return means.assign(subject="mean")
+
+
+def baseline_levels(alignment) -> dict[str, float]:
+    """Per baseline: its mean alignment over layers, then subjects."""
+    means = over_subjects(layer_means(alignment))
+    return dict(means[means["step"].isna()][["checkpoint", "mean_r"]].itertuples(index=False, name=None))
+
+
+def mean_interval(values, low, high) -> tuple[float, float, float]:
+    """Mean of independent estimates with its interval: half-widths add in quadrature.
+
+    Parameters
+    ----------
+    values, low, high : array of shape (n,)
+        Estimates and the bounds of their intervals, one per subject.
+
+    Returns
+    -------
+    mean, low, high : float
+        The interval is that of the mean of these subjects, not of a population of subjects.
+    """
+    values, low, high = (np.asarray(part, dtype=float) for part in (values, low, high))
+    centre = values.mean()
+    below = np.sqrt(np.sum((values - low) ** 2)) / len(values)
+    above = np.sqrt(np.sum((high - values) ** 2)) / len(values)
+    return centre, centre - below, centre + above
+
+
+def shown_steps(asked: Sequence[int], available: Sequence[float]) -> list[int]:
+    """The steps that get a panel: those asked for that exist, else the first, middle and last trained one."""
+    steps = sorted({int(step) for step in available})
+    if not steps:
+        raise InputError("no checkpoint has a step; figures 6 to 8 need at least one beside the baselines")
+    chosen = [step for step in asked if step in steps]
+    if chosen:
+        return chosen
+    after_start = [step for step in steps if step > 0] or steps
+    return sorted({after_start[0], after_start[len(after_start) // 2], after_start[-1]})
+
+
+def shown_properties(asked: Sequence[str], available: Sequence[str]) -> list[str]:
+    """The properties shown: those asked for that exist, else the first four there are."""
+    return [name for name in asked if name in set(available)] or list(available)[:4]
+
+
+def significant_layers(effects):
+    """Per step, layer and property: is the effect significant for ALL subjects, by either rule? (figure 6)
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``step property layer paper calibrated mean_difference n_subjects``; a cell that lacks a subject is
+        significant by neither rule.
+    """
+    n_subjects = effects["subject"].nunique()
+    cells = effects.groupby(["step", "property", "layer"], sort=False)
+    table = cells.agg(
+        paper=("significant_paper", "min"),
+        calibrated=("significant", "min"),
+        mean_difference=("mean_difference", "mean"),
+        n_subjects=("subject", "nunique"),
+    ).reset_index()
+    complete = table["n_subjects"] == n_subjects
+    for rule in ("paper", "calibrated"):
+        table[rule] = ((table[rule] == 1) & complete).astype(int)
+    return table
+
+
+def representation_means(alignment):
+    """Per step and representation: alignment over subjects and layers (figure 7, upper row).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``step property mean_r std_over_layers``: mean over subjects, then layers; the spread is the
+        population standard deviation (ddof 0) over layers, the paper's error bar.
+    """
+    by_layer = alignment.groupby(["step", "property", "layer"], sort=False)["mean_r"].mean()
+    cells = by_layer.groupby(["step", "property"], sort=False)
+    return cells.agg(mean_r="mean", std_over_layers=lambda values: values.std(ddof=0)).reset_index()
+
+
+def mean_differences(effects):
+    """Residual − original over layers: per step, property and subject, and over subjects (figure 7).
+
+    The layers of one subject share their noise: their bounds are averaged, as if fully dependent (no interval
+    is wider). Subjects are independent: :func:`mean_interval`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``step property subject mean_difference ci_low ci_high``, with rows of subject ``mean``.
+    """
+    import pandas as pd
+
+    bounds = ["mean_difference", "ci_low", "ci_high"]
+    subjects = effects.groupby(["step", "property", "subject"], sort=False)[bounds].mean().reset_index()
+    rows = [
+        {"step": step, "property": name, "subject": "mean"}
+        | dict(zip(bounds, mean_interval(*(cell[bound] for bound in bounds)), strict=True))
+        for (step, name), cell in subjects.groupby(["step", "property"], sort=False)
+    ]
+    return pd.concat([subjects, pd.DataFrame(rows)], ignore_index=True)
+
+
+def layer_curves(alignment):
+    """Per step, representation and layer: mean over subjects and its interval (figure 8).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``step property layer mean_r ci_low ci_high n_subjects``, see :func:`mean_interval`.
+    """
+    import pandas as pd
+
+    bounds = ["mean_r", "ci_low", "ci_high"]
+    rows = [
+        {"step": step, "property": name, "layer": layer, "n_subjects": len(cell)}
+        | dict(zip(bounds, mean_interval(*(cell[bound] for bound in bounds)), strict=True))
+        for (step, name, layer), cell in alignment.groupby(["step", "property", "layer"], sort=False)
+    ]
+    return pd.DataFrame(rows).sort_values(["step", "property", "layer"], kind="stable", ignore_index=True)
+
+
+def in_words(alignment) -> str:
+    """Subjects and voxels in words: ``participants F, M, H (n = 3), 24,983 to 27,905 voxels each``."""
+    counts = original(alignment).groupby("subject", sort=False)["n_voxels"].max()
+    low, high = int(counts.min()), int(counts.max())
+    voxels = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    people, each = ("participant", "") if len(counts) == 1 else ("participants", " each")
+    return f"{people} {', '.join(counts.index)} (n = {len(counts)}), {voxels} voxels{each}"
+
+
+def layers_of(table) -> list[int]:
+    """The layers in `table`, rising."""
+    return [int(layer) for layer in np.unique(table["layer"])]
