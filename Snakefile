@@ -1,0 +1,9 @@
+include: "workflow/Snakefile"
+
+
+# Snakemake takes its default target from this file alone.
+rule all:
+    input:
+        TABLES,
+        FIGURES,
+        MAPS,

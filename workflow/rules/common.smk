@@ -1,0 +1,111 @@
+# Paths, wildcards and helpers of the rules. No science here.
+import hashlib
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+# Every process that reads this file (the head, a job on a cluster node) finds the package and the Python
+# that runs it, whatever the environment: nothing is installed into a job's environment, nothing is tracked.
+WORKFLOW = Path(workflow.current_basedir).parent
+sys.path.insert(0, str(WORKFLOW))
+
+from dynalign import codehash, config as configuration
+from dynalign.cli import prepend_to_environment
+from dynalign.files import InputError
+
+prepend_to_environment("PYTHONPATH", WORKFLOW)
+prepend_to_environment("PATH", Path(sys.executable).parent)
+
+try:
+    STUDY = configuration.load(config)
+    configuration.check_files(STUDY)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+# Captions of the report read the configuration: they see the defaults too.
+config.update(STUDY.model_dump(mode="json"))
+
+#: Root of the study's results: the one place for this path.
+R = f"results/{STUDY.study}"
+
+STEPS = [f"step-{step}" for step in STUDY.model.steps]
+PROPERTIES = json.dumps(list(STUDY.properties))
+ARMS = [f"{removal}.{name}" for removal, name in STUDY.arms]
+
+
+wildcard_constraints:
+    ckpt="|".join(map(re.escape, STUDY.checkpoints)),
+    layer="|".join(map(str, STUDY.model.layers)),
+    subject="|".join(map(re.escape, STUDY.subjects)),
+
+
+def code(step):
+    """Digest of the code behind a step's command: as a parameter, it reruns exactly the rules whose code changed."""
+    return codehash.digest(step)
+
+
+def content(*paths):
+    """Digest of small text inputs that live in the repository, whose time stamps a clone does not keep."""
+    return [hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] for path in paths]
+
+
+def section(part, *names, without=()):
+    """A section of the configuration as JSON, only with what the job uses.
+
+    A function of the wildcards, because Snakemake would expand braces in a plain string.
+    """
+    values = part.model_dump(mode="json")
+    text = json.dumps({key: values[key] for key in names or values if key not in without})
+    return lambda wildcards: text
+
+
+def on_gpu(device):
+    """1 where a job runs on a GPU, else 0. `auto`: if this machine has one; on a cluster, say cuda or cpu."""
+    return int(device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") is not None))
+
+
+def step_of(ckpt):
+    """Training step of a checkpoint's name, empty for a baseline."""
+    return ckpt.removeprefix("step-") if ckpt.startswith("step-") else ""
+
+
+# Where checkpoints come from: trained here, a local folder, or the hub.
+TRAINED = STUDY.training is not None
+LOCAL_MODEL = not TRAINED and configuration.is_local(STUDY.model.source)
+HUB_FOLDER = configuration.hub_folder(STUDY.model.source)
+TRAINING_TEXTS = (
+    [] if not TRAINED else [ancient(path) for path in STUDY.training.texts] or [f"{R}/model/corpus.txt"]
+)
+
+
+def folder_of(ckpt):
+    """Folder of a checkpoint."""
+    if TRAINED:
+        return f"{R}/model/{ckpt}"
+    revision = STUDY.model.revision.format(step=step_of(ckpt))
+    return f"{STUDY.model.source if LOCAL_MODEL else HUB_FOLDER}/{revision}"
+
+
+def file_of(ckpt):
+    """The file of a checkpoint's folder that stands for it."""
+    name = "model.safetensors" if TRAINED else "config.json" if LOCAL_MODEL else "checkpoint.json"
+    return f"{folder_of(ckpt)}/{name}"
+
+
+def tokenizer_folder():
+    """Folder of the tokenizer and the model's config.json: apart, so that a new checkpoint leaves it alone."""
+    if TRAINED:
+        return f"{R}/model/tokenizer"
+    if not LOCAL_MODEL:
+        return f"{HUB_FOLDER}/tokenizer"
+    own = f"{STUDY.model.source}/tokenizer"
+    return own if Path(own).is_dir() else folder_of(STEPS[-1])
+
+
+# A machine's GPUs are counted unless told (--resources gpu=N): two jobs must never share one by accident.
+if "gpu" not in workflow.global_resources:
+    workflow.global_resources["gpu"] = 1

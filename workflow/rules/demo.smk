@@ -1,0 +1,58 @@
+# The embedded study: its stimulus and its simulated subjects. Rules exist only where the section `simulation` does.
+if STUDY.simulation is not None:
+
+    rule time_story:
+        input:
+            text=ancient(STUDY.simulation.text),
+        output:
+            STUDY.story.words,
+        log:
+            f"{R}/logs/time_story.log",
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=1000,
+            runtime=5,
+            gpu=0,
+        params:
+            code=code("simulation"),
+            text=content(STUDY.simulation.text),
+            options=section(STUDY.simulation, "text", "word_s", "rest_s", "paragraph_pause_s"),
+            story=section(STUDY.story, "layout", "words", "tr", "trs", "download"),
+        shell:
+            "python -m dynalign.simulation words --options {params.options:q} --story-options {params.story:q}"
+            " --output {output:q} &> {log:q}"
+
+    rule simulate_subject:
+        input:
+            words=f"{R}/story/words.tsv",
+            trs=f"{R}/story/trs.tsv",
+            labels=f"{R}/tables/labels.tsv",
+            texts=TRAINING_TEXTS,
+        output:
+            images=[
+                STUDY.brain.images.replace("{run}", str(number + 1))
+                for number in range(len(STUDY.story.trs))
+            ],
+            mask=STUDY.brain.mask,
+            truth=f"{R}/data/sub-{{subject}}_truth.tsv",
+            parameters=f"{R}/data/sub-{{subject}}_truth.json",
+        log:
+            f"{R}/logs/simulate_subject/{{subject}}.log",
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=2000,
+            runtime=10,
+            gpu=0,
+        params:
+            code=code("simulation"),
+            options=section(STUDY.simulation),
+            seed=STUDY.seed,
+            images=lambda wildcards: STUDY.brain.images,
+            mask=lambda wildcards: STUDY.brain.mask,
+        shell:
+            "python -m dynalign.simulation subject --subject {wildcards.subject:q} --options {params.options:q}"
+            " --words {input.words:q} --trs {input.trs:q} --labels {input.labels:q} --texts {input.texts:q}"
+            " --seed {params.seed} --images {params.images:q} --mask {params.mask:q} --truth {output.truth:q}"
+            " &> {log:q}"

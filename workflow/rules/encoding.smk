@@ -1,0 +1,62 @@
+# One layer, its removals and a subject's responses → scores of every arm.
+rule brain:
+    input:
+        trs=f"{R}/story/trs.tsv",
+        array=(
+            [f"{STUDY.story.folder}/data_subject_{{subject}}.npy"] if STUDY.story.layout == "arrays" else []
+        ),
+        images=(
+            [STUDY.brain.images.replace("{run}", str(number + 1)) for number in range(len(STUDY.story.trs))]
+            + [STUDY.brain.mask]
+            if STUDY.story.layout == "table"
+            else []
+        ),
+    output:
+        f"{R}/brain/{{subject}}.npy",
+    log:
+        f"{R}/logs/brain/{{subject}}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=20,
+        gpu=0,
+    params:
+        code=code("brain"),
+        options=section(STUDY.brain),
+    shell:
+        "python -m dynalign.brain --trs {input.trs:q} --subject {wildcards.subject:q} --array {input.array:q}"
+        " --options {params.options:q} --output {output:q} &> {log:q}"
+
+
+rule encoding:
+    input:
+        representation=f"{R}/representation/{{ckpt}}.safetensors",
+        labels=f"{R}/tables/labels.tsv",
+        maps=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
+        words=f"{R}/story/words.tsv",
+        trs=f"{R}/story/trs.tsv",
+        responses=f"{R}/brain/{{subject}}.npy",
+    output:
+        expand(f"{R}/encoding/{{{{ckpt}}}}/layer-{{{{layer}}}}/{{{{subject}}}}/{{arm}}.npz", arm=ARMS),
+    log:
+        f"{R}/logs/encoding/{{ckpt}}.layer-{{layer}}.{{subject}}.log",
+    benchmark:
+        f"{R}/benchmarks/encoding/{{ckpt}}.layer-{{layer}}.{{subject}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: STUDY.threads.encoding
+    resources:
+        mem_mb=8000,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        gpu=on_gpu(STUDY.encoding.device),
+    params:
+        code=code("encoding"),
+        properties=PROPERTIES,
+        options=section(STUDY.encoding, without=("block_voxels", "device")),
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
+    shell:
+        "python -m dynalign.encoding --representation {input.representation:q} --layer {wildcards.layer}"
+        " --labels {input.labels:q} --maps {input.maps:q} --words {input.words:q} --trs {input.trs:q}"
+        " --responses {input.responses:q} --properties {params.properties:q} --options {params.options:q}"
+        " --output-dir {params.folder:q} &> {log:q}"

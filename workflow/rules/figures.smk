@@ -1,0 +1,154 @@
+# Tables → the paper's figures and tables; scores → brain images.
+from dynalign.figures import FIGURES as DRAWINGS
+
+PUBLISHED = "resources/paper_values.json"
+#: Which files a drawing's tables are.
+TABLE_FILES = {
+    "class-counts": f"{R}/tables/class_counts.tsv",
+    "perplexity": f"{R}/tables/perplexity.tsv",
+    "alignment": f"{R}/tables/alignment.tsv",
+    "removal-effects": f"{R}/tables/removal_effects.tsv",
+}
+TABLES = [
+    f"{R}/tables/{name}.tsv"
+    for name in (
+        "labels",
+        "class_counts",
+        "label_correlations",
+        "perplexity",
+        "probing",
+        "alignment",
+        "removal_effects",
+    )
+]
+FIGURES = [f"{R}/figures/{name}.{suffix}" for name in DRAWINGS for suffix in ("png", "pdf")]
+FIGURES += [
+    f"{R}/figures/{name}.{suffix}"
+    for name in ("table-1-probing", "table-2-correlations")
+    for suffix in ("tsv", "html")
+]
+#: Arrays have no coordinates, so they get no images (METHOD section 2.2).
+MAPS = expand(f"{R}/maps/{{subject}}.nii.gz", subject=STUDY.subjects) if STUDY.story.layout == "table" else []
+
+# One rule per figure, because a report's caption belongs to a rule.
+for name, drawing in DRAWINGS.items():
+
+    rule:
+        name:
+            name.replace("-", "_")
+        input:
+            **{kind.replace("-", "_"): TABLE_FILES[kind] for kind in drawing.tables},
+        output:
+            report(
+                f"{R}/figures/{name}.png",
+                category="Figures",
+                caption=f"../report/{name}.rst",
+                labels={"figure": name.split("-")[1].lstrip("0"), "shows": " ".join(name.split("-")[2:])},
+            ),
+            f"{R}/figures/{name}.pdf",
+            f"{R}/figures/{name}.tsv",
+        log:
+            f"{R}/logs/figures/{name}.log",
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=2000,
+            runtime=10,
+            gpu=0,
+        params:
+            code=code("figures"),
+            name=name,
+            tables=[word for kind in drawing.tables for word in (f"--{kind}", TABLE_FILES[kind])],
+            options=section(STUDY.figures),
+            properties=PROPERTIES,
+            removal=STUDY.removal.methods[0],
+            published=PUBLISHED,
+        shell:
+            "python -m dynalign.figures {params.name} {params.tables:q} --options {params.options:q}"
+            " --properties {params.properties:q} --removal {params.removal} --reference {params.published:q} --output {output:q} &> {log:q}"
+
+
+rule table_1_probing:
+    input:
+        f"{R}/tables/probing.tsv",
+    output:
+        tsv=f"{R}/figures/table-1-probing.tsv",
+        html=report(
+            f"{R}/figures/table-1-probing.html",
+            category="Figures",
+            caption="../report/table-1-probing.rst",
+            labels={"figure": "Table 1", "shows": "probing before and after removal"},
+        ),
+    log:
+        f"{R}/logs/figures/table-1-probing.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        code=code("paper_tables"),
+    shell:
+        "python -m dynalign.paper_tables table-1-probing --probing {input:q} --output {output:q} &> {log:q}"
+
+
+rule table_2_correlations:
+    input:
+        f"{R}/tables/label_correlations.tsv",
+    output:
+        tsv=f"{R}/figures/table-2-correlations.tsv",
+        html=report(
+            f"{R}/figures/table-2-correlations.html",
+            category="Figures",
+            caption="../report/table-2-correlations.rst",
+            labels={"figure": "Table 2", "shows": "correlations of labels"},
+        ),
+    log:
+        f"{R}/logs/figures/table-2-correlations.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        code=code("paper_tables"),
+    shell:
+        "python -m dynalign.paper_tables table-2-correlations --correlations {input:q} --output {output:q} &> {log:q}"
+
+
+rule score_maps:
+    input:
+        alignment=f"{R}/tables/alignment.tsv",
+        scores=expand(
+            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{{{subject}}}}/none.original.npz",
+            ckpt=STUDY.checkpoints,
+            layer=STUDY.model.layers,
+        ),
+        mask=STUDY.brain.mask or [],
+    output:
+        image=f"{R}/maps/{{subject}}.nii.gz",
+        index=f"{R}/maps/{{subject}}.tsv",
+        slices=report(
+            f"{R}/figures/map-{{subject}}.png",
+            category="Brain images",
+            caption="../report/map.rst",
+            labels={"subject": "{subject}"},
+        ),
+        pdf=f"{R}/figures/map-{{subject}}.pdf",
+    log:
+        f"{R}/logs/score_maps/{{subject}}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=20,
+        gpu=0,
+    params:
+        code=code("maps"),
+        folder=lambda wildcards: f"{R}/encoding",
+    shell:
+        "python -m dynalign.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
+        " --folder {params.folder:q} --mask {input.mask:q} --image {output.image:q} --index {output.index:q}"
+        " --slices {output.slices:q} {output.pdf:q} &> {log:q}"

@@ -1,0 +1,56 @@
+# Can a probe read the labels back, before and after removal?
+rule probing:
+    input:
+        representation=f"{R}/representation/{{ckpt}}.safetensors",
+        labels=f"{R}/tables/labels.tsv",
+        maps=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
+    output:
+        f"{R}/probing/{{ckpt}}/layer-{{layer}}.tsv",
+    log:
+        f"{R}/logs/probing/{{ckpt}}.layer-{{layer}}.log",
+    benchmark:
+        f"{R}/benchmarks/probing/{{ckpt}}.layer-{{layer}}.tsv"
+    conda:
+        "../../envs/language.yaml"
+    # Probes are many small fits: a second BLAS thread slows them down.
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        gpu=0,
+    params:
+        code=code("probing"),
+        properties=PROPERTIES,
+        options=section(STUDY.probing),
+        removal=section(STUDY.removal),
+        seed=STUDY.seed,
+        step=lambda wildcards: step_of(wildcards.ckpt),
+    shell:
+        "python -m dynalign.probing --representation {input.representation:q} --layer {wildcards.layer}"
+        " --labels {input.labels:q} --maps {input.maps:q} --properties {params.properties:q}"
+        " --options {params.options:q} --removal-options {params.removal:q} --seed {params.seed}"
+        " --checkpoint {wildcards.ckpt} --step={params.step} --output {output:q} &> {log:q}"
+
+
+rule probing_table:
+    input:
+        expand(f"{R}/probing/{{ckpt}}/layer-{{layer}}.tsv", ckpt=STUDY.checkpoints, layer=STUDY.model.layers),
+    output:
+        report(
+            f"{R}/tables/probing.tsv",
+            category="Tables",
+            caption="../report/probing-table.rst",
+            labels={"table": "probing"},
+        ),
+    log:
+        f"{R}/logs/probing_table.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        code=code("statistics"),
+    shell:
+        "python -m dynalign.statistics collect {input:q} --output {output:q} &> {log:q}"

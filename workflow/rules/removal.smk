@@ -1,0 +1,24 @@
+# Labels and one layer → small affine maps, one per method and property.
+rule removal:
+    input:
+        representation=f"{R}/representation/{{ckpt}}.safetensors",
+        labels=f"{R}/tables/labels.tsv",
+    output:
+        f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
+    log:
+        f"{R}/logs/removal/{{ckpt}}.layer-{{layer}}.log",
+    conda:
+        "../../envs/language.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+        gpu=0,
+    params:
+        code=code("removal"),
+        properties=PROPERTIES,
+        options=section(STUDY.removal),
+    shell:
+        "python -m dynalign.removal --representation {input.representation:q} --layer {wildcards.layer}"
+        " --labels {input.labels:q} --properties {params.properties:q} --options {params.options:q}"
+        " --output {output:q} &> {log:q}"

@@ -1,0 +1,112 @@
+# Scores → alignment, effects of removal.
+rule cell_statistics:
+    input:
+        expand(
+            f"{R}/encoding/{{{{ckpt}}}}/layer-{{layer}}/{{{{subject}}}}/{{arm}}.npz",
+            layer=STUDY.model.layers,
+            arm=ARMS,
+        ),
+    output:
+        alignment=f"{R}/statistics/{{ckpt}}/{{subject}}.alignment.tsv",
+        effects=f"{R}/statistics/{{ckpt}}/{{subject}}.effects.tsv",
+    log:
+        f"{R}/logs/cell_statistics/{{ckpt}}.{{subject}}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        gpu=0,
+    params:
+        code=code("statistics"),
+        options=section(STUDY.statistics),
+        step=lambda wildcards: step_of(wildcards.ckpt),
+        folder=lambda wildcards: f"{R}/encoding/{wildcards.ckpt}",
+        layers=list(STUDY.model.layers),
+        arms=ARMS,
+    shell:
+        "python -m dynalign.statistics cell --checkpoint {wildcards.ckpt} --step={params.step}"
+        " --subject {wildcards.subject:q} --folder {params.folder:q} --layers {params.layers}"
+        " --arms {params.arms:q} --options {params.options:q}"
+        " --alignment {output.alignment:q} --effects {output.effects:q} &> {log:q}"
+
+
+rule alignment_table:
+    input:
+        expand(
+            f"{R}/statistics/{{ckpt}}/{{subject}}.alignment.tsv",
+            ckpt=STUDY.checkpoints,
+            subject=STUDY.subjects,
+        ),
+    output:
+        report(
+            f"{R}/tables/alignment.tsv",
+            category="Tables",
+            caption="../report/alignment-table.rst",
+            labels={"table": "alignment"},
+        ),
+    log:
+        f"{R}/logs/alignment_table.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        code=code("statistics"),
+    shell:
+        "python -m dynalign.statistics collect {input:q} --output {output:q} &> {log:q}"
+
+
+rule removal_effects_table:
+    input:
+        expand(
+            f"{R}/statistics/{{ckpt}}/{{subject}}.effects.tsv",
+            ckpt=STUDY.checkpoints,
+            subject=STUDY.subjects,
+        ),
+    output:
+        report(
+            f"{R}/tables/removal_effects.tsv",
+            category="Tables",
+            caption="../report/removal-effects-table.rst",
+            labels={"table": "removal effects"},
+        ),
+    log:
+        f"{R}/logs/removal_effects_table.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        code=code("statistics"),
+        level=STUDY.statistics.alpha,
+    shell:
+        "python -m dynalign.statistics collect {input:q} --fdr {params.level} --output {output:q} &> {log:q}"
+
+
+rule perplexity_table:
+    input:
+        expand(f"{R}/representation/{{ckpt}}.perplexity.tsv", ckpt=STEPS),
+    output:
+        report(
+            f"{R}/tables/perplexity.tsv",
+            category="Tables",
+            caption="../report/perplexity-table.rst",
+            labels={"table": "perplexity"},
+        ),
+    log:
+        f"{R}/logs/perplexity_table.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        code=code("statistics"),
+    shell:
+        "python -m dynalign.statistics collect {input:q} --output {output:q} &> {log:q}"
