@@ -1,5 +1,7 @@
 """Contiguous folds against scikit-learn, whole groups, gaps on both sides."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,7 +32,7 @@ def test_no_cut_falls_into_a_group():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(40), rng.integers(1, 20, 40))
     blocks = folds.contiguous(len(groups), 4, groups)
-    for before, after in zip(blocks[:-1], blocks[1:], strict=True):
+    for before, after in pairwise(blocks):
         assert groups[before[-1]] != groups[after[0]]
     assert np.concatenate(blocks).tolist() == list(range(len(groups)))
 

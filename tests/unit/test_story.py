@@ -62,7 +62,7 @@ def test_sentence_ends(word, ends):
 
 
 def test_sentences_are_numbered_and_the_last_word_ends_one():
-    words = 'Mr. Finch said: "No." Then he left'.split()
+    words = ["Mr.", "Finch", "said:", '"No."', "Then", "he", "left"]
     assert story.sentence_numbers(words).tolist() == [0, 0, 0, 0, 1, 1, 1]
 
 

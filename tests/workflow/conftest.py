@@ -1,0 +1,100 @@
+"""A clean copy of the repository, and the small study run once in it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+#: The embedded study, cut to what the tests need: one subject, two checkpoints, one layer.
+SMALL = {
+    "study": "small",
+    "subjects": ["F"],
+    "story": {
+        "layout": "table",
+        "download": None,
+        "words": "results/small/data/words.tsv",
+        "tr": 2.0,
+        "trs": [220, 210, 218, 230],
+        "trim": {"start": 12, "end": 4},
+    },
+    "brain": {
+        "images": "results/small/data/sub-{subject}_run-{run}_bold.nii.gz",
+        "mask": "results/small/data/sub-{subject}_mask.nii.gz",
+        "detrend": "cosine",
+        "standardize": True,
+    },
+    "annotation": {
+        "models": "resources/stanza-mini",
+        "download": False,
+        "processors": ["tokenize", "pos", "lemma", "depparse", "constituency"],
+    },
+    "training": {"steps": 128, "depth": 2},
+    "model": {"source": "trained", "depth": 2, "steps": [0, 128], "layers": [2], "device": "cpu"},
+    "probing": {"permutations": 10},
+    "encoding": {"inner_folds": 5},
+    "threads": {"representation": 1, "encoding": 1, "training": 1},
+    "simulation": {"text": "resources/demo/story.txt", "shape": [8, 10, 6]},
+}
+
+
+def copy_repository(target: Path) -> Path:
+    """Copy what git would clone, uncommitted changes included."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    return target
+
+
+class Run:
+    """What one call of snakemake did."""
+
+    def __init__(self, process: subprocess.CompletedProcess):
+        self.status = process.returncode
+        self.output = process.stdout + process.stderr
+
+    @property
+    def jobs(self) -> dict[str, int]:
+        """Planned jobs by rule, without the target."""
+        if "Nothing to be done" in self.output:
+            return {}
+        table = re.search(r"job +count\n[- ]+\n(.*?)\ntotal ", self.output, re.DOTALL)
+        assert table, self.output
+        counts = {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
+        counts.pop("all", None)
+        return counts
+
+
+def snakemake(folder: Path, *arguments: str, config: dict | str | None = None) -> Run:
+    """Call snakemake in a folder; a configuration given as a dict is written there first."""
+    if isinstance(config, dict):
+        (folder / "config" / "test.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        config = "config/test.yaml"
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    if config is not None:
+        command += ["--configfile", config]
+    return Run(subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200, check=False))
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory) -> Path:
+    """A copy to plan in; nothing is run there."""
+    return copy_repository(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A copy in which the small study has run to its end."""
+    folder = copy_repository(tmp_path_factory.mktemp("finished"))
+    run = snakemake(folder, "--cores", "2", "--show-failed-logs", config=SMALL)
+    assert run.status == 0, run.output[-6000:]
+    return folder

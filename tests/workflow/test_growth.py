@@ -1,0 +1,142 @@
+"""A finished study: nothing runs again without reason, and growth plans only what is new."""
+
+import copy
+import shutil
+
+import pytest
+
+from tests.workflow.conftest import SMALL, copy_repository, snakemake
+
+#: Rules that put cells together: they run again when there is one more.
+AGGREGATIONS = {
+    "alignment_table",
+    "removal_effects_table",
+    "probing_table",
+    "perplexity_table",
+    "score_maps",
+    "table_1_probing",
+    "cell_statistics",
+}
+
+
+def plan(folder, **changes) -> dict[str, int]:
+    study = copy.deepcopy(SMALL)
+    for key, value in changes.items():
+        study[key] = study[key] | value if isinstance(value, dict) else value
+    run = snakemake(folder, "-n", "--cores", "1", config=study)
+    assert run.status == 0, run.output
+    return run.jobs
+
+
+def branch(jobs: dict[str, int]) -> dict[str, int]:
+    """Planned jobs that are no aggregation."""
+    return {
+        name: count
+        for name, count in jobs.items()
+        if name not in AGGREGATIONS and not name.startswith("figure")
+    }
+
+
+def test_running_again_plans_nothing(finished):
+    assert plan(finished) == {}
+
+
+def test_one_more_checkpoint(finished):
+    jobs = plan(finished, model={"steps": [0, 32, 128]})
+    assert branch(jobs) == {"representation": 1, "removal": 1, "probing": 1, "encoding": 1}
+    assert jobs["cell_statistics"] == 1
+
+
+def test_one_more_subject(finished):
+    jobs = plan(finished, subjects=["F", "M"])
+    assert branch(jobs) == {"simulate_subject": 1, "brain": 1, "encoding": 3}
+    assert jobs["cell_statistics"] == 3
+    assert jobs["score_maps"] == 1 + 1
+
+
+def test_one_more_layer(finished):
+    jobs = plan(finished, model={"layers": [0, 2]})
+    assert branch(jobs) == {"removal": 3, "probing": 3, "encoding": 3}
+
+
+def test_an_option_reruns_what_uses_it(finished):
+    assert branch(plan(finished, encoding={"gap": 6})) == {"encoding": 3}
+    assert branch(plan(finished, probing={"permutations": 11})) == {"probing": 3}
+    assert branch(plan(finished, encoding={"block_voxels": 100}, model={"device": "auto"})) == {}
+    assert plan(finished, figures={"step_axis": "log"}).keys() == {
+        f"figure_{name}"
+        for name in (
+            "01_perplexity",
+            "02_sentence_classes",
+            "03_word_classes",
+            "04_best_layer_alignment",
+            "05_best_layer",
+            "06_significant_layers",
+            "07_removal_bars",
+            "08_alignment_by_layer",
+            "09_sentence_distributions",
+            "10_word_distributions",
+            "11_mean_layer_alignment",
+        )
+    }
+
+
+def test_a_fresh_clone_with_copied_results_plans_nothing(finished, tmp_path):
+    clone = copy_repository(tmp_path / "clone")
+    shutil.copytree(finished / "results", clone / "results", dirs_exist_ok=True)
+    assert plan(clone) == {}
+    shutil.copytree(finished / ".snakemake", clone / ".snakemake")
+    assert plan(clone) == {}
+
+
+def test_touched_code_plans_nothing(finished):
+    for path in [*(finished / "workflow").rglob("*"), *(finished / "resources").rglob("*")]:
+        if path.is_file():
+            path.touch()
+    assert plan(finished) == {}
+
+
+@pytest.fixture
+def edit(finished):
+    """Edit a module of the finished copy, and undo it."""
+    undo = {}
+
+    def change(module: str, old: str, new: str) -> None:
+        path = finished / "workflow/dynalign" / f"{module}.py"
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) >= 1, f"{module} has no {old!r}"
+        undo.setdefault(path, text)
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    yield change
+    for path, text in undo.items():
+        path.write_text(text, encoding="utf-8")
+
+
+def test_a_comment_or_a_docstring_plans_nothing(finished, edit):
+    edit("encoding", '"""', '"""Reworded. ')
+    edit("statistics", "import numpy as np", "import numpy as np  # arrays")
+    assert plan(finished) == {}
+
+
+def test_an_edit_to_an_imported_function_reruns_exactly_the_rules_that_use_it(finished, edit):
+    # benjamini_hochberg is used by `statistics` alone, and probing's table shares that command.
+    edit("statistics", "np.minimum(adjusted, 1.0)", "np.minimum(adjusted, 0.999)")
+    first = {
+        "cell_statistics",
+        "alignment_table",
+        "removal_effects_table",
+        "probing_table",
+        "perplexity_table",
+        "score_maps",
+        "table_1_probing",
+    }
+    jobs = plan(finished)
+    assert {name for name in jobs if not name.startswith("figure")} <= first
+    assert "removal_effects_table" in jobs
+    assert branch(jobs) == {}
+
+
+def test_an_edit_to_the_solver_reruns_encoding_alone(finished, edit):
+    edit("delays", "\n\n\ndef ", "\n\n\ndef unused_helper():\n    return 1\n\n\ndef ")
+    assert plan(finished) == {}

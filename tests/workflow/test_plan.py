@@ -1,0 +1,80 @@
+"""What would run: counts of jobs, refusals before anything starts."""
+
+import copy
+import time
+
+import pytest
+
+from tests.workflow.conftest import SMALL, snakemake
+
+
+def test_the_papers_study_is_planned_in_seconds(repository):
+    start = time.monotonic()
+    run = snakemake(repository, "-n", "--cores", "16")
+    seconds = time.monotonic() - start
+    assert run.status == 0, run.output
+    assert run.jobs["encoding"] == 8 * 7 * 3
+    assert run.jobs["probing"] == run.jobs["removal"] == 8 * 7
+    assert run.jobs["representation"] == run.jobs["fetch_checkpoint"] == 7
+    assert sum(run.jobs.values()) < 700
+    # The promise is 10 s on two free cores; a busy machine may take longer without being wrong.
+    assert seconds < 30
+
+
+def test_the_published_codes_study_is_planned_too(repository):
+    run = snakemake(repository, "-n", "--cores", "16", config="config/published-code.yaml")
+    assert run.status == 0, run.output
+    assert run.jobs["encoding"] == 168
+
+
+def changed(**sections) -> dict:
+    study = copy.deepcopy(SMALL)
+    for key, value in sections.items():
+        if isinstance(value, dict) and isinstance(study.get(key), dict):
+            study[key] |= value
+        else:
+            study[key] = value
+    return study
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        (
+            changed(encodng={"folds": 5}),
+            "encodng: unknown key (value {'folds': 5}); did you mean 'encoding'?",
+        ),
+        (changed(model={"layers": [0, 3]}), "layers: unknown layer 3; allowed are 0 to 2 (depth)"),
+        (
+            changed(model={"steps": [0, 100]}),
+            "training saves no step 100; it saves [0, 1, 2, 4, 8, 16, 32, 64, 128]",
+        ),
+        (changed(subjects=["F", "F"]), "subjects: 'F' stands twice"),
+        (
+            {"subjects": ["Z"]},
+            "subjects: unknown 'Z'; the Harry Potter data has F, H, I, J, K, L, M, N",
+        ),
+    ],
+)
+def test_a_wrong_configuration_stops_before_anything_runs(repository, study, message):
+    run = snakemake(repository, "-n", "--cores", "1", config=study)
+    assert run.status != 0
+    assert message in run.output
+    assert "Traceback" not in run.output
+
+
+def test_rules_ask_for_a_gpu_exactly_when_they_run_on_one(repository):
+    for device, expected in (("cuda", 1), ("cpu", 0)):
+        study = changed(model={"device": device}, encoding={"device": "cpu"})
+        run = snakemake(repository, "-n", "--cores", "1", config=study)
+        assert run.status == 0, run.output
+        rules = run.output.split("\nrule ")
+        gpus = {
+            text.split(":")[0]: f"gpu={expected}" in text
+            for text in rules
+            if text.startswith("representation:")
+        }
+        assert gpus == {"representation": True}
+        assert all(
+            "gpu=0" in text for text in rules if text.startswith(("encoding:", "probing:", "annotate:"))
+        )

@@ -1,0 +1,198 @@
+"""The small study, run to its end: the contract is there and the planted truth is found."""
+
+import json
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+
+from dynalign.encoding import read_scores
+from dynalign.files import read_table, write_table
+from dynalign.statistics import voxel_scores
+from tests.helpers import flags
+from tests.workflow.conftest import SMALL, snakemake
+
+CONTRACT = {
+    name: columns.split()
+    for name, columns in {
+        "labels": "word_index word sentence tr run tense tense_raw",
+        "label_correlations": "property_a property_b r p",
+        "perplexity": "checkpoint step perplexity n_tokens",
+        "probing": "checkpoint step layer removal property accuracy_before accuracy_after accuracy_after_crossfit "
+        "chance null_low null_high removed_paper removed",
+        "alignment": "checkpoint step layer removal property subject mean_r ci_low ci_high inner_score n_voxels "
+        "n_invalid",
+        "removal_effects": "checkpoint step layer removal property subject mean_difference ci_low ci_high t_paper "
+        "p_paper significant_paper p p_fdr significant",
+    }.items()
+}
+
+
+@pytest.fixture(scope="session")
+def results(finished):
+    return finished / "results/small"
+
+
+def table(results, name):
+    return read_table(results / "tables" / f"{name}.tsv", CONTRACT[name])
+
+
+def arm(results, name="none.original", checkpoint="step-128", layer=2):
+    return voxel_scores(read_scores(results / f"encoding/{checkpoint}/layer-{layer}/F/{name}.npz"))
+
+
+@pytest.fixture(scope="session")
+def region(results):
+    return read_table(results / "data/sub-F_truth.tsv", ["region"])["region"].to_numpy()
+
+
+def test_the_contract_is_there(results):
+    for name in CONTRACT:
+        assert len(table(results, name)) > 0
+    figures = {path.name for path in (results / "figures").iterdir()}
+    for number in range(1, 12):
+        for suffix in ("png", "pdf"):
+            assert sum(f.startswith(f"figure-{number:02d}-") and f.endswith(suffix) for f in figures) == 1
+    assert {
+        "table-1-probing.html",
+        "table-1-probing.tsv",
+        "table-2-correlations.html",
+        "map-F.png",
+    } <= figures
+    scores = np.load(results / "encoding/step-128/layer-2/F/ridge.tense.npz", allow_pickle=False)
+    kept = int(read_table(results / "story/trs.tsv")["kept"].sum())
+    assert scores["r"].shape == scores["alpha"].shape
+    assert scores["timecourse"].shape == (kept,)
+
+
+def test_tables_have_one_row_per_observation(results):
+    alignment = table(results, "alignment")
+    key = ["checkpoint", "layer", "removal", "property", "subject"]
+    assert not alignment.duplicated(key).any()
+    assert len(alignment) == 3 * 1 * 10 * 1
+    assert len(table(results, "removal_effects")) == 3 * 9
+    assert len(table(results, "probing")) == 3 * 9
+    assert table(results, "perplexity")["checkpoint"].tolist() == ["step-0", "step-128"]
+
+
+def test_alignment_is_what_the_scores_say(results):
+    rows = table(results, "alignment").set_index(["checkpoint", "property"])
+    for checkpoint, name in (("step-128", "original"), ("random", "tense")):
+        removal = "none" if name == "original" else "ridge"
+        expected = np.nanmean(arm(results, f"{removal}.{name}", checkpoint))
+        assert rows.loc[(checkpoint, name), "mean_r"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_training_lowers_perplexity_and_raises_alignment(results):
+    perplexity = table(results, "perplexity").set_index("checkpoint")["perplexity"]
+    assert perplexity["step-128"] < perplexity["step-0"] / 5
+    alignment = table(results, "alignment").query("removal == 'none'").set_index("checkpoint")
+    assert alignment.loc["step-128", "mean_r"] > alignment.loc["step-0", "mean_r"] + 0.03
+    assert alignment.loc["step-0", "mean_r"] > alignment.loc["random", "mean_r"] + 0.03
+    assert alignment.loc["step-128", "ci_low"] > alignment.loc["random", "mean_r"]
+
+
+def test_alignment_rises_where_the_simulation_says_that_a_model_must_learn(results, region):
+    rise = arm(results) - arm(results, checkpoint="step-0")
+    assert rise[region == "meaning"].mean() > 0.08
+    assert abs(rise[region == "noise"].mean()) < 0.05
+
+
+@pytest.mark.parametrize("name", ["tense", "sentence_length"])
+def test_removing_a_property_hurts_its_voxels_and_no_others(results, region, name):
+    change = arm(results, f"ridge.{name}") - arm(results)
+    assert change[region == name].mean() < -0.07
+    for other in set(region) - {name}:
+        assert change[region == other].mean() > -0.045, other
+
+
+def test_removing_what_drives_nothing_hurts_nothing(results, region):
+    for name in ("random_label", "top_constituents"):
+        change = arm(results, f"ridge.{name}") - arm(results)
+        for part in set(region):
+            assert abs(change[region == part].mean()) < 0.03, (name, part)
+
+
+def test_the_effects_table_finds_the_planted_properties(results):
+    effects = table(results, "removal_effects").query("checkpoint == 'step-128'").set_index("property")
+    assert set(effects["mean_difference"].nsmallest(2).index) == {"tense", "sentence_length"}
+    assert effects.loc["random_label", "significant"] == 0
+
+
+def test_noise_voxels_and_the_random_baseline_score_nothing(results, region):
+    assert abs(arm(results)[region == "noise"].mean()) < 0.05
+    assert abs(arm(results, checkpoint="random").mean()) < 0.06
+
+
+@pytest.mark.parametrize("shift", [3, -3])
+def test_shifting_the_words_by_three_trs_destroys_alignment(finished, results, region, tmp_path, shift):
+    """Delays 2 and 3 (4 to 6 s) hold the response's peak: words moved by 3 TRs lie outside of it on either side."""
+    from dynalign import encoding
+
+    words = read_table(results / "story/words.tsv")
+    runs = read_table(results / "story/trs.tsv")["run"].to_numpy()
+    scores = {}
+    for moved in (0, shift):
+        there = words["tr"] + moved
+        inside = (there >= 0) & (there < len(runs))
+        target = np.clip(there, 0, len(runs) - 1)
+        inside &= runs[target] == words["run"]
+        write_table(words.assign(tr=target)[inside], tmp_path / f"words{moved}.tsv")
+        encoding.main(
+            flags(representation=results / "representation/step-128.safetensors", layer=2)
+            + flags(labels=results / "tables/labels.tsv", maps=results / "removal/step-128/layer-2.npz")
+            + flags(words=tmp_path / f"words{moved}.tsv", trs=results / "story/trs.tsv")
+            + flags(responses=results / "brain/F.npy", properties="[]", output_dir=tmp_path / str(moved))
+            + flags(options=json.dumps({"delays": [2, 3], "inner_folds": 5}))
+        )
+        scores[moved] = voxel_scores(read_scores(tmp_path / f"{moved}/none.original.npz"))
+    driven = region == "meaning"
+    assert scores[0][driven].mean() > 0.15
+    assert scores[shift][driven].mean() < 0.4 * scores[0][driven].mean()
+
+
+def test_the_score_map_puts_each_voxel_where_it_was_planted(results):
+    image = nibabel.load(results / "maps/F.nii.gz")
+    index = read_table(results / "maps/F.tsv", ["volume", "checkpoint", "layer"])
+    mask = np.asarray(nibabel.load(results / "data/sub-F_mask.nii.gz").dataobj) > 0
+    assert image.shape == (*mask.shape, 3)
+    volume = int(index.loc[index["checkpoint"] == "step-128", "volume"].iloc[0])
+    data = np.asarray(image.dataobj)[..., volume]
+    truth = read_table(results / "data/sub-F_truth.tsv")
+    placed = [data[i, j, k] for i, j, k in truth[["i", "j", "k"]].astype(int).itertuples(index=False)]
+    np.testing.assert_allclose(placed, arm(results), atol=1e-6)
+    assert np.isnan(data[~mask]).all()
+
+
+def test_the_report_is_made(finished):
+    import zipfile
+
+    run = snakemake(finished, "--cores", "1", "--report", "results/small/report.zip", config=SMALL)
+    assert run.status == 0, run.output[-4000:]
+    with zipfile.ZipFile(finished / "results/small/report.zip") as archive:
+        names = archive.namelist()
+        page = next(name for name in names if name.endswith("report.html"))
+        html = archive.read(page).decode()
+    assert "Brain images" in html
+    assert "step-128" in html or "128" in html
+
+
+def test_a_second_run_makes_the_same_bytes_on_one_core(finished):
+    """A removal of results and a run on one core instead of two: the same scores, labels, tables, figures."""
+    kept = [
+        "tables",
+        "encoding/step-128/layer-2/F",
+        "removal/step-128",
+        "probing/step-128",
+        "figures",
+        "maps",
+    ]
+    results = finished / "results/small"
+    before = {p: p.read_bytes() for part in kept for p in sorted((results / part).rglob("*")) if p.is_file()}
+    for part in kept:
+        shutil.rmtree(results / part)
+    run = snakemake(finished, "--cores", "1", config=SMALL)
+    assert run.status == 0, run.output[-4000:]
+    for path, content in before.items():
+        assert path.read_bytes() == content, path
