@@ -168,9 +168,12 @@ def write_image(path: str | Path, data: np.ndarray, affine: np.ndarray, tr: floa
     image.header.set_xyzt_units("mm", "sec")
     if tr is not None:
         image.header.set_zooms((*image.header.get_zooms()[:3], tr))
-    with atomic_path(path) as temporary, open(temporary, "wb") as raw:
-        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=4) as stream:
-            stream.write(image.to_bytes())
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=4) as stream,
+    ):
+        stream.write(image.to_bytes())
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -591,6 +591,11 @@ def is_local(source: str, root: str | Path = ".") -> bool:
     return source.startswith((".", "/", "~")) or (Path(root) / source).is_dir()
 
 
+def hub_folder(source: str) -> str:
+    """Folder that a hub model's checkpoints are fetched into; studies share it."""
+    return f"resources/models/{source.replace('/', '--')}"
+
+
 def default_yaml(values: dict | None = None) -> str:
     """The configuration as YAML, every key with its explanation.
 
@@ -659,10 +664,9 @@ def keys_table() -> str:
             if inner is not None and inner is not Trim:
                 continue
             default = field.get_default(call_default_factory=True)
-            if key == "properties" and section is Study:
-                shown = "the paper's nine, see below"
-            else:
-                shown = f"`{_flow(default)}`"
+            # The nine properties would fill the page: config.yaml shows them.
+            paper = key == "properties" and section is Study
+            shown = "the paper's nine, as in config.yaml" if paper else f"`{_flow(default)}`"
             rows.append(f"| `{prefix}{key}` | {shown} | {field.description} |".replace("\n", " "))
         parts.append(f"### {title}\n\n{(section.__doc__ or '').strip()}\n\n" + "\n".join(rows))
 

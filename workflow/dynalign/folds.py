@@ -4,6 +4,8 @@ Shuffled or interleaved folds are not offered: on noise unrelated to the respons
 folds with a gap −.001 (METHOD section 7).
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from dynalign.files import InputError
@@ -40,7 +42,7 @@ def contiguous(n: int, k: int, groups=None) -> list[np.ndarray]:
         cuts = boundaries[np.abs(boundaries[None, :] - cuts[:, None]).argmin(axis=1)]
     if (np.diff(cuts) <= 0).any():
         raise InputError(f"{n} rows cannot be cut into {k} folds; ask for fewer folds")
-    return [np.arange(first, last) for first, last in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [np.arange(first, last) for first, last in pairwise(cuts)]
 
 
 def training_rows(n: int, block: np.ndarray, gap: int = 0, within=None) -> np.ndarray:

@@ -87,7 +87,7 @@ def fetch(array: str, output: str | Path, tries: int = 4, wait_s: float = 2.0) -
                     kind = response.headers.get("Content-Type", "")
                     if kind.startswith("text/html"):
                         raise InputError(
-                            f"{array}: Google Drive sent a web page instead of the file (its download quota is used up, "
+                            f"{array}: Google Drive sent a web page, not the file (its download quota is used up, "
                             f"or it asks for a confirmation); try again tomorrow, or {by_hand}"
                         )
                     shutil.copyfileobj(response, stream, 1 << 20)
