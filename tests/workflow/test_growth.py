@@ -22,7 +22,7 @@ AGGREGATIONS = {
 def plan(folder, **changes) -> dict[str, int]:
     study = copy.deepcopy(SMALL)
     for key, value in changes.items():
-        study[key] = study[key] | value if isinstance(value, dict) else value
+        study[key] = study.get(key, {}) | value if isinstance(value, dict) else value
     run = snakemake(folder, "-n", "--cores", "1", config=study)
     assert run.status == 0, run.output
     return run.jobs
@@ -85,7 +85,7 @@ def test_a_fresh_clone_with_copied_results_plans_nothing(finished, tmp_path):
     clone = copy_repository(tmp_path / "clone")
     shutil.copytree(finished / "results", clone / "results", dirs_exist_ok=True)
     assert plan(clone) == {}
-    shutil.copytree(finished / ".snakemake", clone / ".snakemake")
+    shutil.copytree(finished / ".snakemake", clone / ".snakemake", dirs_exist_ok=True)
     assert plan(clone) == {}
 
 

@@ -18,7 +18,8 @@ response, z standardises over the story, and d_g(w) is what drives the region:
     word-level label comes back after its removal, because the words beside a word, which a TR and its delays average
     in, still tell it (in this study, removing ``smallest_constituent`` leaves alignment as it was).
 ``rate_and_length``
-    1 per word for half of the voxels (word rate), the word's letters for the others.
+    1 per word for half of the voxels (word rate), the word's letters for the others, less what the time courses of
+    the labels explain (short sentences bring more pauses).
 ``noise``
     nothing.
 
@@ -303,9 +304,14 @@ def simulate_subject(
     # Centred over words, so that only the rate driver carries the rate.
     columns = np.stack([values - values.mean() for values in drivers.values()] + [np.ones(len(seen))], axis=1)
     names = [*drivers, "rate"]
-    courses = convolve_words(
-        columns, seen["onset"].to_numpy(), seen["run"].to_numpy(), simulation.word_s, trs
+    onsets, word_runs = seen["onset"].to_numpy(), seen["run"].to_numpy()
+    courses = convolve_words(columns, onsets, word_runs, simulation.word_s, trs)
+    labelled = convolve_words(
+        np.stack(list(codes.values()), axis=1), onsets, word_runs, simulation.word_s, trs
     )
+    for name in ("rate", "length"):
+        column = names.index(name)
+        courses[:, column] = unexplained(courses[:, column], list(labelled.T))
     courses = (courses - courses.mean(axis=0)) / courses.std(axis=0)
 
     mask = brain_mask(simulation.shape)

@@ -106,6 +106,7 @@ def tokenizer_folder():
     return own if Path(own).is_dir() else folder_of(STEPS[-1])
 
 
-# A machine's GPUs are counted unless told (--resources gpu=N): two jobs must never share one by accident.
-if "gpu" not in workflow.global_resources:
-    workflow.global_resources["gpu"] = 1
+# On one machine nothing would keep two jobs from sharing a GPU, so one GPU is assumed unless --resources gpu=N
+# says otherwise. A cluster's scheduler counts its own.
+if "gpu" not in workflow.global_resources and workflow.nodes is None:
+    workflow.register_resource("gpu", 1)

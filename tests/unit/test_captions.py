@@ -1,0 +1,65 @@
+"""Captions say what the configuration says, and read well, rendered as Snakemake's report renders them."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from docutils.core import publish_parts
+from jinja2 import Environment, StrictUndefined
+
+from dynalign import config
+
+ROOT = Path(__file__).parents[2]
+CAPTIONS = sorted((ROOT / "workflow/report").glob("*.rst"))
+STUDIES = {
+    "paper": {},
+    "demo": yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8")),
+    "published-code": yaml.safe_load((ROOT / "config/published-code.yaml").read_text(encoding="utf-8")),
+    "plain": {
+        "subjects": ["F"],
+        "baselines": [],
+        "encoding": {"folds": "runs"},
+        "figures": {"step_axis": "log", "reference": True},
+    },
+}
+
+
+def render(path: Path, values: dict) -> str:
+    """Text of a caption; Snakemake trims the line break after a block."""
+    study = config.load(values).model_dump(mode="json")
+    job = SimpleNamespace(config=study, wildcards=SimpleNamespace(subject="F"), params=SimpleNamespace())
+    environment = Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False
+    )
+    return environment.from_string(path.read_text(encoding="utf-8")).render(snakemake=job)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("path", CAPTIONS, ids=lambda path: path.stem)
+def test_a_caption_renders_without_a_warning_and_without_run_together_sentences(path, study):
+    text = render(path, STUDIES[study])
+    publish_parts(text, writer="html", settings_overrides={"halt_level": 2, "report_level": 2})
+    # "mean.The", "random:Layers": a line break lost after a block.
+    assert not re.findall(r"[a-z)][.:][A-Z]", text)
+
+
+def test_the_front_page_names_what_was_run():
+    html = publish_parts(render(ROOT / "workflow/report/workflow.rst", STUDIES["demo"]), writer="html")[
+        "body"
+    ]
+    fields = dict(re.findall(r'<th class="field-name">(\w+):</th><td class="field-body">(.*?)</td>', html))
+    assert fields["Checkpoints"] == "steps 0, 8, 32, 128, 512; baselines: random"
+    assert fields["Layers"].startswith("0, 2, 4")
+    assert "simulated" in fields["Participants"]
+    assert fields["Seed"] == "0"
+    backwards = render(ROOT / "workflow/report/workflow.rst", STUDIES["published-code"])
+    assert "warning::" in backwards
+    assert "warning::" not in render(ROOT / "workflow/report/workflow.rst", {})
+
+
+def test_every_figure_has_a_caption():
+    from dynalign.figures import FIGURES
+
+    assert {f"{name}.rst" for name in FIGURES} <= {path.name for path in CAPTIONS}
