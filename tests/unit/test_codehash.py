@@ -1,5 +1,7 @@
 """The digest changes exactly with the code that a step uses."""
 
+import shutil
+
 import pytest
 
 from dynalign import codehash
@@ -97,6 +99,28 @@ def test_every_step_of_the_package_is_followed_beyond_itself():
     ):
         modules = {module for module, _ in codehash.reachable(step)}
         assert {step, "files", "cli"} <= modules
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "users"),
+    [
+        ("folds", "np.round(np.linspace(", "np.rint(np.linspace(", {"removal", "probing", "encoding"}),
+        ("ridge", "TIE = 1e-6", "TIE = 2e-6", {"encoding"}),
+        ("logistic", "tol: float = 1e-5", "tol: float = 1e-6", {"probing"}),
+        ("story", '"Mt."', '"Sgt."', {"story"}),
+        ("style", '"figure.titlesize": 12', '"figure.titlesize": 13', {"figures", "maps"}),
+        ("codehash", "[:12]", "[:11]", set()),
+    ],
+)
+def test_an_edit_changes_exactly_the_steps_that_use_it(tmp_path, module, old, new, users):
+    package = tmp_path / "dynalign"
+    shutil.copytree(codehash.FOLDER, package)
+    path = package / f"{module}.py"
+    source = path.read_text(encoding="utf-8")
+    assert source.count(old) == 1
+    path.write_text(source.replace(old, new), encoding="utf-8")
+    steps = [p.stem for p in package.glob("*.py") if "\ndef main(" in p.read_text(encoding="utf-8")]
+    assert {s for s in steps if codehash.digest(s, folder=package) != codehash.digest(s)} == users
 
 
 def test_an_unknown_step_is_refused():
