@@ -8,6 +8,7 @@ if STUDY.simulation is not None:
             STUDY.story.words,
         log:
             f"{R}/logs/time_story.log",
+        localrule: True
         conda:
             "../../envs/analysis.yaml"
         resources:

@@ -49,6 +49,7 @@ for name, drawing in DRAWINGS.items():
             f"{R}/figures/{name}.tsv",
         log:
             f"{R}/logs/figures/{name}.log",
+        localrule: True
         conda:
             "../../envs/analysis.yaml"
         resources:
@@ -81,6 +82,7 @@ rule table_1_probing:
         ),
     log:
         f"{R}/logs/figures/table-1-probing.log",
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -106,6 +108,7 @@ rule table_2_correlations:
         ),
     log:
         f"{R}/logs/figures/table-2-correlations.log",
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -139,6 +142,7 @@ rule score_maps:
         pdf=f"{R}/figures/map-{{subject}}.pdf",
     log:
         f"{R}/logs/score_maps/{{subject}}.log",
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:

@@ -47,6 +47,7 @@ rule alignment_table:
         ),
     log:
         f"{R}/logs/alignment_table.log",
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -75,6 +76,7 @@ rule removal_effects_table:
         ),
     log:
         f"{R}/logs/removal_effects_table.log",
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -100,6 +102,7 @@ rule perplexity_table:
         ),
     log:
         f"{R}/logs/perplexity_table.log",
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:

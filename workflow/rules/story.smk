@@ -14,6 +14,7 @@ if STUDY.story.download == "harry-potter":
                 [*STORY_ARRAYS, *(f"data_subject_{name}" for name in configuration.HARRY_POTTER_SUBJECTS)]
             ),
         retries: 2
+        localrule: True
         conda:
             "../../envs/analysis.yaml"
         resources:
@@ -36,6 +37,7 @@ rule story:
         trs=f"{R}/story/trs.tsv",
     log:
         f"{R}/logs/story.log",
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:
