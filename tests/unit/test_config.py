@@ -73,6 +73,7 @@ def test_the_published_code_is_reproduced_as_method_says():
         ({"study": "a/b"}, r"study: 'a/b' names files"),
         ({"encoding": {"folds": 1}}, r"encoding\.folds.*greater than or equal to 2 \(got 1\)"),
         ({"encoding": {"alphas": [0]}}, r"encoding\.alphas\.0: .*greater than 0 \(got 0\)"),
+        ({"encoding": {"alphas": [10, 1]}}, r"encoding\.alphas: must rise, got \[10\.0, 1\.0\]"),
         ({"properties": {"x": {"classes": ["a"]}}}, r"properties\.x: no raw value has that name"),
         ({"properties": {"tense": {}}}, r"exactly one of thresholds, classes, random; got none"),
         ({"properties": {"tense": {"clases": ["a"]}}}, r"properties\.tense\.clases: unknown key.*'classes'"),

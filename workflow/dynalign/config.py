@@ -45,6 +45,12 @@ def _unique(values):
     return values
 
 
+def _rising(values):
+    if list(values) != sorted(set(values)):
+        raise ValueError(f"must rise, got {list(values)}")
+    return values
+
+
 def _filename(name: str) -> str:
     if not name or name[0] in ".-" or not all(c.isalnum() or c in "-_.+" for c in name):
         raise ValueError(
@@ -56,7 +62,7 @@ def _filename(name: str) -> str:
 Name = Annotated[str, AfterValidator(_filename)]
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
-Grid = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), AfterValidator(_unique)]
+Grid = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), AfterValidator(_rising)]
 
 
 class Section(BaseModel):
