@@ -1,24 +1,20 @@
 """What would run: counts of jobs, refusals before anything starts."""
 
 import copy
-import time
+import re
 
 import pytest
 
 from tests.workflow.conftest import SMALL, snakemake
 
 
-def test_the_papers_study_is_planned_in_seconds(repository):
-    start = time.monotonic()
+def test_the_papers_study_is_under_700_jobs(repository):
     run = snakemake(repository, "-n", "--cores", "16")
-    seconds = time.monotonic() - start
     assert run.status == 0, run.output
     assert run.jobs["encoding"] == 8 * 7 * 3
     assert run.jobs["probing"] == run.jobs["removal"] == 8 * 7
     assert run.jobs["representation"] == run.jobs["fetch_checkpoint"] == 7
     assert sum(run.jobs.values()) < 700
-    # The promise is 10 s on two free cores; a busy machine may take longer without being wrong.
-    assert seconds < 30
 
 
 def test_the_published_codes_study_is_planned_too(repository):
@@ -78,3 +74,19 @@ def test_rules_ask_for_a_gpu_exactly_when_they_run_on_one(repository):
         assert all(
             "gpu=0" in text for text in rules if text.startswith(("encoding:", "probing:", "annotate:"))
         )
+
+
+@pytest.mark.parametrize("study", ["config/config.yaml", "config/demo.yaml"])
+def test_every_job_says_its_memory_time_gpus_and_log(repository, study):
+    run = snakemake(repository, "-n", "--cores", "16", config=study)
+    assert run.status == 0, run.output
+    jobs = re.findall(r"\n(?:local)?rule (\w+):\n((?: +.*\n)+)", run.output)
+    assert len(jobs) == sum(run.jobs.values()) + 1
+    for name, text in jobs:
+        if name == "all":
+            continue
+        assert re.search(r"\n? +log: results/", text), name
+        for resource in ("mem_mb", "runtime", "gpu"):
+            assert re.search(rf"\b{resource}=\d+", text), (name, resource)
+    heavy = {"annotate", "representation", "probing", "encoding"}
+    assert {name for name, text in jobs if " benchmark: " in text} >= heavy
