@@ -152,6 +152,7 @@ def study(seed=0):
                         }
                         | {"selectivity": 0.1, "removed_paper": int(before > chance > after)}
                         | {"removed": int(low <= crossfit <= high), "n_words": 5143, "n_classes": 2}
+                        | {"crossfit_position": ["below", "inside", "above"][(crossfit >= low) + (crossfit > high)]}
                         | {"n_masked": 0, "not_converged": 0}
                     )
     perplexity = pd.DataFrame(
@@ -652,7 +653,7 @@ def test_bad_input_gets_one_clear_error(files_of, tmp_path, tables):
             figures.main([*arguments])
 
     out = ("--output", str(tmp_path / "x.png"))
-    fails("no figure '12'; choose a number from 1 to 11 or one of figure-01", "12", *out)
+    fails("no figure '13'; choose a number from 1 to 12 or one of figure-01", "13", *out)
     fails("figure-07-removal-bars needs --removal-effects", *command(files_of, 4, "x.png")[1:3], "7", *out)
     fails(r"x.gif: figures are written as .png, .pdf, .svg", *command(files_of, 3, tmp_path / "x.gif"))
     on = ("--options", '{"reference": true}')
@@ -734,7 +735,12 @@ def test_table_1_has_the_papers_rows_and_its_bold_rule(tidy, tables):
                 row["null_low"] <= row["accuracy_after_crossfit"] <= row["null_high"]
             )
             assert f"[{row['null_low']:.2f}, {row['null_high']:.2f}]" in text
+            assert ("▾ below" in text) == (row["accuracy_after_crossfit"] < row["null_low"])
+            assert ("▴ above" in text) == (row["accuracy_after_crossfit"] > row["null_high"])
     assert html.count("<b>") > 20
+    assert html.count("▾ below</small>") > 5
+    assert html.count("▴ above</small>") > 5
+    assert set(table["crossfit_position"]) == {"below", "inside", "above"}
     assert len(table) == 2 * 9 * (4 + 7)
     assert where(table, part="last layer")["checkpoint"].iloc[0] == "random"
     assert not where(table, checkpoint="random")["step"].notna().any()

@@ -306,7 +306,7 @@ def test_command_writes_the_contract(study):
     assert " ".join(table.columns) == (
         "checkpoint step layer removal property accuracy_before accuracy_after accuracy_after_crossfit "
         "balanced_before balanced_after balanced_after_crossfit chance null_low null_high selectivity "
-        "removed_paper removed n_words n_classes n_masked not_converged"
+        "removed_paper removed crossfit_position n_words n_classes n_masked not_converged"
     )
     assert table[["removal", "property"]].to_numpy().tolist() == [
         ["ridge", "pos"],

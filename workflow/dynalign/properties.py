@@ -7,6 +7,7 @@ arXiv:2212.08094) and Shi et al. (2016).
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -43,9 +44,24 @@ def sentence_length(sentence: Sentence) -> int:
     return len(sentence.words)
 
 
+def category(label: str) -> str:
+    """A node's label without a treebank's function tags and indices: ``NP`` of ``NP-SBJ-1``."""
+    return re.split("[-=]", label, maxsplit=1)[0] or label  # -LRB- is a label too
+
+
+def attached_marks(sentence: Sentence) -> set[int]:
+    """Indices of punctuation tokens that are written on a word, as treebanks have them; no property sees them.
+
+    The words of the Harry Potter data, as stanza parses them, carry their punctuation and have none.
+    """
+    heads = set(word_heads(sentence))
+    return {i for i, token in enumerate(sentence.tokens) if token.upos == "PUNCT" and i not in heads}
+
+
 def tree_depth(sentence: Sentence) -> int:
     """Greatest depth of a word in the dependency tree, in edges to the root."""
-    return max(sentence.depths)
+    marks = attached_marks(sentence)
+    return max(depth for index, depth in enumerate(sentence.depths) if index not in marks)
 
 
 def top_constituents(sentence: Sentence) -> str:
@@ -55,8 +71,11 @@ def top_constituents(sentence: Sentence) -> str:
     else under the clause. Punctuation that is part of a word makes no label, a mark that is a word of its own
     (the ``+`` of the Harry Potter data) does.
     """
-    clause = sentence.tree.children[0]
-    labels = [child.label for child in clause.children if child.children]
+    marks, labels, last = attached_marks(sentence), [], 0
+    for child in sentence.tree.children[0].children:
+        first, last = last, last + len(child.leaves())
+        if child.children and not marks.issuperset(range(first, last)):
+            labels.append(category(child.label))
     return " ".join(labels) or UNDEF
 
 
@@ -106,7 +125,8 @@ def smallest_constituent(sentence: Sentence) -> list[str]:
         node, phrase = stack.pop()
         if not node.children:
             labels.append(phrase)
-        inner = node.label if node.label in PHRASES else phrase
+        label = category(node.label)
+        inner = label if label in PHRASES else phrase
         stack.extend((child, inner) for child in reversed(node.children))
     return [labels[index] for index in word_heads(sentence)]
 
