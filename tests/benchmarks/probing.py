@@ -153,7 +153,9 @@ def plain_job(X, name, y, sentence, word, maps):
     for test in folds.contiguous(WORDS, OPTIONS.folds, sentence):
         train = folds.training_rows(WORDS, test)
         for k, labels in enumerate(null):
-            right[k] += (plain_fit(X[train], labels[train], OPTIONS.permutation_C)(X[test]) == labels[test]).sum()
+            right[k] += (
+                plain_fit(X[train], labels[train], OPTIONS.permutation_C)(X[test]) == labels[test]
+            ).sum()
     low, high = probing.null_interval(right / WORDS, np.bincount(y).max() / WORDS)
     shared = {"accuracy_before": before, "null_low": low, "null_high": high}
     shared["selectivity"] = before - plain_probe(lambda _: X, control, sentence)
@@ -186,7 +188,9 @@ def main():
         maps = write_study(folder, X, sentence, word, codes)
         wall, cpu, table = job(folder, list(codes))
         print(table.drop(columns=["checkpoint", "step", "layer"]).to_string())
-        print(f"the whole job: {wall:.0f} s wall clock on one core, {cpu:.0f} s CPU, {os.getloadavg()[0]:.1f} load")
+        print(
+            f"the whole job: {wall:.0f} s wall clock on one core, {cpu:.0f} s CPU, {os.getloadavg()[0]:.1f} load"
+        )
         ours_wall, ours, share = job(folder, list(SHARE))
         start = time.process_time()
         X = X.astype(float)
@@ -195,7 +199,9 @@ def main():
     plain = pd.DataFrame(rows).set_index(["removal", "property"])
     share = share.set_index(["removal", "property"]).loc[plain.index, plain.columns]
     apart = (plain - share).abs().max()
-    print(f"{', '.join(SHARE)}: {ours:.0f} s CPU ({ours_wall:.0f} s wall clock), scikit-learn {theirs:.0f} s CPU")
+    print(
+        f"{', '.join(SHARE)}: {ours:.0f} s CPU ({ours_wall:.0f} s wall clock), scikit-learn {theirs:.0f} s CPU"
+    )
     print("largest difference of an accuracy:", ", ".join(f"{k} {v:.4f}" for k, v in apart.items()))
     if apart.max() > 0.01:
         sys.exit(f"the answers differ:\n{plain}\n{share}")

@@ -1,6 +1,7 @@
 """Probes against plain scikit-learn loops, planted ground truth, and the claims about removal."""
 
 import json
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -239,6 +240,36 @@ def test_null_interval_reaches_to_chance():
     np.testing.assert_allclose(probing.null_interval(accuracies, 0.7), (0.405, 0.7), atol=1e-9)
 
 
+def uneven(rng, n):
+    """Vectors that tell two nearly equal classes, one mostly in the first half of the text."""
+    sentence, word = story(rng, n)
+    last = sentence.max()
+    first_half = np.arange(last + 1) <= last // 2
+    y = (rng.random(last + 1) < np.where(first_half, 0.3, 0.7)).astype(int)[sentence]
+    return rng.standard_normal((n, 12)) + 3 * np.outer(y, rng.standard_normal(12)), y, sentence, word
+
+
+@pytest.mark.parametrize("options", [{"methods": ("leace",)}, {"coding": "onehot", "alphas": (1e-9,)}])
+def test_after_exact_erasure_the_answer_is_the_training_words_largest_class(options):
+    """By construction, so that it can be wrong more often than chance: below the interval, nothing is read."""
+    X, y, sentence, word = uneven(np.random.default_rng(3), 500)
+    row = one(X, y, sentence, word, **options)
+    right = 0
+    for test in folds.contiguous(500, SMALL.folds, sentence):
+        training = np.delete(y, test)
+        right += (y[test] == np.bincount(training).argmax()).sum()
+    assert row["accuracy_before"] > 0.95
+    assert row["accuracy_after_crossfit"] == pytest.approx(right / 500, abs=1e-12)
+    assert row["accuracy_after_crossfit"] < row["null_low"]
+    assert (row["removed"], row["crossfit_position"]) == (0, "below")
+    assert row["balanced_after_crossfit"] < 0.5
+
+
+def test_positions_count_the_ends_as_inside():
+    positions = [probing.crossfit_position(x, 0.4, 0.6) for x in (0.39, 0.4, 0.5, 0.6, 0.61)]
+    assert positions == ["below", "inside", "inside", "inside", "above"]
+
+
 def test_constant_dimensions_are_zero():
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.standard_normal(60), np.full(60, 1 / 3)])
@@ -303,6 +334,9 @@ def test_command_writes_the_contract(study):
     folder, labels, options = study
     table = command(folder, options)
     first = (folder / "probing.tsv").read_bytes()
+    inside = table["accuracy_after_crossfit"].between(table["null_low"], table["null_high"])
+    assert (table["removed"] == inside).all()
+    assert ((table["crossfit_position"] == "inside") == inside).all()
     assert " ".join(table.columns) == (
         "checkpoint step layer removal property accuracy_before accuracy_after accuracy_after_crossfit "
         "balanced_before balanced_after balanced_after_crossfit chance null_low null_high selectivity "
@@ -332,6 +366,31 @@ def test_command_writes_the_contract(study):
     other = command(folder, options, "--seed", "8")
     assert (other["null_low"] != table["null_low"]).any()
     np.testing.assert_array_equal(other["accuracy_after"], table["accuracy_after"])
+
+
+def test_a_probe_job_keeps_to_one_thread_whatever_the_environment(study, monkeypatch):
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    folder, _, options = study
+    inside = []
+    evaluate = probing.evaluate
+
+    def watched(*arguments):
+        rows = evaluate(*arguments)  # LEACE has loaded torch's own pool by now
+        inside.extend(pool["num_threads"] for pool in threadpool_info())
+        inside.append(int(os.environ["OMP_NUM_THREADS"]))
+        return rows
+
+    monkeypatch.setattr(probing, "evaluate", watched)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with threadpool_limits(2):
+        command(folder, options)
+        assert {pool["num_threads"] for pool in threadpool_info()} == {2}
+    assert len(inside) >= 2
+    assert set(inside) == {1}
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert "MKL_NUM_THREADS" not in os.environ
 
 
 def test_unfinished_fits_are_counted(study):

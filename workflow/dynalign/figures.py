@@ -15,7 +15,7 @@ import numpy as np
 
 from dynalign import files, style, summaries
 from dynalign.cli import options
-from dynalign.config import Figures, paper_properties
+from dynalign.config import RARE, Figures, paper_properties
 from dynalign.files import InputError
 
 #: Each table: the columns that tell its rows apart, and the columns of numbers.
@@ -191,10 +191,17 @@ def distribution(material: Material, level: str, kind: str, columns: int, size: 
         axes[0, 0].text(0.5, 0.5, f"This study has no {level}-level property.", ha="center")
     totals = sorted(set(table.groupby("property")["count"].sum())) or [0]
     n = " to ".join(f"{total:,}" for total in dict.fromkeys((totals[0], totals[-1])))
+    note = f"n = {n} {level}s. UNDEF: the value is unclear or does not apply."
+    rare = summaries.rare_classes(table) if kind == "used" else table[:0]
+    if len(rare):
+        shown = [
+            f"{style.label(row.property)} {row.value} ({row.count:,})" for row in rare.itertuples(name="Row")
+        ]
+        note += f" Classes under {RARE:.0%}: {', '.join(shown)}."
     style.title(
         figure,
         f"{level.capitalize()}-level properties: {'classes used' if kind == 'used' else 'original values'}",
-        f"n = {n} {level}s. UNDEF: the value is unclear or does not apply.",
+        note,
     )
     return figure, table[["property", "level", "distribution", "value", "count"]]
 
@@ -522,7 +529,9 @@ def probing(material: Material):
                 steps = summaries.trained(rows)
                 panel.plot(axis(steps["step"]), steps[column], **look, label=label)
                 alone = rows[rows["step"].isna()]
-                panel.plot(axis.with_baselines(alone, baselines), alone[column], **look | {"linestyle": "none"})
+                panel.plot(
+                    axis.with_baselines(alone, baselines), alone[column], **look | {"linestyle": "none"}
+                )
             style.gridlines(panel)
         row[0].set_ylabel(style.label(name), rotation=0, ha="right", va="center")
     for panel, layer in zip(axes[0], layers, strict=True):
@@ -556,7 +565,8 @@ class Drawing(NamedTuple):
     reference: bool = False
 
 
-#: All figures by name, in the paper's order, then those it does not have. The names of tables are also the command's flags.
+#: All figures by name: the paper's in its order, then one it does not have. The names of tables are also the
+#: command's flags.
 FIGURES = {
     "figure-01-perplexity": Drawing(perplexity, ("perplexity",), True),
     "figure-02-sentence-classes": Drawing(sentence_classes, ("class-counts",)),

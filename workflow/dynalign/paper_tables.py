@@ -65,8 +65,8 @@ def probing_table(probing):
     Returns
     -------
     pandas.DataFrame
-        ``part checkpoint step layer removal property``, :data:`PROBING_COLUMNS` and ``crossfit_position``; part is ``last step`` or
-        ``last layer`` (baselines first, as in the paper).
+        ``part checkpoint step layer removal property``, :data:`PROBING_COLUMNS` and ``crossfit_position``; part
+        is ``last step`` or ``last layer`` (baselines first, as in the paper).
 
     Raises
     ------

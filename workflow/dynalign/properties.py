@@ -17,7 +17,7 @@ from pydantic import RootModel
 
 from dynalign.annotation import Sentence, Token, match_story, read_sentences, story_sentences
 from dynalign.cli import note, options, run
-from dynalign.config import Name, Property, paper_properties
+from dynalign.config import RARE, Name, Property, paper_properties
 from dynalign.files import InputError, read_table, write_table
 from dynalign.story import read_words
 
@@ -29,9 +29,6 @@ PHRASES = (
     *("ADJP", "ADVP", "CONJP", "FRAG", "INTJ", "LST", "NAC", "NP", "NX", "PP", "PRN", "PRT", "QP", "RRC"),
     *("UCP", "VP", "WHADJP", "WHAVP", "WHADVP", "WHNP", "WHPP", "X"),
 )
-
-#: A class that holds less than this share of its units is reported.
-RARE = 0.05
 
 _COLUMNS = ("word_index", "word", "sentence", "tr", "run")
 
@@ -107,9 +104,14 @@ def object_number(sentence: Sentence) -> str:
 
 
 def word_heads(sentence: Sentence) -> list[int]:
-    """Index of the token that stands for each word: the shallowest, leftmost of those it covers."""
-    depths = sentence.depths
-    return [min(range(word.start, word.stop), key=depths.__getitem__) for word in sentence.words]
+    """Index of the token that stands for each word: the shallowest, leftmost of those it covers.
+
+    Punctuation written on a word does not stand for it.
+    """
+    rank = [
+        (token.upos == "PUNCT", depth) for token, depth in zip(sentence.tokens, sentence.depths, strict=True)
+    ]
+    return [min(range(word.start, word.stop), key=rank.__getitem__) for word in sentence.words]
 
 
 def pos(sentence: Sentence) -> list[str]:

@@ -6,6 +6,7 @@ from os import PathLike
 import numpy as np
 
 from dynalign import files
+from dynalign.config import RARE
 from dynalign.files import InputError
 
 CELL = ["checkpoint", "step", "subject"]
@@ -224,6 +225,12 @@ def layer_curves(alignment):
     return pd.DataFrame(rows).sort_values(["step", "property", "layer"], kind="stable", ignore_index=True)
 
 
+def rare_classes(counts):
+    """Rows of class counts that hold under :data:`dynalign.config.RARE` of their property's sentences or words."""
+    totals = counts.groupby("property")["count"].transform("sum")
+    return counts[counts["count"] < RARE * totals]
+
+
 def probing_cells(probing):
     """The rows of the probing table that are drawn, by step: all of them at no more than `MOST_LAYERS` layers.
 
@@ -235,7 +242,9 @@ def probing_cells(probing):
         If no checkpoint has a step.
     """
     if probing["step"].isna().all():
-        raise InputError("probing table: no checkpoint has a step; this figure needs one beside the baselines")
+        raise InputError(
+            "probing table: no checkpoint has a step; this figure needs one beside the baselines"
+        )
     layers = layers_of(probing)
     kept = {layers[round(k)] for k in np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS))}
     shown = probing[probing["layer"].isin(kept)]
