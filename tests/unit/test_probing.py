@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dynalign import folds, probing, removal
+from dynalign import folds, logistic, probing, removal
 from dynalign.config import Probing, Removal
 from dynalign.files import InputError, read_table, write_table
 
@@ -109,6 +110,36 @@ def test_folds_never_cut_a_sentence(monkeypatch):
     one(rng.standard_normal((300, 4)), rng.integers(0, 2, 300), sentence, word, alphas=(1.0,))
     assert len(cut) >= 3 + 4 * 2
     assert not any(cut)
+
+
+def test_of_equally_good_penalties_the_strongest_is_chosen(monkeypatch):
+    chosen = []
+    fit = logistic.fit
+
+    def watched(F, y, C, *arguments, **keywords):
+        chosen.append(C)
+        return fit(F, y, C, *arguments, **keywords)
+
+    monkeypatch.setattr(logistic, "fit", watched)
+    y, train = np.tile([0, 1, 1], 100), np.arange(200)
+    options = Probing(C=(1.0, 0.01, 0.1), inner_folds=2)
+    probing.predict_fold(
+        np.zeros((300, 2)), y[None], train, np.arange(200, 300), np.arange(300) // 5, options
+    )
+    assert [len(C) for C in chosen] == [3, 3, 1]
+    assert chosen[-1] == [0.01]
+
+
+def test_the_null_interval_is_of_probes_that_try_the_permuted_labels(monkeypatch):
+    """Labels that are not permuted can be read, and would be as well as before."""
+    rng = np.random.default_rng(0)
+    sentence, word = story(rng, 300)
+    y = rng.integers(0, 2, 300)
+    X = rng.standard_normal((300, 5)) + 4 * y[:, None]
+    monkeypatch.setattr(probing, "permuted", lambda labels, *_: labels)
+    row = one(X, y, sentence, word, alphas=(1.0,))
+    assert row["null_low"] == row["null_high"] == pytest.approx(row["accuracy_before"], abs=0.02)
+    assert row["null_low"] > 0.95
 
 
 def test_unrelated_label_is_an_artefact_of_removal_in_sample():
@@ -393,11 +424,20 @@ def test_a_probe_job_keeps_to_one_thread_whatever_the_environment(study, monkeyp
     assert "MKL_NUM_THREADS" not in os.environ
 
 
-def test_unfinished_fits_are_counted(study):
+def test_unfinished_fits_are_counted(study, monkeypatch):
     folder, _, options = study
     assert (command(folder, options)["not_converged"] == 0).all()
     short = command(folder, options, probes=SMALL.model_copy(update={"max_iter": 1}))
     assert (short["not_converged"] > 20).all()
+    fit = logistic.fit
+
+    def failing(*arguments, **keywords):
+        probes = fit(*arguments, **keywords)
+        return replace(probes, converged=np.zeros_like(probes.converged))
+
+    monkeypatch.setattr(logistic, "fit", failing)
+    # Before, on the control label, after, after crossfit: 4 outer folds of 3 inner × 3 C and one fit; 20 permuted.
+    assert (command(folder, options)["not_converged"] == 4 * (4 * (3 * 3 + 1) + 20)).all()
 
 
 def test_bad_input_is_named(study):
