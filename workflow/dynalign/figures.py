@@ -515,6 +515,7 @@ def probing(material: Material):
             cell = table[(table["property"] == name) & (table["layer"] == layer)]
             first = cell[cell["removal"] == methods[0]]
             bars = {"color": style.NULL, "width": 0.9 * axis.spacing, "gid": "null"}
+            panel.use_sticky_edges = False  # room below the bars
             places = axis.with_baselines(first, baselines)
             panel.bar(places, first["null_high"] - first["null_low"], bottom=first["null_low"], **bars)
             panel.axhline(first["chance"].iloc[0], color=style.BASELINE, linewidth=0.8, dashes=(1, 2))
