@@ -249,6 +249,77 @@ def test_a_file_of_ones_own_is_checked_and_normalised(tmp_path):
     assert annotate_file(tmp_path, loose, STORY) == CONLLU
 
 
+# As a treebank has it: comments of all kinds, marks and clitics as tokens, an empty node, an enhanced graph.
+TREEBANK = """\
+# newdoc id = tales
+# global.columns = ID FORM LEMMA UPOS XPOS FEATS HEAD DEPREL DEPS MISC
+# newpar id = tales-p1
+# sent_id = tales-7
+# text = She can't swim, (he) can.
+# text_en = the same
+# constituency = (ROOT (S (S (NP-SBJ (PRP She)) (VP (MD ca) (RB n't) (VP (VB swim)))) (, ,) (S (NP-SBJ (-LRB- -LRB-) \
+(PRP he) (-RRB- -RRB-)) (VP (MD can))) (. .)))
+1	She	she	PRON	PRP	Number=Sing	4	nsubj	4:nsubj	_
+2-3	can't	_	_	_	_	_	_	_	SpaceAfter=Yes
+2	ca	can	AUX	MD	VerbForm=Fin	4	aux	4:aux	_
+3	n't	not	PART	RB	Polarity=Neg	4	advmod	4:advmod	_
+4	swim	swim	VERB	VB	VerbForm=Inf	0	root	0:root	SpaceAfter=No
+5	,	,	PUNCT	,	_	9	punct	9:punct	_
+6	(	(	PUNCT	-LRB-	_	7	punct	7:punct	SpaceAfter=No
+7	he	he	PRON	PRP	Number=Sing	9	nsubj	9:nsubj|9.1:nsubj	SpaceAfter=No
+8	)	)	PUNCT	-RRB-	_	7	punct	7:punct	_
+9	can	can	AUX	MD	VerbForm=Fin	4	parataxis	4:parataxis	SpaceAfter=No
+9.1	swim	swim	VERB	VB	VerbForm=Inf	_	_	9:conj	CopyOf=4
+10	.	.	PUNCT	.	_	4	punct	4:punct	_
+
+# sent_id = tales-8
+# constituency = (ROOT (INTJ (UH Oh) (. !)))
+1	Oh	oh	INTJ	UH	_	0	root	_	SpaceAfter=No
+2	!	!	PUNCT	.	_	1	punct	_	_
+
+"""
+TREEBANK_STORY = [["She", "can't", "swim,", "(he)", "can."], ["Oh!"]]
+
+
+def test_a_treebank_takes_the_parsers_place(tmp_path):
+    written = annotate_file(tmp_path, TREEBANK, TREEBANK_STORY)
+    first, second = read(tmp_path, written)
+    assert [first.forms, second.forms] == TREEBANK_STORY
+    assert [(word.start, word.stop) for word in first.words] == [(0, 1), (1, 3), (3, 5), (5, 8), (8, 10)]
+    assert [token.form for token in first.tokens] == [
+        "She",
+        "ca",
+        "n't",
+        "swim",
+        ",",
+        "(",
+        "he",
+        ")",
+        "can",
+        ".",
+    ]
+    assert [first.sent_id, second.sent_id] == ["0", "1"]
+    assert properties.pos(first) == ["PRON", "AUX", "VERB", "PRON", "AUX"]
+    assert properties.smallest_constituent(first) == ["NP", "VP", "VP", "NP", "VP"]
+    assert (properties.sentence_length(first), properties.top_constituents(first)) == (5, "S S")
+    # What was written is read by the next step, and by stanza, as it stands.
+    assert annotate_file(tmp_path, written, TREEBANK_STORY) == written
+    from stanza.utils.conll import CoNLL
+
+    document = CoNLL.conll2doc(input_str=written)
+    assert [[token.text for token in s.tokens] for s in document.sentences] == TREEBANK_STORY
+
+
+def test_words_are_joined_only_as_the_story_spells_them(tmp_path):
+    for story, message in (
+        ([["She", "can't", "swim", ",", "(he)", "can?"], ["Oh!"]], r"word 5 is 'can', in the story 'can\?'"),
+        ([["She", "can't", "swimm,", "(he)", "can."], ["Oh!"]], "word 2 is 'swim', in the story 'swimm,'"),
+        ([["Shecan't", "swim,(he)", "can.", "Oh!"]], "sentence 0: word 3 is None, in the story 'Oh!'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            annotate_file(tmp_path, TREEBANK, story)
+
+
 @pytest.mark.parametrize(
     ("story", "message"),
     [

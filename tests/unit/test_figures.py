@@ -152,6 +152,11 @@ def study(seed=0):
                         }
                         | {"selectivity": 0.1, "removed_paper": int(before > chance > after)}
                         | {"removed": int(low <= crossfit <= high), "n_words": 5143, "n_classes": 2}
+                        | {
+                            "crossfit_position": ["below", "inside", "above"][
+                                (crossfit >= low) + (crossfit > high)
+                            ]
+                        }
                         | {"n_masked": 0, "not_converged": 0}
                     )
     perplexity = pd.DataFrame(
@@ -422,6 +427,47 @@ def test_curves_by_layer_with_bands_and_the_random_line(drawn, tables):
     assert legend_texts(figure) == [f"random baseline: {level:.4f}", *map(style.label, names)]
 
 
+def test_probes_before_and_after_against_the_null_interval(drawn, tables):
+    figure, numbers = pick(drawn, 12)
+    panels = np.array(figure.axes).reshape(len(PROPERTIES), len(LAYERS))
+    probing = tables["probing"]
+    for row, name in zip(panels, PROPERTIES, strict=True):
+        assert row[0].get_ylabel() == style.label(name)
+        for panel, layer in zip(row, LAYERS, strict=True):
+            curves = {("ridge", "before"): "accuracy_before"}
+            for method in METHODS:
+                curves[method, f"{method}: after"] = "accuracy_after"
+                curves[method, f"{method}: crossfit"] = "accuracy_after_crossfit"
+            alone = [each for each in panel.get_lines() if len(each.get_ydata()) == 1]
+            for (method, label), column in curves.items():
+                cell = where(probing, property=name, layer=layer, removal=method).set_index("checkpoint")
+                np.testing.assert_array_equal(line(panel, label), cell[column].iloc[: len(STEPS)])
+                shown = [each for each in alone if each.get_ydata()[0] == cell[column]["random"]]
+                assert shown
+                assert all(each.get_xdata()[0] < 0 for each in shown)
+            # The grey bars are the null intervals, the baseline's first.
+            order = ["random", *(f"step-{step}" for step in STEPS)]
+            bars = [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in panel.patches]
+            np.testing.assert_allclose(bars, cell.loc[order, ["null_low", "null_high"]])
+    assert [panel.get_title() for panel in panels[0]] == [f"layer {layer}" for layer in LAYERS]
+    assert [text.get_text() for text in panels[-1, 0].get_xticklabels()][:3] == ["random", "0", "1,000"]
+    assert len(numbers) == len(probing)
+    assert {"before", "ridge: after", "leace: crossfit", "null interval"} <= set(legend_texts(figure))
+    marks = [style.method_mark(method, 0) for method in METHODS]
+    assert len({mark.colour for mark in marks}) == len({mark.marker for mark in marks}) == 2
+
+
+def test_of_many_layers_some_get_a_panel_the_first_and_the_last_among_them(tables):
+    one = where(tables["probing"], property="tense", removal="ridge", layer=0)
+    many = pd.concat([one.assign(layer=layer) for layer in range(25)], ignore_index=True)
+    assert summaries.layers_of(summaries.probing_cells(many)) == [0, 4, 8, 12, 16, 20, 24]
+    without = one[one["checkpoint"] != "random"]
+    with style.house():
+        figure, numbers = figures.probing(material({"probing": without}, "probing", step_axis="log"))
+    assert len(figure.axes) == 1
+    assert numbers["checkpoint"].tolist() == [f"step-{step}" for step in STEPS]
+
+
 def test_interval_of_a_mean_has_the_coverage_of_independent_errors():
     rng = np.random.default_rng(1)
     inside = 0
@@ -461,6 +507,22 @@ def test_distributions_show_every_count_in_the_papers_arrangement(drawn, tables,
     )
     scales = [axes.get_yscale() for axes in figure.axes]
     assert scales == ["log" if number == 9 and name == "top_constituents" else "linear" for name in order]
+
+
+def test_rare_classes_are_named_where_classes_are_shown(tables):
+    counts = tables["class-counts"]
+    assert not any(
+        "under 5" in text for text in all_texts(figures.sentence_classes(material(tables, "class-counts"))[0])
+    )
+    rare = (counts["property"] == "tense") & (counts["distribution"] == "used")
+    table = counts.assign(
+        count=counts["count"].mask(rare & (counts["value"] == "Past"), 9)
+    )  # 9 of 187: 4.8 %
+    table["count"] = table["count"].mask(
+        (counts["property"] == "tree_depth") & (counts["value"] == "4-9"), 15
+    )  # 5.1 %
+    figure, _ = figures.sentence_classes(material({"class-counts": table}, "class-counts"))
+    assert any("Classes under 5%: tense Past (9)." in text.replace("\n", " ") for text in all_texts(figure))
 
 
 def rgb(colour):
@@ -568,6 +630,7 @@ def test_only_baselines_cannot_be_drawn_over_training(tables):
         (6, "removal-effects"),
         (8, "alignment"),
         (11, "alignment"),
+        (12, "probing"),
     ):
         drawing = figures.FIGURES[figures.figure_name(str(number))]
         with pytest.raises(InputError, match="no checkpoint has a step"):
@@ -652,7 +715,7 @@ def test_bad_input_gets_one_clear_error(files_of, tmp_path, tables):
             figures.main([*arguments])
 
     out = ("--output", str(tmp_path / "x.png"))
-    fails("no figure '12'; choose a number from 1 to 11 or one of figure-01", "12", *out)
+    fails("no figure '13'; choose a number from 1 to 12 or one of figure-01", "13", *out)
     fails("figure-07-removal-bars needs --removal-effects", *command(files_of, 4, "x.png")[1:3], "7", *out)
     fails(r"x.gif: figures are written as .png, .pdf, .svg", *command(files_of, 3, tmp_path / "x.gif"))
     on = ("--options", '{"reference": true}')
@@ -734,7 +797,12 @@ def test_table_1_has_the_papers_rows_and_its_bold_rule(tidy, tables):
                 row["null_low"] <= row["accuracy_after_crossfit"] <= row["null_high"]
             )
             assert f"[{row['null_low']:.2f}, {row['null_high']:.2f}]" in text
+            assert ("▾ below" in text) == (row["accuracy_after_crossfit"] < row["null_low"])
+            assert ("▴ above" in text) == (row["accuracy_after_crossfit"] > row["null_high"])
     assert html.count("<b>") > 20
+    assert html.count("▾ below</small>") > 5
+    assert html.count("▴ above</small>") > 5
+    assert set(table["crossfit_position"]) == {"below", "inside", "above"}
     assert len(table) == 2 * 9 * (4 + 7)
     assert where(table, part="last layer")["checkpoint"].iloc[0] == "random"
     assert not where(table, checkpoint="random")["step"].notna().any()

@@ -1,6 +1,8 @@
 """Probes against plain scikit-learn loops, planted ground truth, and the claims about removal."""
 
 import json
+import os
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dynalign import folds, probing, removal
+from dynalign import folds, logistic, probing, removal
 from dynalign.config import Probing, Removal
 from dynalign.files import InputError, read_table, write_table
 
@@ -108,6 +110,36 @@ def test_folds_never_cut_a_sentence(monkeypatch):
     one(rng.standard_normal((300, 4)), rng.integers(0, 2, 300), sentence, word, alphas=(1.0,))
     assert len(cut) >= 3 + 4 * 2
     assert not any(cut)
+
+
+def test_of_equally_good_penalties_the_strongest_is_chosen(monkeypatch):
+    chosen = []
+    fit = logistic.fit
+
+    def watched(F, y, C, *arguments, **keywords):
+        chosen.append(C)
+        return fit(F, y, C, *arguments, **keywords)
+
+    monkeypatch.setattr(logistic, "fit", watched)
+    y, train = np.tile([0, 1, 1], 100), np.arange(200)
+    options = Probing(C=(1.0, 0.01, 0.1), inner_folds=2)
+    probing.predict_fold(
+        np.zeros((300, 2)), y[None], train, np.arange(200, 300), np.arange(300) // 5, options
+    )
+    assert [len(C) for C in chosen] == [3, 3, 1]
+    assert chosen[-1] == [0.01]
+
+
+def test_the_null_interval_is_of_probes_that_try_the_permuted_labels(monkeypatch):
+    """Labels that are not permuted can be read, and would be as well as before."""
+    rng = np.random.default_rng(0)
+    sentence, word = story(rng, 300)
+    y = rng.integers(0, 2, 300)
+    X = rng.standard_normal((300, 5)) + 4 * y[:, None]
+    monkeypatch.setattr(probing, "permuted", lambda labels, *_: labels)
+    row = one(X, y, sentence, word, alphas=(1.0,))
+    assert row["null_low"] == row["null_high"] == pytest.approx(row["accuracy_before"], abs=0.02)
+    assert row["null_low"] > 0.95
 
 
 def test_unrelated_label_is_an_artefact_of_removal_in_sample():
@@ -239,6 +271,36 @@ def test_null_interval_reaches_to_chance():
     np.testing.assert_allclose(probing.null_interval(accuracies, 0.7), (0.405, 0.7), atol=1e-9)
 
 
+def uneven(rng, n):
+    """Vectors that tell two nearly equal classes, one mostly in the first half of the text."""
+    sentence, word = story(rng, n)
+    last = sentence.max()
+    first_half = np.arange(last + 1) <= last // 2
+    y = (rng.random(last + 1) < np.where(first_half, 0.3, 0.7)).astype(int)[sentence]
+    return rng.standard_normal((n, 12)) + 3 * np.outer(y, rng.standard_normal(12)), y, sentence, word
+
+
+@pytest.mark.parametrize("options", [{"methods": ("leace",)}, {"coding": "onehot", "alphas": (1e-9,)}])
+def test_after_exact_erasure_the_answer_is_the_training_words_largest_class(options):
+    """By construction, so that it can be wrong more often than chance: below the interval, nothing is read."""
+    X, y, sentence, word = uneven(np.random.default_rng(3), 500)
+    row = one(X, y, sentence, word, **options)
+    right = 0
+    for test in folds.contiguous(500, SMALL.folds, sentence):
+        training = np.delete(y, test)
+        right += (y[test] == np.bincount(training).argmax()).sum()
+    assert row["accuracy_before"] > 0.95
+    assert row["accuracy_after_crossfit"] == pytest.approx(right / 500, abs=1e-12)
+    assert row["accuracy_after_crossfit"] < row["null_low"]
+    assert (row["removed"], row["crossfit_position"]) == (0, "below")
+    assert row["balanced_after_crossfit"] < 0.5
+
+
+def test_positions_count_the_ends_as_inside():
+    positions = [probing.crossfit_position(x, 0.4, 0.6) for x in (0.39, 0.4, 0.5, 0.6, 0.61)]
+    assert positions == ["below", "inside", "inside", "inside", "above"]
+
+
 def test_constant_dimensions_are_zero():
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.standard_normal(60), np.full(60, 1 / 3)])
@@ -303,10 +365,13 @@ def test_command_writes_the_contract(study):
     folder, labels, options = study
     table = command(folder, options)
     first = (folder / "probing.tsv").read_bytes()
+    inside = table["accuracy_after_crossfit"].between(table["null_low"], table["null_high"])
+    assert (table["removed"] == inside).all()
+    assert ((table["crossfit_position"] == "inside") == inside).all()
     assert " ".join(table.columns) == (
         "checkpoint step layer removal property accuracy_before accuracy_after accuracy_after_crossfit "
         "balanced_before balanced_after balanced_after_crossfit chance null_low null_high selectivity "
-        "removed_paper removed n_words n_classes n_masked not_converged"
+        "removed_paper removed crossfit_position n_words n_classes n_masked not_converged"
     )
     assert table[["removal", "property"]].to_numpy().tolist() == [
         ["ridge", "pos"],
@@ -334,11 +399,45 @@ def test_command_writes_the_contract(study):
     np.testing.assert_array_equal(other["accuracy_after"], table["accuracy_after"])
 
 
-def test_unfinished_fits_are_counted(study):
+def test_a_probe_job_keeps_to_one_thread_whatever_the_environment(study, monkeypatch):
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    folder, _, options = study
+    inside = []
+    evaluate = probing.evaluate
+
+    def watched(*arguments):
+        rows = evaluate(*arguments)  # LEACE has loaded torch's own pool by now
+        inside.extend(pool["num_threads"] for pool in threadpool_info())
+        inside.append(int(os.environ["OMP_NUM_THREADS"]))
+        return rows
+
+    monkeypatch.setattr(probing, "evaluate", watched)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with threadpool_limits(2):
+        command(folder, options)
+        assert {pool["num_threads"] for pool in threadpool_info()} == {2}
+    assert len(inside) >= 2
+    assert set(inside) == {1}
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_unfinished_fits_are_counted(study, monkeypatch):
     folder, _, options = study
     assert (command(folder, options)["not_converged"] == 0).all()
     short = command(folder, options, probes=SMALL.model_copy(update={"max_iter": 1}))
     assert (short["not_converged"] > 20).all()
+    fit = logistic.fit
+
+    def failing(*arguments, **keywords):
+        probes = fit(*arguments, **keywords)
+        return replace(probes, converged=np.zeros_like(probes.converged))
+
+    monkeypatch.setattr(logistic, "fit", failing)
+    # Before, on the control label, after, after crossfit: 4 outer folds of 3 inner × 3 C and one fit; 20 permuted.
+    assert (command(folder, options)["not_converged"] == 4 * (4 * (3 * 3 + 1) + 20)).all()
 
 
 def test_bad_input_is_named(study):

@@ -211,6 +211,60 @@ def test_clauses_are_no_phrases():
     assert properties.smallest_constituent(parse) == ["NP", "NP", "NP", "VP"]
 
 
+# The same sentence with marks on its words and, as treebanks have it, with marks as tokens; by a treebank the
+# opening quote is as deep as the word after it, and the closing one deeper than any word.
+MARKS_ON_WORDS = sentence(
+    '(SINV (S (NP (PRP "I)) (VP (VBP do) (RB n\'t) (VP (VB know,")))) (VP (VBD said)) (NP (NNP Mary.)))',
+    '"I PRON Number=Sing 4 nsubj',
+    "do AUX Tense=Pres 4 aux",
+    "&n't PART Polarity=Neg 4 advmod",
+    'know," VERB VerbForm=Inf 5 ccomp',
+    "said VERB Tense=Past 0 root",
+    "Mary. PROPN Number=Sing 5 nsubj",
+)
+MARKS_APART = sentence(
+    '(SINV (" ") (S-TPC-1 (NP-SBJ (PRP I)) (VP (VBP do) (RB n\'t) (VP (VB know)))) (, ,) (" ") (VP (VBD said)) '
+    "(NP-SBJ=2 (NNP Mary)) (. .))",
+    '" PUNCT _ 5 punct',
+    "&I PRON Number=Sing 5 nsubj",
+    "do AUX Tense=Pres 5 aux",
+    "&n't PART Polarity=Neg 5 advmod",
+    "know VERB VerbForm=Inf 8 ccomp",
+    "&, PUNCT _ 4 punct",
+    '&" PUNCT _ 6 punct',
+    "said VERB Tense=Past 0 root",
+    "Mary PROPN Number=Sing 8 nsubj",
+    "&. PUNCT _ 8 punct",
+)
+
+
+@pytest.mark.parametrize("name", properties.RAW)
+def test_marks_that_a_treebank_cuts_off_change_nothing(name):
+    function = properties.RAW[name][1]
+    assert MARKS_APART.forms == MARKS_ON_WORDS.forms == ['"I', "don't", 'know,"', "said", "Mary."]
+    assert max(MARKS_APART.depths) > max(MARKS_ON_WORDS.depths)
+    assert function(MARKS_APART) == function(MARKS_ON_WORDS)
+    expected = {
+        "top_constituents": "S VP NP",
+        "pos": ["PRON", "AUX", "VERB", "VERB", "PROPN"],
+        "smallest_constituent": ["NP", "VP", "VP", "VP", "NP"],
+        "tree_depth": 2,
+    }
+    assert function(MARKS_APART) == expected.get(name, function(MARKS_APART))
+
+
+def test_a_mark_that_is_a_word_counts():
+    parse = sentence(
+        "(NP (NP (NN tea)) (: –) (NP (NN milk)))",
+        "tea NOUN _ 0 root",
+        "– PUNCT _ 3 punct",
+        "milk NOUN _ 1 list",
+    )
+    assert properties.top_constituents(parse) == "NP : NP"
+    assert properties.tree_depth(parse) == 2
+    assert properties.category("-LRB-") == "-LRB-"
+
+
 def test_raw_values_are_those_of_the_configuration():
     assert tuple(properties.RAW) == config.RAW_VALUES
     for name, (level, function) in properties.RAW.items():

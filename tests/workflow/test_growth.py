@@ -78,6 +78,7 @@ def test_an_option_reruns_what_uses_it(finished):
             "09_sentence_distributions",
             "10_word_distributions",
             "11_mean_layer_alignment",
+            "12_probing",
         )
     }
 

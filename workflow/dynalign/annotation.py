@@ -406,8 +406,35 @@ def story_sentences(path: str | Path) -> dict[int, list[str]]:
     return sentences
 
 
+def join_words(parsed: Sequence[Word], words: Sequence[str]) -> tuple[Word, ...]:
+    """Join parsed words that the story writes as one, as far as they spell it.
+
+    A treebank has punctuation (and some clitics) as words of their own, the story has them on the word that
+    they are written with: ``see``, ``them``, ``.`` become ``see``, ``them.``.
+
+    Parameters
+    ----------
+    parsed : sequence of Word
+    words : sequence of str
+        The sentence's words in the story.
+
+    Returns
+    -------
+    tuple of Word
+        A word of the story that `parsed` does not spell is left as it is, for the caller to find.
+    """
+    joined: list[Word] = []
+    for word in parsed:
+        wanted = words[len(joined) - 1] if 0 < len(joined) <= len(words) else ""
+        if joined and joined[-1].form != wanted and wanted.startswith(joined[-1].form + word.form):
+            joined[-1] = Word(joined[-1].form + word.form, joined[-1].start, word.stop)
+        else:
+            joined.append(word)
+    return tuple(joined)
+
+
 def match_story(sentences: Sequence[Sentence], story: dict[int, list[str]], source: str) -> list[Sentence]:
-    """Return the sentences, numbered as in the story, if their words are the story's.
+    """Return the sentences, numbered and cut into words as in the story, if they are the story's.
 
     Parameters
     ----------
@@ -422,16 +449,19 @@ def match_story(sentences: Sequence[Sentence], story: dict[int, list[str]], sour
     InputError
         At the first difference.
     """
+    matched = []
     for parsed, (number, words) in zip(sentences, story.items(), strict=False):
+        parsed = replace(parsed, sent_id=str(number), words=join_words(parsed.words, words))
         for position, (got, expected) in enumerate(zip_longest(parsed.forms, words)):
             if got != expected:
                 raise InputError(
                     f"{source}: sentence {number}: word {position} is {got!r}, in the story {expected!r} "
                     f"({len(parsed.words)} words, in the story {len(words)}); both must have the same words"
                 )
+        matched.append(parsed)
     if len(sentences) != len(story):
         raise InputError(f"{source}: {len(sentences)} sentences, in the story {len(story)}")
-    return [replace(parsed, sent_id=str(number)) for parsed, number in zip(sentences, story, strict=True)]
+    return matched
 
 
 def load_pipeline(models: str | Path, package: str, processors: Sequence[str]):

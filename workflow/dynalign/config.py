@@ -33,6 +33,10 @@ RAW_VALUES = (
 )
 
 
+#: A class that holds less than this share of its sentences or words is reported, in the log and in figures 2 and 3.
+RARE = 0.05
+
+
 def powers_of_ten(first: int, last: int) -> tuple[float, ...]:
     """The values 10^first … 10^last, read from decimal text so that they are the nearest floats."""
     return tuple(float(f"1e{exponent}") for exponent in range(first, last + 1))

@@ -1,4 +1,4 @@
-"""The paper's eleven figures, drawn from the study's tables.
+"""The paper's eleven figures and one on probing, drawn from the study's tables.
 
 One call draws one figure: ``python -m dynalign.figures 4 --alignment alignment.tsv --output X.png X.tsv``. A
 ``.tsv`` output holds the numbers drawn. :data:`FIGURES` says which tables each figure needs.
@@ -15,7 +15,7 @@ import numpy as np
 
 from dynalign import files, style, summaries
 from dynalign.cli import options
-from dynalign.config import Figures, paper_properties
+from dynalign.config import RARE, Figures, paper_properties
 from dynalign.files import InputError
 
 #: Each table: the columns that tell its rows apart, and the columns of numbers.
@@ -29,6 +29,10 @@ TABLES = {
     "removal-effects": (
         ("checkpoint", "layer", "removal", "property", "subject"),
         ("step", "layer", "mean_difference", "ci_low", "ci_high", "significant_paper", "significant"),
+    ),
+    "probing": (
+        ("checkpoint", "layer", "removal", "property"),
+        ("step", "layer", *summaries.ACCURACIES, "chance", "null_low", "null_high"),
     ),
 }
 
@@ -187,10 +191,17 @@ def distribution(material: Material, level: str, kind: str, columns: int, size: 
         axes[0, 0].text(0.5, 0.5, f"This study has no {level}-level property.", ha="center")
     totals = sorted(set(table.groupby("property")["count"].sum())) or [0]
     n = " to ".join(f"{total:,}" for total in dict.fromkeys((totals[0], totals[-1])))
+    note = f"n = {n} {level}s. UNDEF: the value is unclear or does not apply."
+    rare = summaries.rare_classes(table) if kind == "used" else table[:0]
+    if len(rare):
+        shown = [
+            f"{style.label(row.property)} {row.value} ({row.count:,})" for row in rare.itertuples(name="Row")
+        ]
+        note += f" Classes under {RARE:.0%}: {', '.join(shown)}."
     style.title(
         figure,
         f"{level.capitalize()}-level properties: {'classes used' if kind == 'used' else 'original values'}",
-        f"n = {n} {level}s. UNDEF: the value is unclear or does not apply.",
+        note,
     )
     return figure, table[["property", "level", "distribution", "value", "count"]]
 
@@ -479,6 +490,74 @@ def alignment_by_layer(material: Material):
     return figure, curves
 
 
+def probing(material: Material):
+    """Figure 12: accuracy before, after and after crossfit removal against the null interval, by step.
+
+    One row of panels per property, one column per layer (of many, :data:`summaries.MOST_LAYERS`).
+    """
+    table = summaries.probing_cells(material.tables["probing"])
+    names = [name for name in material.properties if name in set(table["property"])]
+    names += sorted(set(table["property"]) - set(names))
+    layers, methods = summaries.layers_of(table), list(dict.fromkeys(table["removal"]))
+    looks = {method: style.method_mark(method, k) for k, method in enumerate(methods)}
+    axis = style.StepAxis(summaries.trained(table)["step"], material.options.step_axis, 1.6)
+    baselines = list(dict.fromkeys(table.loc[table["step"].isna(), "checkpoint"]))
+    figure, axes = style.sheet(
+        1.8 * len(layers) + 3.4,
+        1.35 * len(names) + 1.7,
+        len(names),
+        len(layers),
+        sharex=True,
+        sharey="row",
+    )
+    for row, name in zip(axes, names, strict=True):
+        for panel, layer in zip(row, layers, strict=True):
+            cell = table[(table["property"] == name) & (table["layer"] == layer)]
+            first = cell[cell["removal"] == methods[0]]
+            bars = {"color": style.NULL, "width": 0.9 * axis.spacing, "gid": "null"}
+            panel.use_sticky_edges = False  # room below the bars
+            places = axis.with_baselines(first, baselines)
+            panel.bar(places, first["null_high"] - first["null_low"], bottom=first["null_low"], **bars)
+            panel.axhline(first["chance"].iloc[0], color=style.BASELINE, linewidth=0.8, dashes=(1, 2))
+            curves = [(first, "accuracy_before", "before", style.Mark("#000000", "o"), {})]
+            for method, rows in cell.groupby("removal", sort=False):
+                hollow = {"fillstyle": "none", "linestyle": "--", "linewidth": 0.9}
+                curves.append((rows, "accuracy_after", f"{method}: after", looks[method], hollow))
+                filled = (rows, "accuracy_after_crossfit", f"{method}: crossfit", looks[method], {})
+                curves.append(filled)
+            for rows, column, label, mark, more in curves:
+                look = {"color": mark.colour, "marker": mark.marker, "markersize": 4, "linewidth": 1.2} | more
+                steps = summaries.trained(rows)
+                panel.plot(axis(steps["step"]), steps[column], **look, label=label)
+                alone = rows[rows["step"].isna()]
+                panel.plot(
+                    axis.with_baselines(alone, baselines), alone[column], **look | {"linestyle": "none"}
+                )
+            style.gridlines(panel)
+        row[0].set_ylabel(style.label(name), rotation=0, ha="right", va="center")
+    for panel, layer in zip(axes[0], layers, strict=True):
+        panel.set_title(f"layer {layer}")
+    for panel in axes[-1]:
+        axis.dress(panel, baselines)
+    handles = [
+        *(line for line in axes[0, 0].get_lines() if not line.get_label().startswith("_")),
+        style.key("null interval", marker="s", markersize=9, color=style.NULL),
+        style.key("chance (largest class)", marker="", linestyle=":", color=style.BASELINE),
+    ]
+    style.legend(figure, handles)
+    every = set(layers) == set(summaries.layers_of(material.tables["probing"]))
+    style.title(
+        figure,
+        "Accuracy of the probes before and after removal",
+        "After: removal fitted on all words, as in the paper; it falls below chance even for a label unrelated to "
+        "the vectors. Crossfit: removal fitted on the training words of each fold; the property can still be read "
+        "only where it lies above the null interval (labels permuted by sentence, 95 %, at least up to chance)."
+        + ("" if every else f" {len(layers)} of the layers studied."),
+    )
+    columns = ["checkpoint", "step", "layer", "removal", "property", *summaries.ACCURACIES]
+    return figure, table[[*columns, "chance", "null_low", "null_high"]]
+
+
 class Drawing(NamedTuple):
     """How a figure is made: its function, the tables it reads, whether it can show the published values."""
 
@@ -487,7 +566,8 @@ class Drawing(NamedTuple):
     reference: bool = False
 
 
-#: All figures by name, in the paper's order. The names of tables are also the command's flags.
+#: All figures by name: the paper's in its order, then one it does not have. The names of tables are also the
+#: command's flags.
 FIGURES = {
     "figure-01-perplexity": Drawing(perplexity, ("perplexity",), True),
     "figure-02-sentence-classes": Drawing(sentence_classes, ("class-counts",)),
@@ -500,6 +580,7 @@ FIGURES = {
     "figure-09-sentence-distributions": Drawing(sentence_distributions, ("class-counts",)),
     "figure-10-word-distributions": Drawing(word_distributions, ("class-counts",)),
     "figure-11-mean-layer-alignment": Drawing(mean_layer_alignment, ("alignment",), True),
+    "figure-12-probing": Drawing(probing, ("probing",)),
 }
 
 

@@ -26,6 +26,9 @@ PROBING_COLUMNS = (
     "chance",
 )
 
+#: Beside the null interval, on which side of it the accuracy lies.
+SIDES = {"below": "▾ below", "inside": "", "above": "▴ above"}
+
 CSS = """
 body { font: 15px/1.5 "DejaVu Sans", Verdana, sans-serif; color: #1a1a1a; background: #fff;
   margin: 2rem auto; padding: 0 1.5rem; max-width: 88rem }
@@ -62,8 +65,8 @@ def probing_table(probing):
     Returns
     -------
     pandas.DataFrame
-        ``part checkpoint step layer removal property`` and :data:`PROBING_COLUMNS`; part is ``last step`` or
-        ``last layer`` (baselines first, as in the paper).
+        ``part checkpoint step layer removal property``, :data:`PROBING_COLUMNS` and ``crossfit_position``; part
+        is ``last step`` or ``last layer`` (baselines first, as in the paper).
 
     Raises
     ------
@@ -79,6 +82,7 @@ def probing_table(probing):
     last_layer = last_layer.sort_values("step", kind="stable", na_position="first")
     parts = [last_step.assign(part="last step"), last_layer.assign(part="last layer")]
     columns = ["part", "checkpoint", "step", "layer", "removal", "property", *PROBING_COLUMNS]
+    columns.append("crossfit_position")
     return pd.concat(parts, ignore_index=True)[columns]
 
 
@@ -112,10 +116,11 @@ def paper_cell(row) -> str:
 
 
 def calibrated_cell(row) -> str:
-    """``before | after (crossfit)`` over the null interval, bold where removed by the calibrated rule."""
+    """``before | after (crossfit)`` over the null interval and the side, bold where removed (calibrated)."""
     text = f"{number(row.accuracy_before)} | {number(row.accuracy_after_crossfit)}"
     text = f"<b>{text}</b>" if row.removed == 1 else text
-    return f"{text}<br><small>[{number(row.null_low)}, {number(row.null_high)}]</small>"
+    interval = f"[{number(row.null_low)}, {number(row.null_high)}] {SIDES[row.crossfit_position]}".strip()
+    return f"{text}<br><small>{interval}</small>"
 
 
 def probing_grid(table, cell: Callable[[object], str]) -> str:
@@ -178,7 +183,10 @@ def probing_page(table) -> str:
             f"<h2>Removal by {escape(method)}: calibrated</h2>",
             "<p>Accuracy before | after, the removal fitted on the training words of each fold only; below "
             "it the interval that labels permuted by sentence give. <b>Bold</b>: removed: the accuracy after "
-            "lies in that interval.</p>",
+            "lies in that interval. ▴ above it: the property can still be read. ▾ below it: nothing can be "
+            "read either. After an exact removal the probe can only answer the largest class of its training "
+            "words, whatever the word, so its accuracy is fixed by how the classes are spread over the "
+            "text, and falls below the interval where training and test words differ in their largest class.</p>",
             probing_grid(rows, calibrated_cell),
         ]
     return page("Table 1. Probing for each property before and after its removal", *parts)
@@ -205,13 +213,14 @@ def correlation_cell(row) -> str:
 
 
 class PaperTable(NamedTuple):
-    """How a table is made: which table it reads (a flag), its keys and numbers, the tidy table, the page."""
+    """How a table is made: the table it reads (a flag), its keys, numbers and texts, the tidy table, the page."""
 
     source: str
     keys: tuple[str, ...]
     numbers: tuple[str, ...]
     tidy: Callable
     html: Callable[[object], str]
+    texts: tuple[str, ...] = ()
 
 
 #: The paper's tables by name.
@@ -222,6 +231,7 @@ PAPER_TABLES = {
         ("step", "layer", *PROBING_COLUMNS),
         probing_table,
         probing_page,
+        ("crossfit_position",),
     ),
     "table-2-correlations": PaperTable(
         "correlations", ("property_a", "property_b"), ("r", "p"), correlation_table, correlations_page
@@ -241,7 +251,7 @@ def main(argv: list[str] | None = None) -> None:
     source = vars(arguments)[table.source]
     if source is None:
         raise InputError(f"{arguments.table} needs --{table.source} TSV")
-    tidy = table.tidy(summaries.read(source, table.keys, table.numbers))
+    tidy = table.tidy(summaries.read(source, table.keys, table.numbers, table.texts))
     for path in arguments.output:
         suffix = Path(path).suffix
         if suffix == ".tsv":

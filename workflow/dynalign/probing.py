@@ -4,14 +4,17 @@ A probe is an ℓ2 logistic regression from standardised vectors (training stati
 folds are contiguous and give every word one prediction; C is chosen by contiguous inner folds of each
 training fold; neither cuts a sentence. Accuracies are shares of all labelled words, pooled over outer folds.
 
-Every fit is a small product with the same matrix, so one BLAS thread is fastest: give a probing job one.
+Every fit is a small product with the same matrix, so one BLAS thread is fastest: the command takes one,
+whatever the environment says (:func:`one_thread`).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -22,6 +25,32 @@ from dynalign.files import InputError, write_table
 
 #: Dimensions whose standard deviation is below this share of the largest are rounding, and count as constant.
 CONSTANT = 1e-7
+
+
+#: What a numerical library reads when it is loaded.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep BLAS and OpenMP to one thread: the libraries loaded so far, and those loaded meanwhile (torch).
+
+    Thousands of small products gain nothing from a second thread and lose much where cores are shared; and
+    sums do not depend on the number of cores.
+    """
+    from threadpoolctl import threadpool_limits
+
+    before = {variable: os.environ.get(variable) for variable in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        for variable, value in before.items():
+            if value is None:
+                del os.environ[variable]
+            else:
+                os.environ[variable] = value
 
 
 def standardised(X: np.ndarray, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -143,6 +172,17 @@ def null_interval(accuracies: np.ndarray, chance: float) -> tuple[float, float]:
     return float(low), float(max(high, chance))
 
 
+def crossfit_position(accuracy: float, low: float, high: float) -> str:
+    """On which side of the null interval an accuracy lies: ``below``, ``inside`` (ends included), ``above``.
+
+    Only ``above`` means that the property can still be read. ``below`` happens where nothing can: a probe of
+    vectors without the property answers the largest class of its training words, and where that is another
+    class than the test words' (nearly equal classes, unevenly spread over the text), it is wrong more often
+    than chance.
+    """
+    return "below" if accuracy < low else "above" if accuracy > high else "inside"
+
+
 def _checked(name: str, codes: np.ndarray, probing: Probing) -> None:
     classes, sizes = np.unique(codes, return_counts=True)
     if len(classes) < 2:
@@ -172,7 +212,12 @@ def evaluate(
     - `null_low`, `null_high`: see :func:`null_interval`; its accuracies are those of probes of the vectors as
       they are, with labels permuted by sentence (:func:`permuted`) and C = `permutation_C`.
     - `removed_paper`: before > chance and after < chance. An artefact: removal has seen the test words.
-    - `removed`: the crossfit accuracy lies inside the null interval, ends included.
+    - `removed`: the crossfit accuracy lies inside the null interval, ends included (METHOD section 6).
+    - `crossfit_position`: on which side of the interval it lies; ``below`` is no sign of the property, see
+      :func:`crossfit_position`. After an exact eraser (`leace`; `ridge` with one-hot codes and a vanishing
+      penalty) the training vectors of a fold have no covariance with the label, so the best probe has zero
+      weights (Belrose et al. 2023, section 3): its crossfit answer is the training words' largest class,
+      by construction, and its accuracy says how evenly the classes are spread.
     - `selectivity`: accuracy before, less that of the same probe on a control label: random per word type
       (word-level properties) or per sentence (sentence-level), with the same class sizes.
     - `n_masked`: words without a label, which take no part.
@@ -204,6 +249,7 @@ def evaluate(
     References
     ----------
     Hewitt & Liang (2019). Designing and interpreting probes with control tasks. EMNLP.
+    Belrose et al. (2023). LEACE: Perfect linear concept erasure in closed form. NeurIPS.
     """
     for name, labels in codes.items():
         _checked(name, labels[np.isfinite(labels)], probing)
@@ -271,6 +317,7 @@ def _evaluate_labelled(
         sizes = np.unique(y[i], return_counts=True)[1]
         chance = float(sizes.max() / n)
         low, high = null_interval(null_accuracy[i], chance)
+        position = crossfit_position(accuracy["after_crossfit"], low, high)
         rows[method, name] = {
             "removal": method,
             "property": name,
@@ -281,7 +328,8 @@ def _evaluate_labelled(
             "null_high": high,
             "selectivity": accuracy["before"] - control_accuracy,
             "removed_paper": int(accuracy["before"] > chance and accuracy["after"] < chance),
-            "removed": int(low <= accuracy["after_crossfit"] <= high),
+            "removed": int(position == "inside"),
+            "crossfit_position": position,
             "n_words": n,
             "n_classes": len(sizes),
             "not_converged": int(
@@ -296,7 +344,7 @@ COLUMNS = [
     *("checkpoint", "step", "layer", "removal", "property"),
     *("accuracy_before", "accuracy_after", "accuracy_after_crossfit"),
     *("balanced_before", "balanced_after", "balanced_after_crossfit"),
-    *("chance", "null_low", "null_high", "selectivity", "removed_paper", "removed"),
+    *("chance", "null_low", "null_high", "selectivity", "removed_paper", "removed", "crossfit_position"),
     *("n_words", "n_classes", "n_masked", "not_converged"),
 ]
 
@@ -340,16 +388,17 @@ def main(argv: list[str] | None = None) -> None:
     arms = [(method, name) for method in args.removal_options.methods for name in args.properties]
     _checked_maps(args.maps, maps, arms, X.shape[1])
     try:
-        rows = evaluate(
-            X,
-            {name: table[name].to_numpy(float) for name in args.properties},
-            table["sentence"].to_numpy(),
-            table["word"].to_numpy(),
-            maps,
-            args.options,
-            args.removal_options,
-            args.seed,
-        )
+        with one_thread():
+            rows = evaluate(
+                X,
+                {name: table[name].to_numpy(float) for name in args.properties},
+                table["sentence"].to_numpy(),
+                table["word"].to_numpy(),
+                maps,
+                args.options,
+                args.removal_options,
+                args.seed,
+            )
     except InputError as error:
         raise InputError(f"{args.labels}: {error}") from None
     place = {"checkpoint": args.checkpoint, "step": args.step, "layer": args.layer}

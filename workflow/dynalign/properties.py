@@ -7,6 +7,7 @@ arXiv:2212.08094) and Shi et al. (2016).
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from pydantic import RootModel
 
 from dynalign.annotation import Sentence, Token, match_story, read_sentences, story_sentences
 from dynalign.cli import note, options, run
-from dynalign.config import Name, Property, paper_properties
+from dynalign.config import RARE, Name, Property, paper_properties
 from dynalign.files import InputError, read_table, write_table
 from dynalign.story import read_words
 
@@ -29,9 +30,6 @@ PHRASES = (
     *("UCP", "VP", "WHADJP", "WHAVP", "WHADVP", "WHNP", "WHPP", "X"),
 )
 
-#: A class that holds less than this share of its units is reported.
-RARE = 0.05
-
 _COLUMNS = ("word_index", "word", "sentence", "tr", "run")
 
 
@@ -43,9 +41,24 @@ def sentence_length(sentence: Sentence) -> int:
     return len(sentence.words)
 
 
+def category(label: str) -> str:
+    """A node's label without a treebank's function tags and indices: ``NP`` of ``NP-SBJ-1``."""
+    return re.split("[-=]", label, maxsplit=1)[0] or label  # -LRB- is a label too
+
+
+def attached_marks(sentence: Sentence) -> set[int]:
+    """Indices of punctuation tokens that are written on a word, as treebanks have them; no property sees them.
+
+    The words of the Harry Potter data, as stanza parses them, carry their punctuation and have none.
+    """
+    heads = set(word_heads(sentence))
+    return {i for i, token in enumerate(sentence.tokens) if token.upos == "PUNCT" and i not in heads}
+
+
 def tree_depth(sentence: Sentence) -> int:
     """Greatest depth of a word in the dependency tree, in edges to the root."""
-    return max(sentence.depths)
+    marks = attached_marks(sentence)
+    return max(depth for index, depth in enumerate(sentence.depths) if index not in marks)
 
 
 def top_constituents(sentence: Sentence) -> str:
@@ -55,8 +68,11 @@ def top_constituents(sentence: Sentence) -> str:
     else under the clause. Punctuation that is part of a word makes no label, a mark that is a word of its own
     (the ``+`` of the Harry Potter data) does.
     """
-    clause = sentence.tree.children[0]
-    labels = [child.label for child in clause.children if child.children]
+    marks, labels, last = attached_marks(sentence), [], 0
+    for child in sentence.tree.children[0].children:
+        first, last = last, last + len(child.leaves())
+        if child.children and not marks.issuperset(range(first, last)):
+            labels.append(category(child.label))
     return " ".join(labels) or UNDEF
 
 
@@ -88,9 +104,14 @@ def object_number(sentence: Sentence) -> str:
 
 
 def word_heads(sentence: Sentence) -> list[int]:
-    """Index of the token that stands for each word: the shallowest, leftmost of those it covers."""
-    depths = sentence.depths
-    return [min(range(word.start, word.stop), key=depths.__getitem__) for word in sentence.words]
+    """Index of the token that stands for each word: the shallowest, leftmost of those it covers.
+
+    Punctuation written on a word does not stand for it.
+    """
+    rank = [
+        (token.upos == "PUNCT", depth) for token, depth in zip(sentence.tokens, sentence.depths, strict=True)
+    ]
+    return [min(range(word.start, word.stop), key=rank.__getitem__) for word in sentence.words]
 
 
 def pos(sentence: Sentence) -> list[str]:
@@ -106,7 +127,8 @@ def smallest_constituent(sentence: Sentence) -> list[str]:
         node, phrase = stack.pop()
         if not node.children:
             labels.append(phrase)
-        inner = node.label if node.label in PHRASES else phrase
+        label = category(node.label)
+        inner = label if label in PHRASES else phrase
         stack.extend((child, inner) for child in reversed(node.children))
     return [labels[index] for index in word_heads(sentence)]
 

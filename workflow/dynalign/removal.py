@@ -213,8 +213,8 @@ def fit_ridge(X, codes, alphas: Sequence[float], n_folds: int, coding: str = "or
 def fit_leace(X, codes) -> LeaceMap:
     """Exact linear erasure of one-hot labels, the least change among all affine erasers.
 
-    The package's shrinkage of the covariance and its bound on the trace are off: with either, the change is
-    no longer the least for these words, and the bound's map has full rank.
+    The package's shrinkage of the covariance is off: with it, the change is no longer the least for these
+    words. So is its bound on the trace, which has nothing to do then: exact erasure never adds variance.
 
     Parameters
     ----------

@@ -29,6 +29,9 @@ HOUSE = {
 #: Ink of baselines, notes and grid lines.
 BASELINE, NOTE, GRID, REFERENCE, FAINT = "#4d4d4d", "#595959", "#e3e3e3", "#b8b8b8", "#b3b3b3"
 
+#: What chance alone gives.
+NULL = "#cfcfcf"
+
 #: A line that stands for no property.
 LINE = "#0072B2"
 
@@ -64,6 +67,9 @@ FURTHER_MARKS = (
     Mark("#6699CC", "P"),
 )
 
+#: Removal methods, where several are drawn together.
+METHOD_MARKS = {"ridge": Mark("#D55E00", "^"), "leace": Mark("#0072B2", "s")}
+
 SUBJECT_MARKERS = "os^Dv<>P"
 
 
@@ -93,6 +99,11 @@ def marks(properties: Iterable[str]) -> dict[str, Mark]:
     """
     others = [name for name in properties if name not in MARKS]
     return MARKS | {name: FURTHER_MARKS[k % len(FURTHER_MARKS)] for k, name in enumerate(others)}
+
+
+def method_mark(method: str, k: int) -> Mark:
+    """The mark of a removal method, the `k`-th drawn; a further one takes a further mark."""
+    return METHOD_MARKS.get(method, FURTHER_MARKS[k % len(FURTHER_MARKS)])
 
 
 def subject_marks(subjects: Sequence[str]) -> dict[str, Mark]:
@@ -140,6 +151,20 @@ class StepAxis:
         """Places of `steps`, which are among the axis's."""
         return self.places[np.searchsorted(self.steps, np.asarray(list(steps), dtype=int))]
 
+    def with_baselines(self, rows, baselines: Sequence[str]) -> np.ndarray:
+        """Places of the rows of a table: baselines, which have no step, stand left of the first step."""
+        apart = dict(zip(baselines, self.baseline_places(len(baselines)), strict=True))
+        return np.array(
+            [
+                self([step])[0] if step == step else apart[name]
+                for name, step in zip(rows["checkpoint"], rows["step"], strict=True)
+            ]
+        )
+
+    def baseline_places(self, n: int) -> np.ndarray:
+        """Places of `n` baselines, side by side."""
+        return self.places[0] - 2 * self.pad * np.arange(n, 0, -1)
+
     def dodge(self, k: int, n: int) -> float:
         """Shift of the k-th of n symbols that share a place, so that none hides another."""
         return 0.36 * self.spacing * ((k - (n - 1) / 2) / max(n - 1, 1))
@@ -152,17 +177,18 @@ class StepAxis:
                 chosen.append(k)
         return chosen[::-1]
 
-    def dress(self, axes) -> None:
-        """Ticks, labels, limits and the break on the x axis of `axes`.
+    def dress(self, axes, baselines: Sequence[str] = ()) -> None:
+        """Ticks, labels, limits and the break on the x axis of `axes`; `baselines` left of the steps.
 
         Labels turn when they are too long for their room; a step too near to the next keeps its tick alone.
         """
-        axes.set_xlim(self.places[0] - self.pad, self.places[-1] + self.pad)
+        apart = self.baseline_places(len(baselines))
+        axes.set_xlim([*apart, self.places[0]][0] - self.pad, self.places[-1] + self.pad)
         labelled = self.with_room(0.2)
-        texts = [step_label(self.steps[k]) for k in labelled]
-        axes.set_xticks(self.places[labelled], texts)
+        texts = [*baselines, *(step_label(self.steps[k]) for k in labelled)]
+        axes.set_xticks(np.append(apart, self.places[labelled]), texts)
         axes.set_xticks(np.delete(self.places, labelled), minor=True)
-        if len(self.with_room(max(len(text) for text in texts) * 0.085 + 0.06)) < len(labelled):
+        if len(self.with_room(max(len(text) for text in texts) * 0.085 + 0.06)) < len(texts):
             turn(axes)
         axes.set_xlabel("training step")
         if self.broken:

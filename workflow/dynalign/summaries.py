@@ -6,20 +6,27 @@ from os import PathLike
 import numpy as np
 
 from dynalign import files
+from dynalign.config import RARE
 from dynalign.files import InputError
 
 CELL = ["checkpoint", "step", "subject"]
 
+#: A probe's accuracies: without removal, after the paper's removal, after removal in each training fold.
+ACCURACIES = ("accuracy_before", "accuracy_after", "accuracy_after_crossfit")
 
-def read(path: str | PathLike, keys: Sequence[str], numbers: Sequence[str]):
-    """Read a table to draw: `keys` tell its rows apart, `numbers` are its columns of numbers.
+#: Layers that get a panel each.
+MOST_LAYERS = 7
+
+
+def read(path: str | PathLike, keys: Sequence[str], numbers: Sequence[str], texts: Sequence[str] = ()):
+    """Read a table to draw: `keys` tell its rows apart, `numbers` and `texts` are its columns of each kind.
 
     Raises
     ------
     InputError
         If it lacks rows or columns, has text where numbers belong, or two rows for one cell.
     """
-    table = files.read_table(path, [*keys, *numbers])
+    table = files.read_table(path, [*keys, *numbers, *texts])
     if table.empty:
         raise InputError(f"{path}: the table has no rows, so there is nothing to show; run its step again")
     for name in numbers:
@@ -216,6 +223,32 @@ def layer_curves(alignment):
         for (step, name, layer), cell in alignment.groupby(["step", "property", "layer"], sort=False)
     ]
     return pd.DataFrame(rows).sort_values(["step", "property", "layer"], kind="stable", ignore_index=True)
+
+
+def rare_classes(counts):
+    """Rows of class counts that hold under :data:`dynalign.config.RARE` of their property's sentences or words."""
+    totals = counts.groupby("property")["count"].transform("sum")
+    return counts[counts["count"] < RARE * totals]
+
+
+def probing_cells(probing):
+    """The rows of the probing table that are drawn, by step: all of them at no more than `MOST_LAYERS` layers.
+
+    Of more layers, evenly spaced ones are kept, the first and the last among them.
+
+    Raises
+    ------
+    InputError
+        If no checkpoint has a step.
+    """
+    if probing["step"].isna().all():
+        raise InputError(
+            "probing table: no checkpoint has a step; this figure needs one beside the baselines"
+        )
+    layers = layers_of(probing)
+    kept = {layers[round(k)] for k in np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS))}
+    shown = probing[probing["layer"].isin(kept)]
+    return shown.sort_values("step", kind="stable", na_position="first", ignore_index=True)
 
 
 def in_words(alignment) -> str:

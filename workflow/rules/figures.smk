@@ -8,6 +8,7 @@ TABLE_FILES = {
     "perplexity": f"{R}/tables/perplexity.tsv",
     "alignment": f"{R}/tables/alignment.tsv",
     "removal-effects": f"{R}/tables/removal_effects.tsv",
+    "probing": f"{R}/tables/probing.tsv",
 }
 TABLES = [
     f"{R}/tables/{name}.tsv"
