@@ -18,6 +18,7 @@ CONTRACT = {
     for name, columns in {
         "labels": "word_index word sentence tr run tense tense_raw",
         "label_correlations": "property_a property_b r p",
+        "checkpoints": "checkpoint step source revision commit sha256",
         "perplexity": "checkpoint step perplexity n_tokens",
         "probing": "checkpoint step layer removal property accuracy_before accuracy_after accuracy_after_crossfit "
         "chance null_low null_high removed_paper removed",
