@@ -7,17 +7,14 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from urllib.parse import unquote, urlsplit
 
 import pytest
+from tests.hub import SOURCE, serve
 
 from dynalign import checkpoints
-from dynalign.files import InputError
+from dynalign.files import InputError, read_table
 
-SOURCE = "EleutherAI/pythia-tiny"
 TEXTS = {"config.json": b'{"model_type": "gpt_neox"}', "tokenizer.json": b"{}", "merges.txt": b"a b\n"}
 WEIGHTS = {"model.safetensors": b"weights " * 1000}
 OTHERS = {
@@ -29,91 +26,10 @@ OTHERS = {
 }
 
 
-class Hub:
-    """What the stand-in serves, and what was asked of it.
-
-    `models` maps a hub id to its revisions, each a commit and its files; `failures` maps a path's end to the
-    answers (status, error code) that it gives before it works.
-    """
-
-    def __init__(self):
-        self.models: dict[str, dict[str, tuple[str, dict[str, bytes]]]] = {SOURCE: {}}
-        self.failures: dict[str, list[tuple[int, str]]] = {}
-        self.stated: dict[bytes, str] = {}
-        self.requests: list[tuple[str, str]] = []
-
-    def add(self, revision: str, files: dict[str, bytes]) -> str:
-        commit = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
-        self.models[SOURCE][revision] = self.models[SOURCE][commit] = (commit, files)
-        return commit
-
-    def sha256(self, content: bytes) -> str:
-        return self.stated.get(content, hashlib.sha256(content).hexdigest())
-
-    def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of a GET."""
-        for end, answers in self.failures.items():
-            if path.endswith(end) and answers:
-                status, code = answers.pop(0)
-                return status, {"X-Error-Code": code} if code else {}, b""
-        parts = path.strip("/").split("/")
-        api = parts[:2] == ["api", "models"]
-        if api:
-            parts = parts[2:]
-        source, kind, revision = "/".join(parts[:2]), parts[2], parts[3]
-        if source not in self.models:
-            return 404, {"X-Error-Code": "RepoNotFound"}, b""
-        if revision not in self.models[source]:
-            return 404, {"X-Error-Code": "RevisionNotFound"}, b""
-        commit, files = self.models[source][revision]
-        if api:
-            assert kind == "revision"
-            siblings = [{"rfilename": name, "size": len(content)} for name, content in files.items()]
-            for entry in siblings:
-                content = files[entry["rfilename"]]
-                if entry["rfilename"].endswith(("safetensors", "bin")):
-                    entry["lfs"] = {"sha256": self.sha256(content), "size": len(content), "pointerSize": 100}
-            return 200, {}, json.dumps({"id": source, "sha": commit, "siblings": siblings}).encode()
-        assert kind == "resolve"
-        name = "/".join(parts[4:])
-        if name not in files:
-            return 404, {"X-Error-Code": "EntryNotFound"}, b""
-        headers = {"X-Repo-Commit": commit, "ETag": f'"{self.sha256(files[name])}"'}
-        return 200, headers, files[name]
-
-
 @pytest.fixture
 def hub():
-    """A running stand-in; `hub.url` is its address."""
-    state = Hub()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self):
-            path = unquote(urlsplit(self.path).path)
-            state.requests.append((self.command, path))
-            status, headers, body = state.answer(path)
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        do_HEAD = do_GET
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    yield state
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve() as running:
+        yield running
 
 
 @pytest.fixture
@@ -134,7 +50,7 @@ def command(hub, tmp_path):
             *flags,
         ]
         return subprocess.run(
-            [sys.executable, "-m", "dynalign.checkpoints", *arguments],
+            [sys.executable, "-m", "dynalign.checkpoints", "fetch", *arguments],
             env=environment,
             capture_output=True,
             text=True,
@@ -188,12 +104,11 @@ def test_branch_that_moved(hub, command, tmp_path):
     assert command("main").returncode == 0
     shards = {"model-00001-of-00002.safetensors": b"1", "model-00002-of-00002.safetensors": b"2"}
     hub.add("main", TEXTS | {"config.json": b"new"} | shards | {"model.safetensors.index.json": b"{}"})
-    (tmp_path / "model/notes.txt").write_text("the user's own")
     assert command("main").returncode == 0
     found = contents(tmp_path / "model")
     assert json.loads(found.pop("checkpoint.json")) == record(hub, "main", shards)
     new = TEXTS | {"config.json": b"new"} | shards | {"model.safetensors.index.json": b"{}"}
-    assert found == new | {"notes.txt": b"the user's own"}
+    assert found == new
 
 
 def test_broken_weights_are_fetched_again(hub, command, tmp_path):
@@ -223,7 +138,12 @@ def test_broken_weights_are_fetched_again(hub, command, tmp_path):
         ("step1", "not a hub id", [], "no such model; correct model.source"),
         ("step1", SOURCE, [(403, "GatedRepo")], "ask for access on the model's page, then set HF_TOKEN"),
         ("step1", SOURCE, [(418, "")], "the hub refused: "),
-        ("step1", SOURCE, [], "holds no model.safetensors (it has .gitattributes, README.md, config.json"),
+        (
+            "step1",
+            SOURCE,
+            [],
+            "holds no weights of the kind model.weights: safetensors (it has .gitattributes, README.md",
+        ),
     ],
     ids=["revision", "model", "no-hub-id", "gated", "refused", "no-safetensors"],
 )
@@ -293,6 +213,99 @@ def test_waits_double(monkeypatch):
     assert waits == [1, 2, 4, 1, 2]
     with pytest.raises(InputError, match="--attempts 0: at least 1"):
         checkpoints.ask(request, SOURCE, "step1", attempts=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "revision", "fetched"),
+    [
+        ("any", "pickled", {"pytorch_model.bin": b"a pickle"}),
+        ("any", "both", WEIGHTS),
+        ("pytorch", "both", {"pytorch_model.bin": b"a pickle"}),
+    ],
+)
+def test_pickles_are_fetched_only_where_they_are_allowed(hub, command, tmp_path, kind, revision, fetched):
+    hub.add("pickled", TEXTS | OTHERS)
+    hub.add("both", TEXTS | WEIGHTS | OTHERS)
+    result = command(revision, "--weights", kind)
+    assert result.returncode == 0, result.stderr
+    found = contents(tmp_path / "model")
+    assert json.loads(found.pop("checkpoint.json")) == record(hub, revision, fetched)
+    assert found == TEXTS | fetched
+
+
+def test_a_pinned_commit_is_fetched_though_the_branch_has_moved(hub, command, tmp_path):
+    old = hub.add("step4", TEXTS | WEIGHTS)
+    hub.add("step4", TEXTS | {"model.safetensors": b"another training"})
+    result = command("step4", "--commit", old)
+    assert result.returncode == 0, result.stderr
+    found = contents(tmp_path / "model")
+    assert json.loads(found["checkpoint.json"])["commit"] == old
+    assert json.loads(found["checkpoint.json"])["revision"] == "step4"
+    assert found["model.safetensors"] == WEIGHTS["model.safetensors"]
+    missing = command("step4", "--commit", 40 * "0")
+    assert missing.returncode == 1
+    assert "no such revision" in missing.stderr
+
+
+def fetched(folder: Path, revision: str, *weights: str) -> Path:
+    """A folder as a download leaves it, with weights of these digests."""
+    (folder / revision).mkdir(parents=True)
+    sums = {f"model-{k}.safetensors": digest for k, digest in enumerate(weights)}
+    content = {"source": SOURCE, "revision": revision, "commit": 40 * "c", "weights": sums}
+    (folder / revision / "checkpoint.json").write_text(json.dumps(content))
+    return folder / revision
+
+
+def compare(tmp_path: Path, folders: dict[str, Path]) -> Path:
+    names, paths = zip(*folders.items(), strict=True)
+    output = tmp_path / "checkpoints.tsv"
+    checkpoints.main(["compare", "--names", *names, "--folders", *map(str, paths), "--output", str(output)])
+    return output
+
+
+def test_checkpoints_of_a_study_are_listed(tmp_path):
+    """Downloads by their record, other folders by the weights that lie in them."""
+    local = tmp_path / "local"
+    local.mkdir()
+    (local / "model.safetensors").write_bytes(b"weights")
+    (local / "pytorch_model.bin").write_bytes(b"not read")
+    folders = {
+        "step-0": fetched(tmp_path, "step0", 64 * "a", 64 * "b"),
+        # The same shards the other way round are another model.
+        "step-1": fetched(tmp_path, "step1", 64 * "b", 64 * "a"),
+        "step-2": fetched(tmp_path, "step2", 64 * "a"),
+        "step-8": local,
+    }
+    table = read_table(compare(tmp_path, folders), ["checkpoint", "step", "source", "revision", "commit"])
+    assert table["checkpoint"].tolist() == list(folders)
+    assert table["step"].tolist() == [0, 1, 2, 8]
+    assert table["revision"].tolist() == ["step0", "step1", "step2", "local"]
+    assert table["commit"].tolist() == 3 * [40 * "c"] + [""]
+    assert table["sha256"].nunique() == 4
+    assert table["sha256"].iloc[2] == 64 * "a"
+    assert table["sha256"].iloc[3] == hashlib.sha256(b"weights").hexdigest()
+
+
+def test_two_checkpoints_with_the_same_weights_stop_the_study(tmp_path):
+    folders = {f"step-{k}": fetched(tmp_path, f"step{k}", 64 * digest) for k, digest in enumerate("aabca")}
+    with pytest.raises(
+        InputError,
+        match=r"pythia-tiny: checkpoints with the same weights: step-1 and step-0 \(sha256 a+…\); step-4 and "
+        r"step-0.*model\.steps.*model\.commits.*model\.weights: pytorch",
+    ):
+        compare(tmp_path, folders)
+    assert not (tmp_path / "checkpoints.tsv").exists()
+
+
+def test_folders_that_hold_no_checkpoint(tmp_path):
+    (tmp_path / "checkpoint.json").write_text("{")
+    with pytest.raises(InputError, match=r"checkpoint\.json: broken; remove the folder"):
+        checkpoints.describe(tmp_path, "safetensors")
+    (tmp_path / "checkpoint.json").unlink()
+    (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(InputError, match=r"no weights of the kind model\.weights: safetensors"):
+        checkpoints.describe(tmp_path, "safetensors")
+    assert checkpoints.describe(tmp_path, "any")["sha256"] == hashlib.sha256(b"a pickle").hexdigest()
 
 
 def test_a_full_disk_is_no_network_problem():

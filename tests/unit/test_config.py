@@ -90,12 +90,82 @@ def test_the_published_code_is_reproduced_as_method_says():
         ({"story": {"layout": "table", "download": None}}, r"layout 'table' needs the key 'words'"),
         ({"brain": {"mask": "mask.nii"}}, r"mask: 'mask\.nii' lacks \{subject\}"),
         ({"removal": {"methods": ["ridg"]}}, r"removal\.methods\.0: .*'ridge'.*'leace'.*\(got 'ridg'\)"),
-        ({"model": {"revision": "main"}}, r"revision: 'main' lacks \{step\}"),
+        (
+            {"model": {"revision": "main"}},
+            r"revision: 'main' would be the checkpoint of step 0 and of another",
+        ),
+        (
+            {"model": {"revision": {0: "a", 1: "b", 2: "a"}, "steps": [0, 1, 2]}},
+            r"revision: 'a' would be the checkpoint of step 0",
+        ),
+        ({"model": {"revision": "{seed}-{step}"}}, r"'\{seed\}-\{step\}' is no pattern \(KeyError: 'seed'\)"),
+        (
+            {"model": {"revision": {0: "main"}, "steps": [0, 9]}},
+            r"revision: names no revision for step 9",
+        ),
+        (
+            {"model": {"steps": "pythia"}},
+            r"model\.steps: no such suite; .*one of: pythia-all \(got 'pythia'\)",
+        ),
+        ({"model": {"commits": {1: 40 * "0"}}}, r"commits: 1 is none of model\.steps"),
+        ({"model": {"commits": {0: "main"}}}, r"commits\.0: .*should match pattern"),
+        (
+            {"baselines": ["controls"], "encoding": {"pca_components": 10}},
+            r"`controls` has 5 dimensions, encoding\.pca_components asks for 10",
+        ),
     ],
 )
 def test_mistakes_are_refused_with_key_value_and_what_is_allowed(values, message):
     with pytest.raises(InputError, match=message):
         config.load(values)
+
+
+def test_a_suite_stands_for_the_steps_that_are_published():
+    """Biderman et al. (2023), section 2.1: 0, the powers of two to 512, then 143 thousands: 154 in all."""
+    study = config.load({"model": {"steps": "pythia-all"}})
+    steps = study.model.steps
+    assert len(steps) == 154
+    assert steps[:13] == (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000)
+    assert steps[-2:] == (142000, 143000)
+    assert set(config.Model().steps) <= set(steps)
+    assert len(study.checkpoints) == 155
+    # What the workflow passes on is read back by the steps' commands.
+    assert config.load(study.model_dump(mode="json")) == study
+
+
+@pytest.mark.parametrize(
+    ("model", "step", "revision"),
+    [
+        ({"source": "EleutherAI/pythia-70m-seed3"}, 512, "step512"),
+        (
+            {"source": "stanford-crfm/alias-gpt2-small-x21", "revision": "checkpoint-{step}"},
+            400,
+            "checkpoint-400",
+        ),
+        ({"revision": "ckpt/{step:07d}"}, 400, "ckpt/0000400"),
+        (
+            {
+                "source": "allenai/OLMo-1B-hf",
+                "revision": {20000: "step20000-tokens84B", 40000: "step40000-tokens168B"},
+                "steps": [20000, 40000],
+            },
+            40000,
+            "step40000-tokens168B",
+        ),
+        ({"source": "openai-community/gpt2", "revision": "main", "steps": [0]}, 0, "main"),
+    ],
+    ids=["PolyPythia", "GPT-2", "padded", "OLMo", "final"],
+)
+def test_revision_names_of_other_suites(model, step, revision):
+    study = config.load({"model": {"steps": [0, 400, 512]} | model})
+    assert study.model.revision_of(step) == revision
+    assert config.load(study.model_dump(mode="json")) == study
+
+
+def test_controls_have_no_layers():
+    study = config.load({"baselines": ["random_types", "controls"]})
+    assert study.layers_of("controls") == (0,)
+    assert study.layers_of("random_types") == study.layers_of("step-0") == study.model.layers
 
 
 def test_training_must_save_the_steps_that_are_studied():

@@ -98,3 +98,24 @@ def test_a_cut_file_is_refused(tmp_path):
     (tmp_path / "x.npz").write_bytes((tmp_path / "x.npz").read_bytes()[:-30])
     with pytest.raises(InputError, match=r"x\.npz: cannot be read"):
         files.read_arrays(tmp_path / "x.npz")
+
+
+def test_folder_appears_whole_or_not_at_all(tmp_path):
+    def broken(target):
+        with files.atomic_folder(target) as folder:
+            (folder / "half").write_text("half")
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        broken(tmp_path / "step-1")
+    assert list(tmp_path.iterdir()) == []
+    with files.atomic_folder(tmp_path / "step-1") as folder:
+        (folder / "old").write_text("old")
+        assert not (tmp_path / "step-1").exists()
+    with pytest.raises(RuntimeError, match="killed"):
+        broken(tmp_path / "step-1")
+    assert (tmp_path / "step-1/old").read_text() == "old"
+    with files.atomic_folder(tmp_path / "step-1") as folder:
+        (folder / "new").write_text("new")
+    assert [path.name for path in (tmp_path / "step-1").iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-1"]

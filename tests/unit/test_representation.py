@@ -1,5 +1,6 @@
 """Hidden states and perplexity, against loops over prefixes with a batch of one."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.helpers import flags
 
 from dynalign import representation, tokens
 from dynalign.config import Model
@@ -194,24 +196,26 @@ def test_bits_per_word_counts_only_whole_words():
     assert representation.bits_per_word(nll, replace(story, context_tokens=4)) == pytest.approx(8 / 3)
 
 
-def test_command(folder, story, tmp_path):
+def run_command(folder, story, tmp_path, **model) -> tuple[Path, Path, Path]:
+    """Run the command; its safetensors file, table of layers, perplexity."""
     tokens.write_tokens(tmp_path / "tokens.npz", story)
-    flags = [
-        "model",
-        "--tokens",
-        str(tmp_path / "tokens.npz"),
-        "--checkpoint",
-        str(folder()),
-        "--name",
-        "step-8",
-    ]
-    flags += ["--step", "8", "--options", Model(batch_tokens=700).model_dump_json(), "--threads", "1"]
-    output, table = tmp_path / "step-8.safetensors", tmp_path / "step-8.perplexity.tsv"
+    outputs = [tmp_path / f"step-8.{suffix}" for suffix in ("safetensors", "layers.tsv", "perplexity.tsv")]
+    representation.main(
+        flags(tokens=tmp_path / "tokens.npz", checkpoint=folder, name="step-8", step=8, threads=1)
+        + flags(options=Model(batch_tokens=700, **model).model_dump_json())
+        + flags(output=outputs[0], layers=outputs[1], perplexity=outputs[2])
+    )
+    return tuple(outputs)
+
+
+def test_command(folder, story, tmp_path):
     contents = []
-    for _ in range(2):
-        representation.main([*flags, "--output", str(output), "--perplexity", str(table)])
-        contents.append(output.read_bytes() + table.read_bytes())
+    # A file of the folder stands for it, as in the rule's input.
+    for checkpoint in (folder(), folder() / "model.safetensors"):
+        outputs = run_command(checkpoint, story, tmp_path)
+        contents.append([path.read_bytes() for path in outputs])
     assert contents[0] == contents[1]
+    output, about, table = outputs
     assert output.stat().st_mode == table.stat().st_mode
 
     layers, nll = representation.read_story(representation.load_model(folder()), story, 700)
@@ -228,6 +232,161 @@ def test_command(folder, story, tmp_path):
         "bits_per_word": pytest.approx(representation.bits_per_word(nll, story), rel=1e-6),
         "n_tokens": len(story.ids) - CONTEXT,
     }
+    rows = read_table(about, ["checkpoint", "step", "layer", "name"])
+    assert rows["layer"].tolist() == list(range(DEPTH + 1))
+    assert rows["name"].tolist()[:2] == ["embeddings", "output of block 1"]
+    assert set(rows["precision"]) == set(rows["storage"]) == {"float32"}
+    assert rows[["precision_error", "storage_error"]].isna().all(axis=None), "nothing was lost"
+
+
+@pytest.mark.parametrize(
+    ("kind", "last"),
+    [
+        ("gpt_neox", "output of final_layer_norm (LayerNorm), what the output layer reads"),
+        ("gpt2", "output of ln_f (LayerNorm), what the output layer reads"),
+        ("llama", "output of norm (LlamaRMSNorm), what the output layer reads"),
+    ],
+)
+def test_layers_are_named_for_what_they_are(kind, last, folder, story, tmp_path):
+    from safetensors import safe_open
+
+    model = representation.load_model(folder(kind))
+    names = representation.layer_names(model, story.ids[:CONTEXT])
+    assert names == ["embeddings", "output of block 1", "output of block 2", last]
+    hooks = sum(len(module._forward_hooks) for module in model.modules())
+    assert representation.layer_names(model, story.ids[:CONTEXT]) == names
+    assert hooks == sum(len(module._forward_hooks) for module in model.modules()), "none stays behind"
+    output, _, _ = run_command(folder(kind), story, tmp_path)
+    with safe_open(output, framework="np") as stored:
+        assert json.loads(stored.metadata()["dynalign"])["last_layer"] == last
+
+
+def test_a_model_without_a_final_norm_is_named_by_its_last_block(story):
+    """In OPT-350m each block ends in a norm of its own, and none follows."""
+    import transformers
+
+    config = transformers.OPTConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=HIDDEN,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        ffn_dim=32,
+        word_embed_proj_dim=HIDDEN,
+        max_position_embeddings=64,
+        do_layer_norm_before=False,
+    )
+    model = transformers.OPTForCausalLM(config).eval()
+    last = representation.layer_names(model, story.ids[:CONTEXT])[-1]
+    assert last == "output of decoder.layers.1.final_layer_norm (LayerNorm), what the output layer reads"
+
+
+def test_bfloat16_is_measured_against_float32(folder, story, tmp_path):
+    output, about, _ = run_command(folder(), story, tmp_path, precision="bfloat16")
+    exact, _ = representation.read_story(representation.load_model(folder()), story, 700)
+    rows = read_table(about)
+    assert set(rows["precision"]) == {"bfloat16"}
+    for layer, stated in enumerate(rows["precision_error"]):
+        X, _ = representation.read_layer(output, layer)
+        # The sample's error is that of all words, up to sampling.
+        assert stated == pytest.approx(
+            np.linalg.norm(X - exact[layer]) / np.linalg.norm(exact[layer]), rel=0.2
+        )
+    # 8 bits of mantissa: rounding once costs up to 2^-9, here about 2^-9.5.
+    assert 2**-11 < rows["precision_error"][0] < 2**-9
+    assert rows["precision_error"][0] < rows["precision_error"][DEPTH] < 0.1
+
+
+def test_float16_storage_halves_the_file_and_states_its_error(folder, story, tmp_path):
+    full = run_command(folder(), story, tmp_path)[0].stat().st_size
+    output, about, _ = run_command(folder(), story, tmp_path, storage="float16")
+    assert output.stat().st_size < 0.55 * full
+    exact, _ = representation.read_story(representation.load_model(folder()), story, 700)
+    errors = read_table(about)["storage_error"]
+    for layer, stated in enumerate(errors):
+        X, _ = representation.read_layer(output, layer)
+        assert X.dtype == np.float32
+        np.testing.assert_allclose(X, exact[layer], rtol=2**-11, atol=1e-7)
+        expected = np.linalg.norm(np.float64(X) - exact[layer]) / np.linalg.norm(np.float64(exact[layer]))
+        assert stated == pytest.approx(expected, rel=1e-6)
+        assert 2**-14 < stated < 2**-11
+    with pytest.raises(
+        InputError, match=r"7e\+04 exceeds float16's largest, 65504; set model\.storage: float32"
+    ):
+        representation.as_stored(np.float32([[[7e4]]]), "float16")
+
+
+def test_relative_error_by_hand():
+    exact = np.array([[[3.0, 4.0]], [[1.0, 0.0]], [[0.0, 0.0]]])
+    approximate = np.array([[[3.0, 4.5]], [[1.0, 0.0]], [[0.0, 0.0]]])
+    assert representation.relative_error(approximate, exact).tolist() == [0.1, 0, 0]
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(folder, story, capsys):
+    """A model that can hold 5 windows at most, as a GPU or a CPU would say it."""
+    import torch
+
+    expected = representation.read_story(representation.load_model(folder()), story, 5 * CONTEXT)
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("can't allocate memory: 9 bytes"),
+    ):
+        model = representation.load_model(folder())
+        sizes = []
+
+        def limited(module, args, error=error, sizes=sizes):
+            sizes.append(len(args[0]))
+            if sizes[-1] > 5:
+                raise error
+
+        model.get_input_embeddings().register_forward_pre_hook(limited)
+        result = representation.read_story(model, story, 40 * CONTEXT)
+        # Refused: 40, 20, 10; from then on 5, and what remains.
+        assert sizes[:3] == [40, 20, 10]
+        assert set(sizes[3:-1]) == {5}
+        assert sum(sizes[3:]) == len(story.ids) - CONTEXT + 1, "no window twice, none left out"
+        np.testing.assert_allclose(result.layers, expected.layers, atol=1e-5)
+        np.testing.assert_allclose(result.nll, expected.nll, atol=1e-5)
+        assert "out of memory: going on with batches of 5 windows" in capsys.readouterr().err
+
+
+def test_memory_for_not_even_one_window(folder, story):
+    import torch
+
+    def refuse(error):
+        def hook(module, args):
+            raise error
+
+        model = representation.load_model(folder())
+        model.get_input_embeddings().register_forward_pre_hook(hook)
+        return model
+
+    with pytest.raises(InputError, match=r"memory does not suffice for one window.*model\.device: cpu"):
+        representation.read_story(refuse(torch.OutOfMemoryError("full")), story, 9 * CONTEXT)
+    with pytest.raises(RuntimeError, match="another bug"):
+        representation.read_story(refuse(RuntimeError("another bug")), story, 9 * CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("settings", "device", "size"),
+    [(Model(), "cpu", 1500), (Model(), "cuda", 65536), (Model(batch_tokens=700), "cuda", 700)],
+)
+def test_batch_size_follows_the_device(folder, story, monkeypatch, settings, device, size):
+    model = representation.load_model(folder())
+    asked, seen = [], []
+
+    def load(checkpoint, on, precision="float32", weights="safetensors"):
+        asked.append((on, precision, weights))
+        return model
+
+    def read(model, story, batch_tokens, compute=representation.read_story):
+        seen.append(batch_tokens)
+        return compute(model, story, batch_tokens)
+
+    monkeypatch.setattr(representation, "load_model", load)
+    monkeypatch.setattr(representation, "read_story", read)
+    representation.compute(folder(), story, settings, device)
+    assert asked == [(device, "float32", "safetensors")]
+    assert seen == [size]
 
 
 def test_metadata_has_one_order(story, tmp_path):
@@ -235,48 +394,12 @@ def test_metadata_has_one_order(story, tmp_path):
 
     layers = [np.full((story.represented.sum(), 2), layer, np.float32) for layer in range(12)]
     for attempt in range(6):
-        representation.write_layers(tmp_path / f"{attempt}.safetensors", layers, story, "step-1")
+        representation.write_layers(tmp_path / f"{attempt}.safetensors", layers, story, "step-1", norm="no")
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
     with safe_open(tmp_path / "0.safetensors", framework="np") as stored:
-        assert stored.metadata() == {"dynalign": '{"context_tokens": 50, "name": "step-1"}'}
+        assert stored.metadata() == {"dynalign": '{"context_tokens": 50, "name": "step-1", "norm": "no"}'}
     X, _ = representation.read_layer(tmp_path / "0.safetensors", 11)
     assert (X == 11).all()
-
-
-def test_random_baseline(folder, tmp_path):
-    from scipy import stats
-
-    n = 4000
-    story = tokens.Tokens(
-        ids=np.zeros(n + 60, int),
-        word_index=np.arange(n + 60),
-        first=np.arange(n + 60),
-        last=np.arange(n + 60),
-        represented=np.arange(n + 60) >= 60,
-        context_tokens=CONTEXT,
-        depth=2,
-        hidden=8,
-        max_context=0,
-    )
-    tokens.write_tokens(tmp_path / "tokens.npz", story)
-    for name, seed in (("a", "5"), ("b", "5"), ("c", "6")):
-        flags = ["random", "--tokens", str(tmp_path / "tokens.npz"), "--seed", seed]
-        representation.main([*flags, "--output", str(tmp_path / f"{name}.safetensors")])
-    first, again, other = ((tmp_path / f"{name}.safetensors").read_bytes() for name in "abc")
-    assert first == again
-    assert first != other
-
-    layers = [representation.read_layer(tmp_path / "a.safetensors", layer) for layer in range(3)]
-    for X, word_index in layers:
-        assert X.shape == (n, 8)
-        assert X.dtype == np.float32
-        assert word_index.tolist() == list(range(60, n + 60))
-        assert stats.kstest(X.ravel(), "norm").pvalue > 0.001
-    X = np.hstack([X for X, _ in layers])
-    correlations = np.corrcoef(X, rowvar=False)[np.triu_indices(24, 1)]
-    # Of 276 independent correlations of 4000 rows, the largest stays under 5 standard errors.
-    assert np.abs(correlations).max() < 5 / np.sqrt(n)
-    assert np.abs(np.corrcoef(X[:-1, 0], X[1:, 0])[0, 1]) < 5 / np.sqrt(n)
 
 
 def test_reading_imports_no_torch(story, tmp_path):
@@ -305,18 +428,40 @@ def test_layers_that_cannot_be_read(story, tmp_path):
         representation.read_layer(path, 0)
 
 
-def test_folders_without_safetensors(folder, tmp_path):
-    import torch
-
+def test_folders_without_weights(folder, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         representation.load_model(tmp_path / "nothing")
-    with pytest.raises(InputError, match="holds no causal language model in safetensors"):
+    with pytest.raises(InputError, match="holds no causal language model"):
         representation.load_model(tmp_path)
-    # A pickle is not opened, whatever it holds.
+
+
+def test_pickled_weights_are_read_only_where_they_are_allowed(folder, story, tmp_path):
+    import torch
+
     (tmp_path / "config.json").write_bytes((folder() / "config.json").read_bytes())
-    torch.save({}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match="holds no causal language model in safetensors"):
+    model = representation.load_model(folder())
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"holds no causal language model .* model\.weights: safetensors: "):
         representation.load_model(tmp_path)
+    expected = representation.read_story(model, story, 2000)
+    for weights in ("any", "pytorch"):
+        result = representation.read_story(representation.load_model(tmp_path, weights=weights), story, 2000)
+        np.testing.assert_array_equal(result.layers, expected.layers)
+
+
+def test_a_pickle_that_would_run_code_is_not_opened(folder, tmp_path):
+    import os
+    import pickle
+
+    class Malicious:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "was run"),)
+
+    (tmp_path / "config.json").write_bytes((folder() / "config.json").read_bytes())
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps({"weight": Malicious()}))
+    with pytest.raises(InputError, match="holds no causal language model"):
+        representation.load_model(tmp_path, weights="any")
+    assert not (tmp_path / "was run").exists()
 
 
 def test_missing_parameters_are_not_made_up(folder, tmp_path):

@@ -173,27 +173,6 @@ def test_learning_rate():
     assert rates[-1] == pytest.approx(0.2)
 
 
-def test_folder_appears_whole_or_not_at_all(tmp_path):
-    def broken(target):
-        with training.whole_folder(target) as folder:
-            (folder / "half").write_text("half")
-            raise RuntimeError("killed")
-
-    with pytest.raises(RuntimeError, match="killed"):
-        broken(tmp_path / "step-1")
-    assert list(tmp_path.iterdir()) == []
-    with training.whole_folder(tmp_path / "step-1") as folder:
-        (folder / "old").write_text("old")
-        assert not (tmp_path / "step-1").exists()
-    with pytest.raises(RuntimeError, match="killed"):
-        broken(tmp_path / "step-1")
-    assert (tmp_path / "step-1/old").read_text() == "old"
-    with training.whole_folder(tmp_path / "step-1") as folder:
-        (folder / "new").write_text("new")
-    assert [path.name for path in (tmp_path / "step-1").iterdir()] == ["new"]
-    assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
-
-
 def test_bad_input(tmp_path):
     from transformers import GPTNeoXConfig
 

@@ -14,6 +14,7 @@ AGGREGATIONS = {
     "removal_effects_table",
     "probing_table",
     "perplexity_table",
+    "checkpoints_table",
     "score_maps",
     "table_1_probing",
     "cell_statistics",

@@ -11,13 +11,14 @@ from dynalign.encoding import read_scores
 from dynalign.files import read_table, write_table
 from dynalign.statistics import voxel_scores
 from tests.helpers import flags
-from tests.workflow.conftest import SMALL, snakemake
+from tests.workflow.conftest import SMALL, copy_repository, snakemake
 
 CONTRACT = {
     name: columns.split()
     for name, columns in {
         "labels": "word_index word sentence tr run tense tense_raw",
         "label_correlations": "property_a property_b r p",
+        "checkpoints": "checkpoint step source revision commit sha256",
         "perplexity": "checkpoint step perplexity n_tokens",
         "probing": "checkpoint step layer removal property accuracy_before accuracy_after accuracy_after_crossfit "
         "chance null_low null_high removed_paper removed",
@@ -198,3 +199,24 @@ def test_a_second_run_makes_the_same_bytes_on_one_core(finished):
     assert run.status == 0, run.output[-4000:]
     for path, content in before.items():
         assert path.read_bytes() == content, path
+
+
+def test_controls_go_through_the_same_stages(finished, results, tmp_path):
+    """Five dimensions and no layers: one cell, whose words' position in the run is no meaning."""
+    for part in ("results", ".snakemake"):
+        shutil.copytree(finished / part, copy_repository(tmp_path) / part, dirs_exist_ok=True)
+    study = SMALL | {"baselines": ["random", "controls"]}
+    names = ("alignment", "removal_effects", "probing")
+    targets = [f"results/small/tables/{name}.tsv" for name in names]
+    run = snakemake(tmp_path, *targets, "--cores", "1", "--show-failed-logs", config=study)
+    assert run.status == 0, run.output[-4000:]
+    branch = {name: run.jobs[name] for name in ("baseline", "removal", "probing", "encoding")}
+    assert branch == dict.fromkeys(branch, 1)
+    for name in names:
+        rows = table(tmp_path / "results/small", name).query("checkpoint == 'controls'")
+        assert set(rows["layer"]) == {0}
+        assert rows["step"].isna().all()
+        assert len(rows) == {"alignment": 10}.get(name, 9)
+    before = table(results, "alignment").query("checkpoint != 'controls'")
+    after = table(tmp_path / "results/small", "alignment").query("checkpoint != 'controls'")
+    assert after.reset_index(drop=True).equals(before.reset_index(drop=True))

@@ -1,4 +1,4 @@
-"""Hub → a local folder: one revision of a model, pinned to its commit.
+"""Hub → a local folder: one revision of a model at one commit; and what a study's checkpoints are.
 
 Where files come from is huggingface_hub's business: ``HF_ENDPOINT`` names another hub, ``HF_HUB_OFFLINE=1``
 takes the files from the local Hugging Face cache, ``HF_TOKEN`` opens gated models.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dynalign.cli import note, run
-from dynalign.files import InputError, write_text
+from dynalign.files import InputError, atomic_folder, write_table, write_text
 
 #: What configuration and tokenizer may consist of.
 TEXT_FILES = (
@@ -30,10 +30,11 @@ TEXT_FILES = (
     "merges.txt",
     "tokenizer.model",
 )
-#: The weights that transformers reads. Other formats hold pickles, which can run code when read.
-WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
-WEIGHTS_INDEX = "model.safetensors.index.json"
-#: The file that is written last: where it stands, the folder is whole.
+#: Weights that transformers reads, by format, each with the index of its shards.
+SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
+#: Pickles can run code when read. Only torch's weights-only loader opens these, and only where allowed.
+PICKLES = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin(\.index\.json)?")
+#: What was fetched: beside the files, in the same folder.
 RECORD = "checkpoint.json"
 
 
@@ -58,19 +59,25 @@ class Revision(NamedTuple):
     files: dict[str, str | None]
 
 
-def is_weights(name: str) -> bool:
-    """Whether a file of this name holds safetensors weights that transformers reads."""
-    return WEIGHTS.fullmatch(name) is not None
+def weight_files(names: Iterable[str], kind: str) -> list[str]:
+    """Choose the files of weights, with the index of shards.
 
+    Parameters
+    ----------
+    names : iterable of str
+        Files of a folder.
+    kind : {"safetensors", "any", "pytorch"}
+        As ``model.weights`` of the configuration; `any` takes pickles where there are no safetensors.
 
-def wanted_files(names: Iterable[str], tokenizer_only: bool = False) -> list[str]:
-    """Choose configuration, tokenizer and (unless `tokenizer_only`) safetensors weights."""
-    weights = () if tokenizer_only else (WEIGHTS_INDEX,)
-    return sorted(
-        name
-        for name in names
-        if name in TEXT_FILES or name in weights or (not tokenizer_only and is_weights(name))
-    )
+    Returns
+    -------
+    list of str
+        Sorted; empty where there are none of that kind.
+    """
+    names = sorted(names)
+    safe = [name for name in names if SAFETENSORS.fullmatch(name)]
+    pickled = [name for name in names if PICKLES.fullmatch(name)]
+    return {"safetensors": safe, "any": safe or pickled, "pytorch": pickled}[kind]
 
 
 def sha256(path: str | Path) -> str:
@@ -199,34 +206,37 @@ def look_up_cache(source: str, revision: str) -> tuple[Revision, Path]:
     return Revision(source, revision, folder.name, files), folder
 
 
-def check_weights(revision: Revision, names: Iterable[str], folder: Path) -> dict[str, str]:
-    """Digest each file of weights and compare it with what the hub states.
+def digests(folder: str | Path, names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of each file of weights among `names` (an index of shards holds none)."""
+    return {name: sha256(Path(folder) / name) for name in names if not name.endswith(".json")}
 
-    Returns
-    -------
-    dict of str to str
-        SHA-256 of each file of weights.
+
+def check_weights(revision: Revision, found: dict[str, str], folder: Path) -> None:
+    """Compare each file's digest with what the hub states.
 
     Raises
     ------
     InputError
-        If one differs; it is removed.
+        If one differs; the file is removed.
     """
-    digests = {name: sha256(folder / name) for name in names if is_weights(name)}
-    for name, digest in digests.items():
+    for name, digest in found.items():
         if revision.files[name] not in (None, digest):
             (folder / name).unlink()
             raise InputError(
                 f"{revision.source}, revision {revision.name}: {name} arrived with sha256 {digest}, but the "
                 f"hub states {revision.files[name]}; the broken file is removed, run again"
             )
-    return digests
 
 
 def download(
-    source: str, revision: str, folder: str | Path, tokenizer_only: bool = False, attempts: int = 6
+    source: str,
+    revision: str,
+    folder: str | Path,
+    kind: str | None = "safetensors",
+    commit: str | None = None,
+    attempts: int = 6,
 ) -> dict:
-    """Bring one revision of a model into `folder`.
+    """Bring one revision of a model into `folder`, which appears whole or not at all.
 
     An interrupted download goes on with the files that are still missing.
 
@@ -237,8 +247,11 @@ def download(
     revision : str
         Branch, tag or commit.
     folder : path-like
-    tokenizer_only : bool
-        Leave the weights.
+        Replaced if it is there.
+    kind : {"safetensors", "any", "pytorch"} or None
+        Format of the weights, see :func:`weight_files`; None leaves them (configuration and tokenizer only).
+    commit : str, optional
+        Take this commit, whatever the revision points to now.
     attempts : int
         Attempts per request, with doubling waits from 1 s.
 
@@ -251,55 +264,152 @@ def download(
     Raises
     ------
     InputError
-        If the model or the revision does not exist, holds no safetensors weights, cannot be reached, or
+        If the model or the revision does not exist, holds no weights of that kind, cannot be reached, or
         arrives broken.
     """
     from huggingface_hub import constants
 
     folder = Path(folder)
     if constants.HF_HUB_OFFLINE:
-        found, cached = look_up_cache(source, revision)
+        found, cached = look_up_cache(source, commit or revision)
     else:
-        found, cached = ask(lambda: look_up(source, revision), source, revision, attempts), None
-    names = wanted_files(found.files, tokenizer_only)
-    if not tokenizer_only and not any(map(is_weights, names)):
+        found, cached = ask(lambda: look_up(source, commit or revision), source, revision, attempts), None
+    found = found._replace(name=revision)
+    weights = weight_files(found.files, kind) if kind else []
+    if kind and not weights:
         raise InputError(
-            f"{source}, revision {revision}: holds no model.safetensors (it has "
-            f"{', '.join(sorted(found.files)) or 'no files'}); other formats can run code when read, so "
-            "convert it once to safetensors and set model.source to that local folder"
+            f"{source}, revision {revision}: holds no weights of the kind model.weights: {kind} (it has "
+            f"{', '.join(sorted(found.files)) or 'no files'}); pickles (pytorch_model.bin) can run code when "
+            "read: if that is all there is, model.weights: any reads them with torch's weights-only loader"
         )
+    names = sorted([*weights, *(name for name in found.files if name in TEXT_FILES)])
     # Named by the commit, so that what an earlier, interrupted download left is of this very commit.
-    partial = folder / f".{found.commit}"
+    partial = folder.parent / f".{folder.name}.{found.commit}"
     partial.mkdir(parents=True, exist_ok=True)
     if cached is None:
         fetch(found, names, partial, attempts)
     else:
         for name in names:
             shutil.copyfile(cached / name, partial / name)
-    digests = check_weights(found, names, partial)
-
-    # Files of another commit may have other names (shards, say), and transformers would read them.
-    for name in (RECORD, *wanted_files(os.listdir(folder))):
-        (folder / name).unlink(missing_ok=True)
-    for name in names:
-        os.replace(partial / name, folder / name)
+    sums = digests(partial, weights)
+    check_weights(found, sums, partial)
+    record = {"source": source, "revision": revision, "commit": found.commit, "weights": sums}
+    with atomic_folder(folder) as whole:
+        for name in names:
+            os.replace(partial / name, whole / name)
+        write_text(whole / RECORD, json.dumps(record, indent=2) + "\n")
     shutil.rmtree(partial)
-    record = {"source": source, "revision": revision, "commit": found.commit, "weights": digests}
-    write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
     return record
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: hub → ``resources/models/…``: one checkpoint's configuration, tokenizer and weights."""
-    parser = argparse.ArgumentParser(prog="dynalign.checkpoints", description=main.__doc__)
-    parser.add_argument("--source", required=True, help="hub id, e.g. EleutherAI/pythia-160m")
-    parser.add_argument("--revision", required=True, help="branch, tag or commit, e.g. step1000")
-    parser.add_argument("--output-dir", required=True, help="folder to fill; checkpoint.json comes last")
-    parser.add_argument("--tokenizer-only", action="store_true", help="leave the weights")
-    parser.add_argument("--attempts", type=int, default=6, help="attempts per request (waits 1, 2, 4, … s)")
-    args = parser.parse_args(argv)
-    record = download(args.source, args.revision, args.output_dir, args.tokenizer_only, args.attempts)
+def describe(folder: str | Path, kind: str) -> dict[str, str]:
+    """What a checkpoint's folder holds: `source`, `revision`, `commit` and `sha256` of its weights.
+
+    A folder that was not downloaded has no source and no commit, and its weights are digested now. Several
+    files have the digest of their digests, in the order of their names.
+
+    Raises
+    ------
+    InputError
+        If there are no weights, or the record cannot be read.
+    """
+    folder = Path(folder)
+    record = {"source": "", "revision": folder.name, "commit": ""}
+    if (folder / RECORD).is_file():
+        try:
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            sums = record.pop("weights")
+        except (ValueError, KeyError, AttributeError):
+            raise InputError(f"{folder / RECORD}: broken; remove the folder and run again") from None
+    else:
+        sums = digests(folder, weight_files(os.listdir(folder), kind) if folder.is_dir() else [])
+    if not sums:
+        raise InputError(f"{folder}: holds no weights of the kind model.weights: {kind}")
+    values = [sums[name] for name in sorted(sums)]
+    joined = values[0] if len(values) == 1 else hashlib.sha256("\n".join(values).encode()).hexdigest()
+    return {key: record[key] for key in ("source", "revision", "commit")} | {"sha256": joined}
+
+
+def table(folders: dict[str, Path], kind: str):
+    """One row per checkpoint, after a check that no two have the same weights.
+
+    Published branches have served another step's weights: such a study would show no change where there was
+    one.
+
+    Parameters
+    ----------
+    folders : dict of str to path
+        By checkpoint, ``step-<n>``.
+    kind : {"safetensors", "any", "pytorch"}
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``checkpoint step source revision commit sha256``.
+
+    Raises
+    ------
+    InputError
+        If two checkpoints have the same weights; names all such pairs with the first.
+    """
+    import pandas as pd
+
+    rows = [
+        {"checkpoint": name, "step": int(name.removeprefix("step-")), **describe(folder, kind)}
+        for name, folder in folders.items()
+    ]
+    first: dict[str, str] = {}
+    same = []
+    for row in rows:
+        other = first.setdefault(row["sha256"], row["checkpoint"])
+        if other != row["checkpoint"]:
+            same.append(f"{row['checkpoint']} and {other} (sha256 {row['sha256'][:12]}…)")
+    if same:
+        raise InputError(
+            f"{rows[0]['source'] or next(iter(folders.values())).parent}: checkpoints with the same weights: "
+            f"{'; '.join(same)}. One of each pair is not what its name says: take it out of model.steps, name "
+            "another commit in model.commits, or, if the branch's pytorch_model.bin is right, set "
+            "model.weights: pytorch"
+        )
+    return pd.DataFrame(rows)
+
+
+def _fetch(args: argparse.Namespace) -> None:
+    kind = None if args.tokenizer_only else args.weights
+    record = download(args.source, args.revision, args.output_dir, kind, args.commit, args.attempts)
     note(f"{args.source} {args.revision}: commit {record['commit']} in {args.output_dir}")
+
+
+def _compare(args: argparse.Namespace) -> None:
+    write_table(table(dict(zip(args.names, args.folders, strict=True)), args.weights), args.output)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command: `fetch` brings one checkpoint from the hub, `compare` checks that a study's all differ."""
+    parser = argparse.ArgumentParser(prog="dynalign.checkpoints", description=main.__doc__)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("fetch", help="one checkpoint's configuration, tokenizer and weights")
+    one.add_argument("--source", required=True, help="hub id, e.g. EleutherAI/pythia-160m")
+    one.add_argument("--revision", required=True, help="branch, tag or commit, e.g. step1000")
+    one.add_argument("--commit", help="take this commit, whatever the revision points to")
+    one.add_argument("--output-dir", required=True, help="folder to write, with checkpoint.json in it")
+    one.add_argument("--tokenizer-only", action="store_true", help="leave the weights")
+    one.add_argument("--attempts", type=int, default=6, help="attempts per request (waits 1, 2, 4, … s)")
+    one.set_defaults(command=_fetch)
+    all_of_them = commands.add_parser("compare", help="a study's checkpoints → tables/checkpoints.tsv")
+    all_of_them.add_argument("--names", nargs="+", required=True, help="checkpoints, step-<n>")
+    all_of_them.add_argument("--folders", nargs="+", required=True, type=Path, help="their folders, in order")
+    all_of_them.add_argument("--output", required=True, help="table to write")
+    all_of_them.set_defaults(command=_compare)
+    for command in (one, all_of_them):
+        command.add_argument(
+            "--weights",
+            choices=("safetensors", "any", "pytorch"),
+            default="safetensors",
+            help="model.weights",
+        )
+    args = parser.parse_args(argv)
+    args.command(args)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,15 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from dynalign.cli import run
 from dynalign.files import InputError, write_text
@@ -35,6 +43,15 @@ RAW_VALUES = (
 
 #: A class that holds less than this share of its sentences or words is reported, in the log and in figures 2 and 3.
 RARE = 0.05
+
+#: Dimensions of the baseline `controls` (METHOD section 8).
+CONTROLS = ("word_rate", "length", "log_frequency", "position_in_sentence", "position_in_run")
+
+#: Suites whose checkpoints are many and known: their training steps.
+SUITES = {
+    # Biderman et al. (2023), section 2.1: ten steps in the first thousand, then each thousandth.
+    "pythia-all": (0, *(2**k for k in range(10)), *range(1000, 143_001, 1000)),
+}
 
 
 def powers_of_ten(first: int, last: int) -> tuple[float, ...]:
@@ -63,9 +80,25 @@ def _filename(name: str) -> str:
     return name
 
 
+def _steps_of_suite(steps):
+    """The steps that a suite's name stands for; anything else as it is."""
+    if not isinstance(steps, str):
+        return steps
+    if steps not in SUITES:
+        raise ValueError(f"no such suite; give a list of steps, or one of: {', '.join(SUITES)}")
+    return SUITES[steps]
+
+
 Name = Annotated[str, AfterValidator(_filename)]
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
+Steps = Annotated[
+    tuple[Natural, ...],
+    Field(min_length=1),
+    AfterValidator(_unique),
+    BeforeValidator(_steps_of_suite, json_schema_input_type=tuple[Natural, ...] | Literal[tuple(SUITES)]),
+]
+Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 Grid = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), AfterValidator(_rising)]
 
 
@@ -222,9 +255,23 @@ class Model(Section):
         "EleutherAI/pythia-160m",
         description="hub id, a local folder, or `trained` (by the section `training`)",
     )
-    revision: str = Field("step{step}", description="a step's hub revision or sub-folder, with {step}")
-    steps: Annotated[tuple[Natural, ...], Field(min_length=1), AfterValidator(_unique)] = Field(
-        (0, 1000, 15000, 43000, 72000, 100000, 143000), description="training steps of the checkpoints"
+    revision: str | dict[Natural, str] = Field(
+        "step{step}",
+        description="a step's hub revision or sub-folder: a pattern with {step} (`checkpoint-{step}`; "
+        "`step{step:06d}` pads with zeros), or each step's name, e.g. {20000: step20000-tokens84B}",
+    )
+    commits: dict[Natural | Literal["tokenizer"], Commit] = Field(
+        {},
+        description="commits fetched in place of what revisions point to now, by step, and of `tokenizer`",
+    )
+    weights: Literal["safetensors", "any", "pytorch"] = Field(
+        "safetensors",
+        description="files of weights: `safetensors`; `any`: pytorch_model.bin where there is no other; "
+        "`pytorch`: pytorch_model.bin. The latter are pickles, read with torch's weights-only loader",
+    )
+    steps: Steps = Field(
+        (0, 1000, 15000, 43000, 72000, 100000, 143000),
+        description="training steps of the checkpoints, or `pythia-all`: the 154 that Pythia publishes",
     )
     depth: Positive = Field(
         12, description="transformer layers of the model; checked against its config.json"
@@ -235,21 +282,58 @@ class Model(Section):
     context_tokens: Annotated[int, Field(ge=2)] = Field(
         50, description="tokens that the model sees, up to the word"
     )
-    batch_tokens: Positive = Field(16384, description="tokens per forward pass (memory, not results)")
+    batch_tokens: Positive | None = Field(
+        None,
+        description="tokens per forward pass (memory and speed); null: 1,500 on a CPU, as its caches hold, "
+        "65,536 on a GPU; halved where memory does not suffice",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="numbers that the model computes with; the relative error of `bfloat16` is measured",
+    )
+    storage: Literal["float32", "float16"] = Field(
+        "float32", description="numbers that representations are kept in; the error of `float16` is measured"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto`: a GPU if this machine has one"
     )
 
     @model_validator(mode="after")
     def _layers_exist(self):
-        if "{step}" not in self.revision and len(self.steps) > 1:
-            raise ValueError(
-                f"revision: {self.revision!r} lacks {{step}}, so all steps would be one checkpoint"
-            )
         for layer in self.layers:
             if layer > self.depth:
                 raise ValueError(f"layers: unknown layer {layer}; allowed are 0 to {self.depth} (depth)")
         return self
+
+    @model_validator(mode="after")
+    def _steps_have_revisions(self):
+        if isinstance(self.revision, dict):
+            for step in self.steps:
+                if step not in self.revision:
+                    raise ValueError(f"revision: names no revision for step {step}; add it, or drop the step")
+        else:
+            try:
+                self.revision.format(step=0)
+            except (KeyError, IndexError, ValueError) as error:
+                raise ValueError(
+                    f"revision: {self.revision!r} is no pattern ({type(error).__name__}: {error}); the only "
+                    "field is {step}"
+                ) from None
+        names = [self.revision_of(step) for step in self.steps]
+        for step, name in zip(self.steps, names, strict=True):
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"revision: {name!r} would be the checkpoint of step {step} and of another one; a pattern "
+                    "needs {step}, a map needs a name for each step"
+                )
+        for step in self.commits:
+            if step != "tokenizer" and step not in self.steps:
+                raise ValueError(f"commits: {step} is none of model.steps; allowed are these and `tokenizer`")
+        return self
+
+    def revision_of(self, step: int) -> str:
+        """Hub revision or sub-folder of a step."""
+        return self.revision[step] if isinstance(self.revision, dict) else self.revision.format(step=step)
 
 
 class Training(Section):
@@ -395,8 +479,13 @@ class Study(Section):
         default_factory=paper_properties, description="linguistic properties, each with its classes"
     )
     model: Model = Field(Model(), description="the language model")
-    baselines: Annotated[tuple[Literal["random"], ...], AfterValidator(_unique)] = Field(
-        ("random",), description="baselines beside the checkpoints: `random`, a seeded normal tensor"
+    baselines: Annotated[
+        tuple[Literal["random", "random_types", "controls"], ...], AfterValidator(_unique)
+    ] = Field(
+        ("random",),
+        description="baselines beside the checkpoints: `random`, a seeded normal tensor; `random_types`, one "
+        "normal vector per word type; `controls`, word rate, length, log frequency, position in sentence and "
+        "in run (no layers: it stands as layer 0)",
     )
     removal: Removal = Field(Removal(), description="removal of properties")
     probing: Probing = Field(Probing(), description="probing")
@@ -444,6 +533,12 @@ class Study(Section):
                     f"properties.{name}: no raw value has that name; give `raw` (one of {', '.join(RAW_VALUES)}), "
                     "`table` or `random`"
                 )
+        components = self.encoding.pca_components or 0
+        if "controls" in self.baselines and components > len(CONTROLS):
+            raise ValueError(
+                f"baselines: `controls` has {len(CONTROLS)} dimensions, encoding.pca_components asks for "
+                f"{components}; drop one of the two"
+            )
         if "original" in self.properties:
             raise ValueError("properties: 'original' names the representation without removal")
         for name in self.figures.properties:
@@ -457,6 +552,10 @@ class Study(Section):
     def checkpoints(self) -> tuple[str, ...]:
         """Names of all checkpoints and baselines, in order: step-0, …, random."""
         return (*(f"step-{step}" for step in self.model.steps), *self.baselines)
+
+    def layers_of(self, checkpoint: str) -> tuple[int, ...]:
+        """Layers studied of a checkpoint or baseline; `controls` has no layers and stands as layer 0."""
+        return (0,) if checkpoint == "controls" else self.model.layers
 
     @property
     def arms(self) -> tuple[tuple[str, str], ...]:
@@ -593,7 +692,7 @@ def check_files(study: Study, root: str | Path = ".") -> None:
             need("training", path)
     elif is_local(study.model.source, root):
         for step in study.model.steps:
-            need("model", f"{study.model.source}/{study.model.revision.format(step=step)}/config.json")
+            need("model", f"{study.model.source}/{study.model.revision_of(step)}/config.json")
 
 
 def is_local(source: str, root: str | Path = ".") -> bool:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,6 +47,31 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
+        os.replace(temporary, path)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary folder (of files) beside `path`, moved onto it when the block ends without an error.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder to write. Missing parent folders are created; a folder that stands there is replaced.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as outer:
+        temporary = Path(outer) / path.name
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.iterdir():
+            # safetensors writes files that only their owner can read; a cluster's other users need them too.
+            file.chmod(temporary.stat().st_mode & 0o666)
+            with open(file, "rb") as stream:
+                os.fsync(stream.fileno())
+        if path.exists():
+            shutil.rmtree(path)
         os.replace(temporary, path)
 
 

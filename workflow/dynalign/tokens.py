@@ -277,24 +277,24 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="dynalign.tokens", description=main.__doc__)
     parser.add_argument("--words", required=True, help="table of words (dynalign.story)")
     parser.add_argument(
-        "--tokenizer", required=True, help="local folder: tokenizer and the model's config.json"
+        "--tokenizer",
+        required=True,
+        type=Path,
+        help="local folder, or a file in it: tokenizer and the model's config.json",
     )
     parser.add_argument("--context-tokens", type=int, required=True, help="tokens in a window")
     parser.add_argument("--depth", type=int, required=True, help="transformer layers expected (model.depth)")
     parser.add_argument("--output", required=True, help="tokens.npz to write")
     args = parser.parse_args(argv)
+    folder = args.tokenizer.parent if args.tokenizer.is_file() else args.tokenizer
     table = read_words(args.words)
     seen = table[table["dropped"] == 0]
     try:
         tokens = tokenize(
-            seen["word"].tolist(),
-            seen["word_index"].to_numpy(),
-            args.tokenizer,
-            args.context_tokens,
-            args.depth,
+            seen["word"].tolist(), seen["word_index"].to_numpy(), folder, args.context_tokens, args.depth
         )
     except InputError as error:
-        raise InputError(f"{args.words}, {args.tokenizer}: {error}") from None
+        raise InputError(f"{args.words}, {folder}: {error}") from None
     write_tokens(args.output, tokens)
 
 

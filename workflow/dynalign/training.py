@@ -6,45 +6,19 @@ the size that the configuration's `training` gives; saved steps are spaced as th
 
 import argparse
 import math
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dynalign.cli import note, options, progress, run
 from dynalign.config import Training
-from dynalign.files import InputError, write_table
+from dynalign.files import InputError, atomic_folder, write_table
 
 #: Separates documents; the only token that no text gives.
 END_OF_TEXT = "<|endoftext|>"
 #: Bytes and the separator: no byte-level vocabulary is smaller.
 SMALLEST_VOCABULARY = 257
-
-
-@contextmanager
-def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary folder (of files) beside `path`, moved onto it when the block ends without an error.
-
-    A folder that stands at `path` is replaced.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as outer:
-        temporary = Path(outer) / path.name
-        temporary.mkdir()
-        yield temporary
-        for file in temporary.iterdir():
-            # safetensors writes files that only their owner can read; a cluster's other users need them too.
-            file.chmod(temporary.stat().st_mode & 0o666)
-            with open(file, "rb") as stream:
-                os.fsync(stream.fileno())
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
 
 
 def read_texts(paths: Sequence[str | Path]) -> list[str]:
@@ -244,12 +218,12 @@ def main(argv: list[str] | None = None) -> None:
     config = model_config(args.options, tokenizer)
     ids = encode(documents, tokenizer)
     note(f"{len(documents)} documents, {len(ids)} tokens of {len(tokenizer)} kinds")
-    with whole_folder(args.output_dir / "tokenizer") as folder:
+    with atomic_folder(args.output_dir / "tokenizer") as folder:
         tokenizer.save_pretrained(folder)
         config.save_pretrained(folder)
 
     def save(step: int, model) -> None:
-        with whole_folder(args.output_dir / f"step-{step}") as folder:
+        with atomic_folder(args.output_dir / f"step-{step}") as folder:
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
 

@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 WORKFLOW = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(WORKFLOW))
 
-from dynalign import codehash, config as configuration
+from dynalign import checkpoints, codehash, config as configuration
 from dynalign.cli import prepend_to_environment
 from dynalign.files import InputError
 
@@ -39,7 +39,7 @@ ARMS = [f"{removal}.{name}" for removal, name in STUDY.arms]
 
 wildcard_constraints:
     ckpt="|".join(map(re.escape, STUDY.checkpoints)),
-    layer="|".join(map(str, STUDY.model.layers)),
+    layer="|".join(sorted({str(layer) for name in STUDY.checkpoints for layer in STUDY.layers_of(name)})),
     subject="|".join(map(re.escape, STUDY.subjects)),
 
 
@@ -73,6 +73,10 @@ def step_of(ckpt):
     return ckpt.removeprefix("step-") if ckpt.startswith("step-") else ""
 
 
+#: With `--cache`, downloads and representations are shared between workflows ($SNAKEMAKE_OUTPUT_CACHE).
+#: Snakemake warns of every rule that could be cached and is not, so rules say so only when asked.
+CACHED = workflow.workflow_settings.cache is not None
+
 # Where checkpoints come from: trained here, a local folder, or the hub.
 TRAINED = STUDY.training is not None
 LOCAL_MODEL = not TRAINED and configuration.is_local(STUDY.model.source)
@@ -82,18 +86,41 @@ TRAINING_TEXTS = (
 )
 
 
+def fetched_folder(step):
+    """Name of a step's folder of downloads: studies share it exactly where they fetch the same."""
+    revision = "--".join(Path(STUDY.model.revision_of(step)).parts)
+    commit = STUDY.model.commits.get(step)
+    kind = STUDY.model.weights
+    return revision + (f"@{commit}" if commit else "") + (f"+{kind}" if kind != "safetensors" else "")
+
+
+def pinned(what):
+    """Option that pins a step's (or the tokenizer's) commit."""
+    commit = STUDY.model.commits.get(what)
+    return f"--commit {commit}" if commit else ""
+
+
 def folder_of(ckpt):
     """Folder of a checkpoint."""
+    step = int(step_of(ckpt))
     if TRAINED:
         return f"{R}/model/{ckpt}"
-    revision = STUDY.model.revision.format(step=step_of(ckpt))
-    return f"{STUDY.model.source if LOCAL_MODEL else HUB_FOLDER}/{revision}"
+    if LOCAL_MODEL:
+        return f"{STUDY.model.source}/{STUDY.model.revision_of(step)}"
+    return f"{HUB_FOLDER}/{fetched_folder(step)}"
 
 
-def file_of(ckpt):
-    """The file of a checkpoint's folder that stands for it."""
-    name = "model.safetensors" if TRAINED else "config.json" if LOCAL_MODEL else "checkpoint.json"
-    return f"{folder_of(ckpt)}/{name}"
+def files_of(ckpt):
+    """The files of a checkpoint that a job reads, or the folder that a download made whole."""
+    folder = folder_of(ckpt)
+    if TRAINED:
+        return [f"{folder}/model.safetensors"]
+    if not LOCAL_MODEL:
+        return [folder]
+    weights = checkpoints.weight_files([path.name for path in Path(folder).iterdir()], STUDY.model.weights)
+    if not weights:
+        raise WorkflowError(f"{folder}: holds no weights of the kind model.weights: {STUDY.model.weights}")
+    return [f"{folder}/{name}" for name in ("config.json", *weights)]
 
 
 def tokenizer_folder():
@@ -101,9 +128,10 @@ def tokenizer_folder():
     if TRAINED:
         return f"{R}/model/tokenizer"
     if not LOCAL_MODEL:
-        return f"{HUB_FOLDER}/tokenizer"
+        commit = STUDY.model.commits.get("tokenizer")
+        return f"{HUB_FOLDER}/tokenizer" + (f"@{commit}" if commit else "")
     own = f"{STUDY.model.source}/tokenizer"
-    return own if Path(own).is_dir() else folder_of(STEPS[-1])
+    return own if Path(own).is_dir() else folder_of(STEPS[0])
 
 
 # On one machine nothing would keep two jobs from sharing a GPU, so one GPU is assumed unless --resources gpu=N

@@ -13,6 +13,7 @@ TABLE_FILES = {
 TABLES = [
     f"{R}/tables/{name}.tsv"
     for name in (
+        "checkpoints",
         "labels",
         "class_counts",
         "label_correlations",
@@ -125,11 +126,11 @@ rule table_2_correlations:
 rule score_maps:
     input:
         alignment=f"{R}/tables/alignment.tsv",
-        scores=expand(
-            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{{{subject}}}}/none.original.npz",
-            ckpt=STUDY.checkpoints,
-            layer=STUDY.model.layers,
-        ),
+        scores=[
+            f"{R}/encoding/{ckpt}/layer-{layer}/{{subject}}/none.original.npz"
+            for ckpt in STUDY.checkpoints
+            for layer in STUDY.layers_of(ckpt)
+        ],
         mask=STUDY.brain.mask or [],
     output:
         image=f"{R}/maps/{{subject}}.nii.gz",

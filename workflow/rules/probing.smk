@@ -34,7 +34,11 @@ rule probing:
 
 rule probing_table:
     input:
-        expand(f"{R}/probing/{{ckpt}}/layer-{{layer}}.tsv", ckpt=STUDY.checkpoints, layer=STUDY.model.layers),
+        [
+            f"{R}/probing/{ckpt}/layer-{layer}.tsv"
+            for ckpt in STUDY.checkpoints
+            for layer in STUDY.layers_of(ckpt)
+        ],
     output:
         report(
             f"{R}/tables/probing.tsv",

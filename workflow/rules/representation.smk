@@ -59,13 +59,17 @@ if TRAINED:
 
 elif not LOCAL_MODEL:
 
+    #: Folder → what is fetched into it.
+    FETCHED = {fetched_folder(step): step for step in STUDY.model.steps}
+
     rule fetch_checkpoint:
         output:
-            f"{HUB_FOLDER}/{{revision}}/checkpoint.json",
+            directory(f"{HUB_FOLDER}/{{fetched}}"),
         log:
-            f"{R}/logs/fetch_checkpoint/{{revision}}.log",
+            f"{R}/logs/fetch_checkpoint/{{fetched}}.log",
         wildcard_constraints:
-            revision="|".join(re.escape(Path(folder_of(name)).name) for name in STEPS),
+            fetched="|".join(map(re.escape, FETCHED)),
+        cache: CACHED
         conda:
             "../../envs/language.yaml"
         resources:
@@ -74,16 +78,19 @@ elif not LOCAL_MODEL:
             gpu=0,
         params:
             source=STUDY.model.source,
-            folder=lambda wildcards, output: str(Path(output[0]).parent),
+            revision=lambda wildcards: STUDY.model.revision_of(FETCHED[wildcards.fetched]),
+            commit=lambda wildcards: pinned(FETCHED[wildcards.fetched]),
+            weights=STUDY.model.weights,
         shell:
-            "python -m dynalign.checkpoints --source {params.source:q} --revision {wildcards.revision:q}"
-            " --output-dir {params.folder:q} &> {log:q}"
+            "python -m dynalign.checkpoints fetch --source {params.source:q} --revision {params.revision:q}"
+            " {params.commit} --weights {params.weights} --output-dir {output:q} &> {log:q}"
 
     rule fetch_tokenizer:
         output:
-            f"{HUB_FOLDER}/tokenizer/checkpoint.json",
+            directory(tokenizer_folder()),
         log:
             f"{R}/logs/fetch_tokenizer.log",
+        cache: CACHED
         conda:
             "../../envs/language.yaml"
         resources:
@@ -92,18 +99,46 @@ elif not LOCAL_MODEL:
             gpu=0,
         params:
             source=STUDY.model.source,
-            folder=lambda wildcards, output: str(Path(output[0]).parent),
+            commit=pinned("tokenizer"),
         shell:
-            "python -m dynalign.checkpoints --source {params.source:q} --revision main --tokenizer-only"
-            " --output-dir {params.folder:q} &> {log:q}"
+            "python -m dynalign.checkpoints fetch --source {params.source:q} --revision main {params.commit}"
+            " --tokenizer-only --output-dir {output:q} &> {log:q}"
+
+
+rule checkpoints_table:
+    input:
+        [file for name in STEPS for file in files_of(name)],
+    output:
+        report(
+            f"{R}/tables/checkpoints.tsv",
+            category="Tables",
+            caption="../report/checkpoints-table.rst",
+            labels={"table": "checkpoints"},
+        ),
+    log:
+        f"{R}/logs/checkpoints_table.log",
+    # It stops a study whose checkpoints are not what they say: before hours are spent on them.
+    priority: 100
+    conda:
+        "../../envs/language.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        gpu=0,
+    params:
+        code=code("checkpoints"),
+        names=STEPS,
+        folders=[folder_of(name) for name in STEPS],
+        weights=STUDY.model.weights,
+    shell:
+        "python -m dynalign.checkpoints compare --names {params.names} --folders {params.folders:q}"
+        " --weights {params.weights} --output {output:q} &> {log:q}"
 
 
 rule tokens:
     input:
         words=f"{R}/story/words.tsv",
-        tokenizer=(
-            f"{tokenizer_folder()}/{'tokenizer.json' if TRAINED or LOCAL_MODEL else 'checkpoint.json'}"
-        ),
+        tokenizer=f"{tokenizer_folder()}/tokenizer.json" if TRAINED or LOCAL_MODEL else tokenizer_folder(),
     output:
         f"{R}/representation/tokens.npz",
     log:
@@ -116,27 +151,26 @@ rule tokens:
         gpu=0,
     params:
         code=code("tokens"),
-        folder=lambda wildcards: tokenizer_folder(),
         context=STUDY.model.context_tokens,
         depth=STUDY.model.depth,
     shell:
-        "python -m dynalign.tokens --words {input.words:q} --tokenizer {params.folder:q}"
+        "python -m dynalign.tokens --words {input.words:q} --tokenizer {input.tokenizer:q}"
         " --context-tokens {params.context} --depth {params.depth} --output {output:q} &> {log:q}"
 
 
 rule representation:
     input:
         tokens=f"{R}/representation/tokens.npz",
-        weights=lambda wildcards: file_of(wildcards.ckpt),
+        checkpoint=lambda wildcards: files_of(wildcards.ckpt),
     output:
-        layers=f"{R}/representation/{{ckpt}}.safetensors",
+        vectors=f"{R}/representation/{{ckpt}}.safetensors",
+        layers=f"{R}/representation/{{ckpt}}.layers.tsv",
         perplexity=f"{R}/representation/{{ckpt}}.perplexity.tsv",
     log:
         f"{R}/logs/representation/{{ckpt}}.log",
-    benchmark:
-        f"{R}/benchmarks/representation/{{ckpt}}.tsv"
     wildcard_constraints:
         ckpt="|".join(STEPS),
+    cache: CACHED
     conda:
         "../../envs/language.yaml"
     threads: STUDY.threads.representation
@@ -146,32 +180,37 @@ rule representation:
         gpu=on_gpu(STUDY.model.device),
     params:
         code=code("representation"),
-        folder=lambda wildcards: folder_of(wildcards.ckpt),
         step=lambda wildcards: step_of(wildcards.ckpt),
-        options=section(STUDY.model, "batch_tokens"),
+        options=section(STUDY.model, "batch_tokens", "precision", "storage", "weights"),
         malloc=MALLOC,
     shell:
-        "{params.malloc} python -m dynalign.representation model --tokens {input.tokens:q} --checkpoint {params.folder:q}"
+        "{params.malloc} python -m dynalign.representation --tokens {input.tokens:q} --checkpoint {input.checkpoint[0]:q}"
         " --name {wildcards.ckpt} --step {params.step} --options {params.options:q} --threads {threads}"
-        " --gpus {resources.gpu} --output {output.layers:q} --perplexity {output.perplexity:q} &> {log:q}"
+        " --gpus {resources.gpu} --output {output.vectors:q} --layers {output.layers:q}"
+        " --perplexity {output.perplexity:q} &> {log:q}"
 
 
-rule random_baseline:
-    input:
-        tokens=f"{R}/representation/tokens.npz",
-    output:
-        f"{R}/representation/random.safetensors",
-    log:
-        f"{R}/logs/representation/random.log",
-    conda:
-        "../../envs/language.yaml"
-    resources:
-        mem_mb=4000,
-        runtime=10,
-        gpu=0,
-    params:
-        code=code("representation"),
-        seed=STUDY.seed,
-    shell:
-        "python -m dynalign.representation random --tokens {input.tokens:q} --seed {params.seed}"
-        " --output {output:q} &> {log:q}"
+if STUDY.baselines:
+
+    rule baseline:
+        input:
+            words=f"{R}/story/words.tsv",
+            tokens=f"{R}/representation/tokens.npz",
+        output:
+            f"{R}/representation/{{baseline}}.safetensors",
+        log:
+            f"{R}/logs/representation/{{baseline}}.log",
+        wildcard_constraints:
+            baseline="|".join(STUDY.baselines),
+        conda:
+            "../../envs/language.yaml"
+        resources:
+            mem_mb=4000,
+            runtime=10,
+            gpu=0,
+        params:
+            code=code("baselines"),
+            seed=STUDY.seed,
+        shell:
+            "python -m dynalign.baselines {wildcards.baseline} --words {input.words:q} --tokens {input.tokens:q}"
+            " --seed {params.seed} --output {output:q} &> {log:q}"

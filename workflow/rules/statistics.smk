@@ -1,9 +1,11 @@
 # Scores → alignment, effects of removal.
 rule cell_statistics:
     input:
-        expand(
-            f"{R}/encoding/{{{{ckpt}}}}/layer-{{layer}}/{{{{subject}}}}/{{arm}}.npz",
-            layer=STUDY.model.layers,
+        lambda wildcards: expand(
+            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}/{{arm}}.npz",
+            ckpt=wildcards.ckpt,
+            layer=STUDY.layers_of(wildcards.ckpt),
+            subject=wildcards.subject,
             arm=ARMS,
         ),
     output:
@@ -22,7 +24,7 @@ rule cell_statistics:
         options=section(STUDY.statistics),
         step=lambda wildcards: step_of(wildcards.ckpt),
         folder=lambda wildcards: f"{R}/encoding/{wildcards.ckpt}",
-        layers=list(STUDY.model.layers),
+        layers=lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
         arms=ARMS,
     shell:
         "python -m dynalign.statistics cell --checkpoint {wildcards.ckpt} --step={params.step}"

@@ -1,0 +1,147 @@
+"""Baselines: noise that is noise, types that are kept, controls counted by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from tests.helpers import flags
+
+from dynalign import baselines, representation, tokens
+from dynalign.config import CONTROLS
+from dynalign.files import InputError, write_table
+
+HIDDEN = 8
+
+
+def story_of(n: int, first: int, word_index=None) -> tokens.Tokens:
+    """One token per word; words from `first` on are represented."""
+    every = np.arange(n)
+    return tokens.Tokens(
+        ids=np.zeros(n, int),
+        word_index=every if word_index is None else word_index,
+        first=every,
+        last=every,
+        represented=every >= first,
+        context_tokens=2,
+        depth=2,
+        hidden=HIDDEN,
+        max_context=0,
+    )
+
+
+def table_of(words, **columns) -> pd.DataFrame:
+    n = len(words)
+    plain = {
+        "word_index": np.arange(n),
+        "word": words,
+        "sentence": np.zeros(n, int),
+        "run": np.ones(n, int),
+        "onset": 0.5 * np.arange(n),
+        "tr": np.arange(n) // 4,
+        "dropped": np.zeros(n, int),
+    }
+    return pd.DataFrame(plain | columns)
+
+
+def command(tmp_path, kind, words, story, seed=5, name="x") -> list[np.ndarray]:
+    """Run the command; the layers that it wrote."""
+    write_table(words, tmp_path / "words.tsv")
+    tokens.write_tokens(tmp_path / "tokens.npz", story)
+    output = tmp_path / f"{name}.safetensors"
+    paths = flags(words=tmp_path / "words.tsv", tokens=tmp_path / "tokens.npz", output=output)
+    baselines.main([kind, *paths, *flags(seed=seed)])
+    n_layers = 1 if kind == "controls" else story.depth + 1
+    layers = []
+    for layer in range(n_layers):
+        X, word_index = representation.read_layer(output, layer)
+        assert X.dtype == np.float32
+        assert word_index.tolist() == story.word_index[story.represented].tolist()
+        layers.append(X)
+    with pytest.raises(InputError, match=f"lacks layer-{n_layers}"):
+        representation.read_layer(output, n_layers)
+    return layers
+
+
+@pytest.mark.parametrize("kind", ["random", "random_types", "controls"])
+def test_same_seed_same_bytes(kind, tmp_path):
+    words = table_of([*"abcde" * 9])
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        command(tmp_path, kind, words, story_of(45, 3), seed, name)
+    first, again, other = ((tmp_path / f"{name}.safetensors").read_bytes() for name in "abc")
+    assert first == again
+    assert (first != other) == (kind != "controls")
+
+
+def assert_independent(columns: np.ndarray) -> None:
+    """Standard normal columns: of all their correlations, none exceeds 5 standard errors."""
+    assert stats.kstest(columns.ravel(), "norm").pvalue > 0.001
+    n, k = columns.shape
+    correlations = np.corrcoef(columns, rowvar=False)[np.triu_indices(k, 1)]
+    assert np.abs(correlations).max() < 5 / np.sqrt(n)
+
+
+def test_random_is_noise_that_does_not_follow_the_text(tmp_path):
+    n = 4000
+    layers = command(tmp_path, "random", table_of(["word"] * (n + 60)), story_of(n + 60, 60))
+    X = np.hstack(layers)
+    assert X.shape == (n, 3 * HIDDEN)
+    assert_independent(X)
+    assert np.abs(np.corrcoef(X[:-1, 0], X[1:, 0])[0, 1]) < 5 / np.sqrt(n)
+
+
+def test_random_types_keep_which_word_it_is_and_nothing_else(tmp_path):
+    n = 3000
+    words = [f"w{k}" for k in range(n)] + ["“W7,”", "w7", "W7."]
+    layers = command(tmp_path, "random_types", table_of(words), story_of(n + 3, 0))
+    for X in layers:
+        for row in (n, n + 1, n + 2):
+            np.testing.assert_array_equal(X[row], X[7])
+    assert_independent(np.hstack(layers)[:n])
+    # Types are not the noise of `random` in another order.
+    noise = command(tmp_path, "random", table_of(words), story_of(n + 3, 0))
+    assert len(np.intersect1d(noise[0][:n], layers[0][:n])) < 10
+
+
+def test_word_types():
+    forms = ["Harry,", "“harry", "HARRY’S", "don't", "+", "...", "—", "naïve!", "1984."]
+    types = ["harry", "harry", "harry’s", "don't", "+", "...", "—", "naïve", "1984"]
+    assert [baselines.word_type(form) for form in forms] == types
+
+
+def test_controls_counted_by_hand(tmp_path):
+    """Two runs, a dropped word, two sentences; the first word has no representation."""
+    words = table_of(
+        ["The", "owl", "+", "saw", "the", "cat.", "Owls", "see", "The", "owl"],
+        sentence=[0, 0, "", 0, 0, 0, 1, 1, 1, 1],
+        run=[1, 1, 1, 1, 1, 1, 1, 2, 2, 2],
+        onset=[2, 2.5, 3, 3.5, 4, 4.5, 5, 20, 20.5, 21],
+        tr=[0, 0, 0, 1, 1, 1, 2, 9, 9, 9],
+        dropped=[0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+    )
+    seen = np.array([0, 1, 3, 4, 5, 6, 7, 8, 9])
+    (X,) = command(tmp_path, "controls", words, story_of(9, 1, seen))
+    raw = {
+        # TRs 0, 1, 2, 9 show 3 words (the dropped one too), 3, 1, 3.
+        "word_rate": [3, 3, 3, 3, 1, 3, 3, 3],
+        "length": [3, 3, 3, 4, 4, 3, 3, 3],
+        # Of 9 words seen: the 3, owl 2, all others 1.
+        "log_frequency": np.log(np.array([2, 1, 3, 1, 1, 1, 3, 2]) / 9),
+        "position_in_sentence": [1, 2, 3, 4, 0, 1, 2, 3],
+        "position_in_run": [0.5, 1.5, 2, 2.5, 3, 0, 0.5, 1],
+    }
+    assert tuple(raw) == CONTROLS
+    assert X.shape == (8, 5)
+    np.testing.assert_allclose(X, stats.zscore(np.column_stack(list(raw.values()))), atol=1e-6)
+
+
+def test_a_control_that_never_changes_is_zero():
+    """The Harry Potter words come at a constant rate."""
+    words = table_of(["one", "two", "six", "ten"] * 5)
+    X = baselines.controls(words, np.arange(20))
+    assert (X[:, [0, 1, 2]] == 0).all()
+    np.testing.assert_allclose(X[:, 4].std(), 1, rtol=1e-6)
+
+
+def test_words_of_another_story(tmp_path):
+    with pytest.raises(InputError, match=r"words\.tsv.*lack word 5, which has tokens \(2 such words\)"):
+        command(tmp_path, "random_types", table_of([*"abcde"]), story_of(7, 1))
