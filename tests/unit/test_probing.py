@@ -122,7 +122,7 @@ def test_of_equally_good_penalties_the_strongest_is_chosen(monkeypatch):
 
     monkeypatch.setattr(logistic, "fit", watched)
     y, train = np.tile([0, 1, 1], 100), np.arange(200)
-    options = Probing(C=(1.0, 0.01, 0.1), inner_folds=2)
+    options = Probing(C=(0.01, 0.1, 1.0), inner_folds=2)
     probing.predict_fold(
         np.zeros((300, 2)), y[None], train, np.arange(200, 300), np.arange(300) // 5, options
     )
