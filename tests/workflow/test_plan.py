@@ -65,16 +65,14 @@ def test_a_wrong_configuration_stops_before_anything_runs(repository, study, mes
 
 def test_rules_ask_for_a_gpu_exactly_when_they_run_on_one(repository):
     for device, expected in (("cuda", 1), ("cpu", 0)):
-        study = changed(model={"device": device}, encoding={"device": "cpu"})
+        study = changed(model={"device": device}, encoding={"device": device})
         run = snakemake(repository, "-n", "--cores", "1", config=study)
         assert run.status == 0, run.output
         rules = run.output.split("\nrule ")
         gpus = {
             text.split(":")[0]: f"gpu={expected}" in text
             for text in rules
-            if text.startswith("representation:")
+            if text.startswith(("representation:", "encoding:"))
         }
-        assert gpus == {"representation": True}
-        assert all(
-            "gpu=0" in text for text in rules if text.startswith(("encoding:", "probing:", "annotate:"))
-        )
+        assert gpus == {"representation": True, "encoding": True}
+        assert all("gpu=0" in text for text in rules if text.startswith(("probing:", "annotate:")))
