@@ -34,8 +34,8 @@ change of products over all rows, for U and Y alike:
 so a fold costs a change only products with the residuals of B.
 
 **Penalties alike.** Over the eigenvalues s of a kernel, ``s / (s + λ)`` of 17 penalties from 1e-6 to 1e10 are, to
-float32's precision, combinations of about 10 to 12 of them; the others' predictions follow (:func:`skeleton`). By
-Cauchy's interlacing theorem a fold's eigenvalues lie inside the range of the whole kernel's if that has full rank.
+float32's precision, combinations of about 10 to 13 of them, and so are the predicted deviations from the mean of
+the training rows (:func:`skeleton`). By Cauchy's interlacing theorem a fold's eigenvalues lie inside the range of the whole kernel's if that has full rank.
 
 References
 ----------
@@ -125,9 +125,9 @@ class Search:
     rest : slice
         Rows left to train on, of two copies of the training rows below each other.
     hats : array of float32, shape (n_kept * n_left_out, n_rest)
-        H of the penalties kept.
+        ``H − 1/n_rest`` of the penalties kept: predicts deviations from the mean of the rest.
     weights : array of float32, shape (n_alphas, n_kept + 1)
-        Residuals of all penalties as combinations of the predictions of those kept, and the responses.
+        Residuals of all penalties as combinations of these predictions, and the deviations themselves.
     left : array of float32, shape (n_alphas, total_rank, n_left_out)
         −2 Qᵀ of every change, zero outside the validation block.
     right : array of float32, shape (n_alphas, total_rank, n_left_out), or None
@@ -364,7 +364,7 @@ def block_search(former: Former, left_out: slice, held: slice) -> Search | None:
     rest = np.r_[left_out.stop : n, : left_out.start]
     # Without changes nothing is needed of the gap's rows.
     inside = slice(0, size) if former.changes else held
-    hats = -kept[:, inside] @ former.formers[:, left_out][:, :, rest]
+    hats = -kept[:, inside] @ former.formers[:, left_out][:, :, rest] - 1 / len(rest)
 
     lefts, rights, triangles = [], [], []
     for change, u, formed in zip(former.changes, former.factors, former.formed, strict=True):
@@ -410,8 +410,7 @@ def own_search(kernel, former: Former, left_out: slice, held: slice) -> Search:
     inside = slice(left_out.start + held.start, left_out.start + held.stop)
     spectrum = decompose(kernel, train, rows[inside])
     shrinkage = spectrum.shrinkage(former.alphas)
-    # These predict deviations from the mean of the training rows.
-    hats = (shrinkage[:, None, :] * spectrum.cross) @ spectrum.basis.T + 1 / len(train)
+    hats = (shrinkage[:, None, :] * spectrum.cross) @ spectrum.basis.T
     pairs = [low_rank_hats(spectrum, change, shrinkage) for change in former.changes]
     n_alphas, n_held = len(former.alphas), inside.stop - inside.start
     left = [np.empty((n_alphas, 0, n_held)), *(-2 * q.transpose(0, 2, 1) for q, _ in pairs)]

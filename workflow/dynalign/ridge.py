@@ -197,7 +197,7 @@ def search_scores(run, operators: Operators, y, device_y) -> np.ndarray:
         products = run.empty((n_kept + 1, n_rows, n_voxels))
         rest = device_y[found.rest]
         xp.matmul(found.hats, rest, out=products[:n_kept].reshape(n_kept * n_rows, n_voxels))
-        products[n_kept] = device_y[found.rows]
+        products[n_kept] = device_y[found.rows] - rest.mean(axis=0)
         errors = (found.weights @ products.reshape(n_kept + 1, -1)).reshape(n_alphas, n_rows, n_voxels)
         held = errors[:, found.held]
         squared = xp.einsum("abv,abv->av", held, held)
