@@ -35,7 +35,8 @@ so a fold costs a change only products with the residuals of B.
 
 **Penalties alike.** Over the eigenvalues s of a kernel, ``s / (s + λ)`` of 17 penalties from 1e-6 to 1e10 are, to
 float32's precision, combinations of about 10 to 13 of them, and so are the predicted deviations from the mean of
-the training rows (:func:`skeleton`). By Cauchy's interlacing theorem a fold's eigenvalues lie inside the range of the whole kernel's if that has full rank.
+the training rows (:func:`skeleton`). By Cauchy's interlacing theorem a fold's eigenvalues lie inside the range of the
+whole kernel's, if that has full rank; else :meth:`Former.shrinks` tells.
 
 References
 ----------
@@ -44,14 +45,17 @@ METHOD section 7. Saunders, Gammerman & Vovk (1998) for the dual form; Woodbury 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
+from dynalign.backend import spread
+
 #: Approximation of ``s / (s + λ)``, of order 1, by other penalties': what float32 resolves.
 TOLERANCE = 1e-7
-#: Condition number (1-norm) of R_BB up to which float64 leaves float32's precision.
+#: Condition number (1-norm, unit diagonal) of R_BB up to which float64 leaves float32's precision.
 WORST_CONDITION = 1e8
-#: Where the kernel is singular, eigenvalues of a fold may lie below its smallest by this factor.
+#: Where the kernel is singular, eigenvalues of a fold may lie below its smallest positive one by this factor.
 SHRINKAGE = 1e-3
 
 
@@ -247,7 +251,7 @@ def skeleton(low: float, high: float, alphas, tolerance: float = TOLERANCE) -> t
     kept: list[int] = []
     weights = np.zeros((len(target), 0))
     errors = np.abs(target).max(axis=1)
-    while errors.max() > tolerance and len(kept) < len(target):
+    while not kept or (errors.max() > tolerance and len(kept) < len(target)):
         errors[kept] = -1
         kept = sorted([*kept, int(errors.argmax())])
         weights = np.linalg.lstsq(target[kept].T, target.T, rcond=None)[0].T
@@ -267,26 +271,33 @@ class Former:
     kept : array of int, shape (n_kept,)
     weights : array of shape (n_alphas, n_kept)
         From :func:`skeleton`.
-    formers : array of float64, shape (n_kept, n_train, n_train)
+    formers : list of arrays of float64, shape (n_train, n_train)
         R of the penalties kept.
     changes : sequence of Change
     factors : list of arrays of float64, shape (n_train, 2 n_directions)
         U of every change.
     formed : list of arrays of float64, shape (n_alphas, n_train, 2 n_directions)
         R U of every change.
-    full_rank : bool
-        Whether the kernel is.
     """
 
     spectrum: Spectrum
     alphas: np.ndarray
     kept: np.ndarray
     weights: np.ndarray
-    formers: np.ndarray
+    formers: list[np.ndarray]
     changes: Sequence[Change]
     factors: list[np.ndarray]
     formed: list[np.ndarray]
-    full_rank: bool
+
+    def shrinks(self, rows: slice) -> bool:
+        """Whether leaving rows out may lower the smallest positive eigenvalue by more than :data:`SHRINKAGE`.
+
+        A unit vector x on the remaining rows has ``xᵀ K x ≥ s_min (1 − ‖Nᵀx‖²)`` with N the kernel's null vectors,
+        and 1 − ‖Nᵀx‖² is 0 (a null vector of the remaining rows too) or one of the eigenvalues of N_B N_Bᵀ.
+        """
+        null = self.spectrum.basis[rows, self.spectrum.values == 0]
+        shares = np.linalg.eigvalsh(null.T @ null if null.shape[1] < null.shape[0] else null @ null.T)
+        return bool(((shares > 1e-9) & (shares < SHRINKAGE)).any())
 
     def blocks(self, rows: slice) -> np.ndarray:
         """R_BB of every penalty, shape (n_alphas, n_left_out, n_left_out)."""
@@ -300,35 +311,35 @@ class Former:
 
 
 def make_former(
-    spectrum: Spectrum, alphas, changes: Sequence[Change], tolerance: float = TOLERANCE
+    spectrum: Spectrum, alphas, changes: Sequence[Change], tolerance: float = TOLERANCE, threads: int = 1
 ) -> Former:
     """Residual formers of all penalties, of the first feature set and applied to every change."""
     alphas = np.asarray(alphas, dtype=np.float64)
     shrinkage = spectrum.shrinkage(alphas)
     positive = spectrum.values[spectrum.values > 0]
-    full_rank = len(positive) == len(spectrum.values)
     if len(positive):
-        low = positive[0] * (1 if full_rank else SHRINKAGE)
+        low = positive[0] * (1 if len(positive) == len(spectrum.values) else SHRINKAGE)
         kept, weights = skeleton(low, positive[-1], alphas, tolerance)
     else:
         # Constant features predict the mean, whatever the penalty.
         kept, weights = np.array([0]), np.ones((len(alphas), 1))
     constants = 1 / ((spectrum.average + alphas) * len(spectrum.train))
-    formers = np.empty((len(kept), *spectrum.basis.shape))
-    for former, j in zip(formers, kept, strict=True):
+
+    def residual_former(j: int) -> np.ndarray:
         half = spectrum.basis * np.sqrt(shrinkage[j])
         # A product with its own transpose costs half.
-        np.matmul(half, half.T, out=former)
-        former -= constants[j]
+        return half @ half.T - constants[j]
+
+    formers = spread(residual_former, kept, threads)
     factors = [change.factor[spectrum.train] for change in changes]
     factors = [u - u.mean(axis=0) for u in factors]
     formed = [spectrum.basis @ (shrinkage[:, :, None] * (spectrum.basis.T @ u)) for u in factors]
-    return Former(spectrum, alphas, kept, weights, formers, changes, factors, formed, full_rank)
+    return Former(spectrum, alphas, kept, weights, formers, changes, factors, formed)
 
 
 def _spans(ranks: Sequence[int]) -> list[slice]:
     ends = np.cumsum([0, *ranks])
-    return [slice(int(first), int(last)) for first, last in zip(ends[:-1], ends[1:], strict=True)]
+    return [slice(int(first), int(last)) for first, last in pairwise(ends)]
 
 
 def block_search(former: Former, left_out: slice, held: slice) -> Search | None:
@@ -348,23 +359,28 @@ def block_search(former: Former, left_out: slice, held: slice) -> Search | None:
     """
     n = len(former.spectrum.train)
     size = left_out.stop - left_out.start
+    if former.shrinks(left_out):
+        return None
     blocks = former.blocks(left_out)
+    # Rows that resemble another one have far larger entries than others: a unit diagonal is no loss of precision.
+    scale = 1 / np.sqrt(np.diagonal(blocks, axis1=1, axis2=2))
+    scale = scale[:, :, None] * scale[:, None, :]
     try:
-        inverses = np.linalg.inv(blocks)
+        inverses = np.linalg.inv(blocks * scale)
     except np.linalg.LinAlgError:
         return None
-    norms = np.abs(inverses).sum(axis=1).max(axis=1)
-    conditions = np.abs(blocks).sum(axis=1).max(axis=1) * norms
+    conditions = np.prod(
+        [np.abs(part).sum(axis=1).max(axis=1) for part in (blocks * scale, inverses)], axis=0
+    )
     if not (conditions <= WORST_CONDITION).all():
         return None
-    # λ R_BB bounds how far leaving B out can lower the smallest eigenvalue: the range that `skeleton` was given.
-    if not former.full_rank and norms[0] / former.alphas[0] > 1 / SHRINKAGE:
-        return None
+    inverses *= scale
     kept = inverses[former.kept]
     rest = np.r_[left_out.stop : n, : left_out.start]
     # Without changes nothing is needed of the gap's rows.
     inside = slice(0, size) if former.changes else held
-    hats = -kept[:, inside] @ former.formers[:, left_out][:, :, rest] - 1 / len(rest)
+    across = np.stack([whole[left_out][:, rest] for whole in former.formers])
+    hats = -kept[:, inside] @ across - 1 / len(rest)
 
     lefts, rights, triangles = [], [], []
     for change, u, formed in zip(former.changes, former.factors, former.formed, strict=True):

@@ -12,6 +12,7 @@ voxel by voxel. No array is as long as responses × features, or × penalties be
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -133,11 +134,12 @@ def prepare(
     """
     run = run or backend.Numpy()
     spectrum = hats.decompose(kernel, train, test)
-    former = hats.make_former(spectrum, alphas, changes, tolerance)
-    searches = backend.spread(lambda split: hats.search(kernel, former, *split), splits, run.threads)
+    former = hats.make_former(spectrum, alphas, changes, tolerance, run.threads)
+    tasks = [partial(hats.refit, spectrum, alphas, changes)]
+    tasks += [partial(hats.search, kernel, former, *split) for split in splits]
+    refit, *searches = backend.spread(lambda task: task(), tasks, run.threads)
     nothing = np.empty((len(alphas), len(train), 0))
     thin = np.concatenate([nothing, *former.formed], axis=2).transpose(0, 2, 1)
-    refit = hats.refit(spectrum, alphas, changes)
     return Operators(
         [
             replace(
