@@ -31,7 +31,7 @@ change of products over all rows, for U and Y alike:
 
     S = Uᵀ R U − (R U)_Bᵀ E_B(U),   W Y = T (Uᵀ R Y − (R U)_Bᵀ E_B(Y)),
 
-so a fold costs a change only products with the residuals of B.
+so a fold costs a change only products with the residuals of B. Where these two terms cancel, W is formed first.
 
 **Penalties alike.** Over the eigenvalues s of a kernel, ``s / (s + λ)`` of 17 penalties from 1e-6 to 1e10 are, to
 float32's precision, combinations of about 10 to 13 of them, and so are the predicted deviations from the mean of
@@ -55,6 +55,9 @@ from dynalign.backend import spread
 TOLERANCE = 1e-7
 #: Condition number (1-norm, unit diagonal) of R_BB up to which float64 leaves float32's precision.
 WORST_CONDITION = 1e8
+#: Standard deviation, in that of the responses, of a term of W Y up to which it is formed in float32 from products
+#: over all rows and with residuals; their difference may be much smaller where the rows left fit almost perfectly.
+LARGEST_TERM = 30.0
 #: Where the kernel is singular, eigenvalues of a fold may lie below its smallest positive one by this factor.
 SHRINKAGE = 1e-3
 
@@ -137,7 +140,7 @@ class Search:
     right : array of float32, shape (n_alphas, total_rank, n_left_out), or None
         −T (R U)_Bᵀ of every change.
     triangles : list of arrays of float32, shape (n_alphas, rank, 2 n_directions)
-        T of every change; empty where `direct` is given.
+        T of every change.
     direct : array of float32, shape (n_alphas * total_rank, n_rest), or None
         W of every change, in place of `right` and `triangles`.
     spans : list of slice
@@ -382,17 +385,23 @@ def block_search(former: Former, left_out: slice, held: slice) -> Search | None:
     across = np.stack([whole[left_out][:, rest] for whole in former.formers])
     hats = -kept[:, inside] @ across - 1 / len(rest)
 
-    lefts, rights, triangles = [], [], []
+    lefts, rights, triangles, coefficients, noise = [], [], [], [], 0.0
     for change, u, formed in zip(former.changes, former.factors, former.formed, strict=True):
-        across = formed[:, left_out]
-        residual = inverses @ across
-        products = u.T @ formed - across.transpose(0, 2, 1) @ residual
+        part = formed[:, left_out]
+        residual = inverses @ part
+        products = u.T @ formed - part.transpose(0, 2, 1) @ residual
         q, triangle = np.linalg.qr(residual[:, held] @ np.linalg.inv(change.inverse_core + products))
         left = np.zeros((len(q), q.shape[2], size))
         left[:, :, held] = -2 * q.transpose(0, 2, 1)
         lefts.append(left)
-        rights.append(-triangle @ across.transpose(0, 2, 1))
-        triangles.append(triangle.astype(np.float32))
+        rights.append(-triangle @ part.transpose(0, 2, 1))
+        triangles.append(triangle)
+        coefficients.append(residual)
+        terms = np.abs(triangle) @ np.linalg.norm(formed, axis=1)[:, :, None]
+        noise = max(noise, float(terms.max()))
+    direct = None
+    if noise > LARGEST_TERM:
+        direct = _whole_rows(former, left_out, rest, coefficients, triangles)
     nothing = np.empty((len(former.alphas), 0, size))
     return Search(
         rows=slice(left_out.start + inside.start, left_out.start + inside.stop),
@@ -401,11 +410,23 @@ def block_search(former: Former, left_out: slice, held: slice) -> Search | None:
         hats=hats.reshape(-1, len(rest)).astype(np.float32),
         weights=_residual_weights(former.weights),
         left=np.concatenate([nothing, *lefts], axis=1).astype(np.float32),
-        right=np.concatenate([nothing, *rights], axis=1).astype(np.float32),
-        triangles=triangles,
-        direct=None,
+        right=np.concatenate([nothing, *rights], axis=1).astype(np.float32) if direct is None else None,
+        triangles=[triangle.astype(np.float32) for triangle in triangles],
+        direct=direct,
         spans=_spans([triangle.shape[1] for triangle in triangles]),
     )
+
+
+def _whole_rows(former: Former, left_out: slice, rest, residuals, triangles) -> np.ndarray:
+    """W of every change in full, ``T ((R U)_rest − R_rest,B E_B(U))ᵀ``, shape (n_alphas * total_rank, n_rest)."""
+    shrinkage = former.spectrum.shrinkage(former.alphas)
+    basis, block = former.spectrum.basis[rest], former.spectrum.basis[left_out]
+    rows = []
+    for formed, residual, triangle in zip(former.formed, residuals, triangles, strict=True):
+        across = basis @ (shrinkage[:, :, None] * (block.T @ residual))
+        across -= former.constants()[:, None, None] * residual.sum(axis=1, keepdims=True)
+        rows.append(triangle @ (formed[:, rest] - across).transpose(0, 2, 1))
+    return np.concatenate(rows, axis=1).reshape(-1, len(rest)).astype(np.float32)
 
 
 def _residual_weights(weights) -> np.ndarray:

@@ -195,12 +195,15 @@ def search_scores(run, operators: Operators, y, device_y) -> np.ndarray:
         n_kept = found.weights.shape[1] - 1
         block = slice(found.rows.start + found.held.start, found.rows.start + found.held.stop)
         live, inverse = (run.put(values) for values in _variation(y, block))
-        # Predictions of the penalties kept, and the responses below them: one more product gives all residuals.
+        # Predictions of the penalties kept, and the responses below them: a small product gives all residuals.
         products = run.empty((n_kept + 1, n_rows, n_voxels))
         rest = device_y[found.rest]
         xp.matmul(found.hats, rest, out=products[:n_kept].reshape(n_kept * n_rows, n_voxels))
         products[n_kept] = device_y[found.rows] - rest.mean(axis=0)
-        errors = (found.weights @ products.reshape(n_kept + 1, -1)).reshape(n_alphas, n_rows, n_voxels)
+        if n_kept < n_alphas:
+            errors = (found.weights @ products.reshape(n_kept + 1, -1)).reshape(n_alphas, n_rows, n_voxels)
+        else:
+            errors = xp.subtract(products[n_kept], products[:n_kept], out=products[:n_kept])
         held = errors[:, found.held]
         squared = xp.einsum("abv,abv->av", held, held)
         total[0] += live - squared * inverse
