@@ -494,9 +494,10 @@ def refit(spectrum: Spectrum, alphas, changes: Sequence[Change]) -> Refit:
     """Operators that predict the held-out rows of an outer fold, relative to the mean of its training rows."""
     shrinkage = spectrum.shrinkage(alphas)
     pairs = [low_rank_hats(spectrum, change, shrinkage) for change in changes]
-    rows = np.concatenate([shrinkage[:, None, :] * spectrum.cross, *(right for _, right in pairs)], axis=1)
-    return Refit(
-        (rows @ spectrum.basis.T).astype(np.float32),
-        [left.astype(np.float32) for left, _ in pairs],
-        _spans([left.shape[2] for left, _ in pairs]),
-    )
+    spans = _spans([left.shape[2] for left, _ in pairs])
+    n_rows = len(spectrum.held) + (spans[-1].stop if spans else 0)
+    hats = np.empty((len(shrinkage), n_rows, len(spectrum.train)), dtype=np.float32)
+    for j, hat in enumerate(hats):
+        rows = np.concatenate([shrinkage[j] * spectrum.cross, *(right[j] for _, right in pairs)])
+        hat[:] = rows @ spectrum.basis.T
+    return Refit(hats, [left.astype(np.float32) for left, _ in pairs], spans)
