@@ -35,5 +35,8 @@ lint: $(STAMP)  ## check the style of Python and Snakemake code
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 
+bench: $(STAMP)  ## time the workflow against other tools (minutes each)
+	set -e; for benchmark in tests/benchmarks/*.py; do echo "$$benchmark"; $(BIN)/python $$benchmark; done
+
 clean:  ## remove the embedded study's results
 	rm -rf results/demo

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynalign import encoding, files, folds, removal
+from dynalign import backend, encoding, files, folds, removal
 from dynalign.config import Encoding
 from dynalign.encoding import ORIGINAL
 from dynalign.files import InputError
@@ -572,11 +572,35 @@ def test_command_with_another_story(study, tmp_path):
         command(arguments)
 
 
-def test_command_says_that_it_has_no_gpu(study, capsys):
+def test_command_says_that_it_has_no_gpu(study, monkeypatch):
+    import torch
+
     *_, arguments = study
-    with pytest.raises(SystemExit):
-        command(arguments | {"--options": '{"device": "cuda"}'})
-    assert "device: Input should be 'cpu' (got 'cuda')" in capsys.readouterr().err
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match=r"--gpus 1: torch .* finds no GPU here; set encoding\.device: cpu"):
+        command(arguments | {"--gpus": "1"})
+
+
+def test_command_on_any_number_of_threads_writes_the_same_bytes(study, tmp_path):
+    *_, arguments = study
+    command(arguments)
+    command(arguments | {"--threads": "3", "--block-voxels": "5", "--output-dir": str(tmp_path / "again")})
+    for path in (tmp_path / "out").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_tf32_is_reported(capsys):
+    story = make_story()
+    options = Encoding(**SMALL)
+    encoding.encode(
+        story.vectors,
+        {},
+        story.design(options.delays),
+        mixed_responses(story),
+        options,
+        device=backend.Torch("cpu", width=8, tf32=True),
+    )
+    assert "tf32: moves r by" in capsys.readouterr().err
 
 
 def test_broken_scores(tmp_path):

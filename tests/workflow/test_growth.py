@@ -64,7 +64,10 @@ def test_one_more_layer(finished):
 def test_an_option_reruns_what_uses_it(finished):
     assert branch(plan(finished, encoding={"gap": 6})) == {"encoding": 3}
     assert branch(plan(finished, probing={"permutations": 11})) == {"probing": 3}
-    assert branch(plan(finished, encoding={"block_voxels": 100}, model={"device": "auto"})) == {}
+    assert (
+        branch(plan(finished, encoding={"block_voxels": 100, "device": "auto"}, model={"device": "auto"}))
+        == {}
+    )
     assert plan(finished, figures={"step_axis": "log"}).keys() == {
         f"figure_{name}"
         for name in (

@@ -431,8 +431,17 @@ class Encoding(Section):
         "training",
         description="statistics that standardise test rows: the training rows' (correct) or their own",
     )
-    block_voxels: Positive = Field(4096, description="voxels solved at a time (memory, not results)")
-    device: Literal["cpu"] = Field("cpu", description="where the matrix products run")
+    block_voxels: Positive = Field(
+        4096,
+        description="voxels solved at a time on each of a GPU's streams (memory, not results); a CPU thread "
+        "takes 512",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="`auto`: a GPU if this machine has one, in float32"
+    )
+    tf32: bool = Field(
+        False, description="round products on a GPU to TF32; the log tells how far that moves r"
+    )
 
 
 class Statistics(Section):

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dynalign import delays, folds, removal, ridge, story
+from dynalign import backend, delays, folds, hats, removal, ridge, story
 from dynalign.cli import note, options, progress, run
 from dynalign.config import Encoding
 from dynalign.files import InputError, read_array, read_arrays, write_arrays
@@ -246,7 +246,7 @@ def direct_kernel(design: Design, original, vectors, train, test, choices: Encod
     return delays.delayed_kernel(features, source)
 
 
-def low_rank_change(features, codes, directions, source) -> ridge.Change:
+def low_rank_change(features, codes, directions, source) -> hats.Change:
     """The delayed features ``Z − P Θ`` as a change of Z inside the directions that ``P Θ`` spans.
 
     Parameters
@@ -265,12 +265,12 @@ def low_rank_change(features, codes, directions, source) -> ridge.Change:
     rank = max(1, int((size > 1e-10 * size[0]).sum()))
     before = features @ (basis @ right[:rank].T)
     after = before - left[:, :rank] * size[:rank]
-    return ridge.Change(before=delays.delayed(before, source), after=delays.delayed(after, source))
+    return hats.Change(before=delays.delayed(before, source), after=delays.delayed(after, source))
 
 
 def low_rank_kernel(
     design: Design, original, arms: Sequence[LowRank], train
-) -> tuple[np.ndarray, list[ridge.Change]]:
+) -> tuple[np.ndarray, list[hats.Change]]:
     """Kernel of the original, and every arm as a change of it.
 
     Parameters
@@ -294,7 +294,7 @@ def low_rank_kernel(
 
 def feature_sets(
     design: Design, original, arms: Sequence[LowRank], train, test, choices: Encoding, direct: bool
-) -> Iterator[tuple[np.ndarray, list[ridge.Change]]]:
+) -> Iterator[tuple[np.ndarray, list[hats.Change]]]:
     """Kernels and their changes that together are the original and all arms, in order."""
     if not direct:
         yield low_rank_kernel(design, original, arms, train)
@@ -319,8 +319,11 @@ def encode(
     responses,
     choices: Encoding,
     direct: bool | None = None,
+    device: backend.Numpy | backend.Torch | None = None,
 ) -> dict[tuple[str, str], Scores]:
     """Predict every voxel from the original and from every arm.
+
+    The same inputs give the same bytes on any number of CPU threads.
 
     Parameters
     ----------
@@ -332,6 +335,8 @@ def encode(
     choices : Encoding
     direct : bool, optional
         Build each arm's own features; default: only where `choices` needs it.
+    device : backend.Numpy or backend.Torch, optional
+        Where products run; default: one thread of the CPU.
 
     Returns
     -------
@@ -343,6 +348,8 @@ def encode(
     InputError
         If shapes do not match, a vector is not finite, folds cannot be cut, or no voxel can be scored.
     """
+    from threadpoolctl import threadpool_limits
+
     if len(responses) != len(design.trs):
         raise InputError(f"{len(responses)} rows of responses, but the story keeps {len(design.trs)} TRs")
     if len(vectors) != len(design.word_trs):
@@ -353,49 +360,69 @@ def encode(
     direct = needs_direct(choices) if direct is None else direct
     if needs_direct(choices) and not direct:
         raise ValueError("pca_components and test_scaling: own need the direct way")
+    device = backend.Numpy() if device is None else device
 
     splits = outer_splits(design.runs, choices.folds, choices.gap)
-    scored = ridge.scorable(responses, splits)
-    n_invalid = int((~scored).sum())
-    note(f"{n_invalid} of {len(scored)} voxels are constant or not finite in some fold and get no score")
-    if n_invalid == len(scored):
-        raise InputError(
-            f"none of the {n_invalid} voxels can be scored: all are constant or not finite in some fold"
-        )
-    responses = responses[:, scored]
+    # Threads share out voxels and folds (dynalign.backend); a BLAS with threads of its own would fight them.
+    with threadpool_limits(1):
+        scored = ridge.scorable(responses, splits, device)
+        n_invalid = int((~scored).sum())
+        note(f"{n_invalid} of {len(scored)} voxels are constant or not finite in some fold and get no score")
+        if n_invalid == len(scored):
+            raise InputError(
+                f"none of the {n_invalid} voxels can be scored: all are constant or not finite in some fold"
+            )
+        voxels = np.flatnonzero(scored)
 
-    names = [ORIGINAL, *arms]
-    shape = (len(names), len(splits), len(scored))
-    r, alpha, inner = (np.full(shape, np.nan, dtype=np.float32) for _ in range(3))
-    timecourse = np.empty((len(names), len(design.trs)))
-    fold = np.empty(len(design.trs), dtype=np.int16)
-    for number, (train, test) in enumerate(progress(splits, "outer folds")):
-        results = [
-            result
+        names = [ORIGINAL, *arms]
+        shape = (len(names), len(splits), len(scored))
+        r, alpha, inner = (np.full(shape, np.nan, dtype=np.float32) for _ in range(3))
+        timecourse = np.empty((len(names), len(design.trs)))
+        fold = np.empty(len(design.trs), dtype=np.int16)
+        for number, (train, test) in enumerate(progress(splits, "outer folds")):
+
+            def fit(kernel, changes, device=device, voxels=voxels, train=train, test=test):
+                return ridge.fit_fold(
+                    kernel,
+                    responses,
+                    train,
+                    test,
+                    choices.alphas,
+                    choices.inner_folds,
+                    choices.gap,
+                    changes,
+                    device,
+                    voxels,
+                )
+
+            results = []
             for kernel, changes in feature_sets(
                 design, original, list(arms.values()), train, test, choices, direct
-            )
-            for result in ridge.fit_fold(
-                kernel,
-                responses,
-                train,
-                test,
-                choices.alphas,
-                choices.inner_folds,
-                choices.gap,
-                changes,
-                choices.block_voxels,
-            )
-        ]
-        fold[test] = number
-        for arm, result in enumerate(results):
-            r[arm, number, scored] = result.r
-            alpha[arm, number, scored] = result.alpha
-            inner[arm, number, scored] = result.inner_score
-            timecourse[arm, test] = result.timecourse
+            ):
+                if device.tf32 and not number and not results:
+                    some = voxels[: device.width]
+                    rough, exact = (fit(kernel, changes, on, some) for on in (device, device.exact()))
+                    report_tf32(rough, exact)
+                results += fit(kernel, changes)
+            fold[test] = number
+            for arm, result in enumerate(results):
+                r[arm, number, scored] = result.r
+                alpha[arm, number, scored] = result.alpha
+                inner[arm, number, scored] = result.inner_score
+                timecourse[arm, test] = result.timecourse
     return {
         name: Scores(r[arm], alpha[arm], inner[arm], timecourse[arm], fold) for arm, name in enumerate(names)
     }
+
+
+def report_tf32(rough: Sequence[ridge.FoldScores], exact: Sequence[ridge.FoldScores]) -> None:
+    """Note how far rounding products to TF32 moved the scores of the same voxels."""
+    moved = np.abs(np.stack([a.r - b.r for a, b in zip(rough, exact, strict=True)]))
+    other = np.mean([a.alpha != b.alpha for a, b in zip(rough, exact, strict=True)])
+    note(
+        f"tf32: moves r by {moved.mean():.1e} on average, {moved.max():.1e} at most, and the penalty of "
+        f"{other:.2%} of {moved.shape[1]} voxels (first fold, {len(moved)} arms)"
+    )
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
@@ -460,8 +487,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--options", type=options(Encoding), default=Encoding(), help="JSON of the configuration's `encoding`"
     )
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs given to the job; 0: run on the CPU")
+    parser.add_argument(
+        "--block-voxels",
+        type=int,
+        default=Encoding().block_voxels,
+        help="voxels solved at a time on each stream of a GPU (memory, not results)",
+    )
     parser.add_argument("--output-dir", required=True, help="folder to write {removal}.{property}.npz into")
     args = parser.parse_args(argv)
+    device = backend.choose(args.gpus, args.threads, args.block_voxels, args.options.tf32)
 
     vectors, word_index = removal.read_vectors(args.representation, args.layer)
     word_trs = _word_trs(args.words, word_index)
@@ -476,7 +512,7 @@ def main(argv: list[str] | None = None) -> None:
     design = make_design(word_trs, trs["run"].to_numpy(), kept, args.options.delays)
     arms = _arms(args, vectors, word_index)
     try:
-        results = encode(vectors, arms, design, responses, args.options)
+        results = encode(vectors, arms, design, responses, args.options, device=device)
     except InputError as error:
         raise InputError(f"{args.representation} layer {args.layer}, {args.responses}: {error}") from None
     for (method, name), scores in results.items():

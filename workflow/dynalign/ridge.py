@@ -1,57 +1,28 @@
 """Ridge regression of many voxels in its dual form, a penalty per voxel, many related feature sets at once.
 
-With centred features X (rows t train, rows v are held out), kernel ``K = X Xᵀ`` and penalty λ, the
-predictions are ``H Y`` with the hat matrix ``H = K_vt (K_tt + λI)⁻¹``: n × n matrices, never a weight per
-feature and voxel. All are centred by their own training rows, which is what refitting an unpenalised
-intercept in every training fold means. One eigendecomposition ``K_tt = V diag(s) Vᵀ`` serves all penalties.
-It is done in float64, because the smallest penalties lie far below float32's resolution of the largest
-eigenvalue; products with the responses are float32.
+The hat matrices come from :mod:`dynalign.hats`, in float64. Here they meet the responses, in float32, a tile of
+voxels at a time: residuals of all penalties from one large product per inner fold, their squared sums while they
+are in cache, the penalty of each voxel, the prediction of the test rows and its scores. A change (an arm) costs a
+thin product with the residuals E of the first feature set, because its squared error follows from them,
 
-A *change* is another feature set that differs from the first only inside a few directions (a property removed
-from it). With `before` and `after` the features along those directions, its kernel is
+    ‖E − Q W Y‖² = ‖E‖² − 2 (QᵀE)·(W Y) + ‖W Y‖²,
 
-    K_a = K + after afterᵀ − before beforeᵀ = K + U C Uᵀ,   U = [after, before],   C = diag(+1, −1).
-
-Woodbury's identity with ``G = (K_tt + λI)⁻¹`` and ``C⁻¹ = C`` gives its hat matrix without another
-decomposition:
-
-    H_a = H + (U_v − H U_t) (C + U_tᵀ G U_t)⁻¹ U_tᵀ G = H + Q W,
-
-where Q, of few columns, is made orthonormal (its triangular factor goes into W). Then ``W Y`` is all that a
-change needs to be multiplied with the responses, and its squared error follows from the residuals E of the
-first feature set: ``‖E − Q W Y‖² = ‖E‖² − 2 (QᵀE)·(W Y) + ‖W Y‖²``, voxel by voxel.
-
-References
-----------
-METHOD section 7. Saunders, Gammerman & Vovk (1998) for the dual form; Woodbury (1950).
+voxel by voxel. No array is as long as responses × features, or × penalties beyond a tile.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from dynalign import folds
+from dynalign import backend, folds, hats
 from dynalign.files import InputError
 
-#: Mean inner R² values this close are one value in float32; the largest of their penalties is taken. The BLAS
-#: rounds a column of a product differently in blocks of different widths, so results are equal between block
-#: sizes to about 1e-6, except where this rounding decides between penalties that tie.
+#: Mean inner R² values this close are one value in float32; the largest of their penalties is taken.
 TIE = 1e-6
-
-
-@dataclass(frozen=True)
-class Change:
-    """A feature set that differs from the first one inside a few directions.
-
-    Attributes
-    ----------
-    before, after : arrays of float64, shape (n_rows, n_directions)
-        Coordinates of the first and of this feature set along the same orthonormal directions.
-    """
-
-    before: np.ndarray
-    after: np.ndarray
+#: Columns that vary by less than this, relative to their size, are constant but for rounding in float32.
+FLAT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -76,33 +47,6 @@ class FoldScores:
     timecourse: np.ndarray
 
 
-@dataclass(frozen=True)
-class Spectrum:
-    """Eigendecomposition of a training kernel, and the held-out rows in its basis.
-
-    Attributes
-    ----------
-    train, held : arrays of int
-        Rows of the kernel.
-    values : array of float64, shape (n_train,)
-        Eigenvalues s of the centred ``K_tt`` (but for that of the vector of equal entries).
-    basis : array of float64, shape (n_train, n_train)
-        Eigenvectors V, in columns.
-    cross : array of float64, shape (n_held, n_train)
-        ``K_vt V``, centred by the training rows.
-    """
-
-    train: np.ndarray
-    held: np.ndarray
-    values: np.ndarray
-    basis: np.ndarray
-    cross: np.ndarray
-
-    def shrinkage(self, alphas) -> np.ndarray:
-        """``1 / (s + λ)`` of every penalty, shape (n_alphas, n_train)."""
-        return 1 / (self.values + np.asarray(alphas, dtype=np.float64)[:, None])
-
-
 def constant(columns) -> np.ndarray:
     """Columns that do not vary by more than rounding in float32.
 
@@ -115,61 +59,7 @@ def constant(columns) -> np.ndarray:
     array of bool, shape (n_columns,)
     """
     low, high = np.min(columns, axis=0), np.max(columns, axis=0)
-    return high - low <= 1e-6 * np.maximum(np.abs(low), np.abs(high))
-
-
-def decompose(kernel, train, held) -> Spectrum:
-    """Centre a kernel by its training rows and decompose it.
-
-    Parameters
-    ----------
-    kernel : array of float64, shape (n_rows, n_rows)
-        Of features that need not be centred.
-    train, held : arrays of int
-        Training and held-out rows.
-    """
-    inside = kernel[np.ix_(train, train)]
-    across = kernel[np.ix_(held, train)]
-    means = inside.mean(axis=0)
-    centred = inside - means - means[:, None] + means.mean()
-    # Centring leaves a null vector of equal entries. Nothing is predicted from it, so it may be given any
-    # eigenvalue: an average one keeps its rounding from being divided by the smallest penalty.
-    centred += np.trace(centred) / len(train) ** 2
-    values, basis = np.linalg.eigh(centred)
-    cross = (across - across.mean(axis=1, keepdims=True) - means + means.mean()) @ basis
-    # The same rounding in directions that the features do not span (more rows than features).
-    null = values <= np.finfo(np.float64).eps * len(train) * values[-1]
-    values[null] = 0
-    cross[:, null] = 0
-    return Spectrum(np.asarray(train), np.asarray(held), values, basis, cross)
-
-
-def low_rank_hats(spectrum: Spectrum, change: Change, shrinkage) -> tuple[np.ndarray, np.ndarray]:
-    """What a change adds to the hat matrix, as a product of two thin factors (see the module's head).
-
-    Parameters
-    ----------
-    spectrum : Spectrum
-    change : Change
-    shrinkage : array of shape (n_alphas, n_train)
-        From :meth:`Spectrum.shrinkage`.
-
-    Returns
-    -------
-    left : array of float64, shape (n_alphas, n_held, rank)
-        Q, orthonormal columns; rank = min(n_held, 2 n_directions).
-    right : array of float64, shape (n_alphas, rank, n_train)
-        ``W V``: W in the basis of the eigenvectors.
-    """
-    u = np.concatenate([change.after, change.before], axis=1)
-    u = u - u[spectrum.train].mean(axis=0)
-    sign = np.repeat([1.0, -1.0], [change.after.shape[1], change.before.shape[1]])
-    u_train = spectrum.basis.T @ u[spectrum.train]
-    shrunk = shrinkage[:, :, None] * u_train
-    core = np.diag(sign) + u_train.T @ shrunk
-    residual = u[spectrum.held] - spectrum.cross @ shrunk
-    left, triangle = np.linalg.qr(residual @ np.linalg.inv(core))
-    return left, triangle @ shrunk.transpose(0, 2, 1)
+    return high - low <= FLAT * np.maximum(np.abs(low), np.abs(high))
 
 
 def inner_splits(n_rows: int, within, n_folds: int, gap: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -196,104 +86,144 @@ def inner_splits(n_rows: int, within, n_folds: int, gap: int) -> list[tuple[np.n
     return pairs
 
 
-def _blocks(n: int, size: int) -> Iterator[slice]:
-    return (slice(first, first + size) for first in range(0, n, size))
+@dataclass(frozen=True)
+class Operators:
+    """All that an outer fold multiplies responses with, on the device.
 
-
-def _stacked_hats(spectrum: Spectrum, alphas, changes: Sequence[Change]):
-    """The hat matrices of all penalties and feature sets, as one matrix in the basis of the eigenvectors.
-
-    Returns
-    -------
-    hats : array of float32, shape (n_alphas * (n_held + total_rank), n_train)
-        For each penalty: the first feature set's hat matrix, then W of every change.
-    lefts : array of float32, shape (n_alphas, total_rank, n_held)
-        Qᵀ of every change.
-    starts : array of int, shape (n_changes,)
-        Where each change begins among the `total_rank` rows.
+    Attributes
+    ----------
+    searches : list of hats.Search
+        One per inner fold.
+    thin : array of float32, shape (n_alphas, total_directions, n_train)
+        (R U)ᵀ of all changes.
+    refit : hats.Refit
     """
-    shrinkage = spectrum.shrinkage(alphas)
-    factors = [low_rank_hats(spectrum, change, shrinkage) for change in changes]
-    parts = [shrinkage[:, None, :] * spectrum.cross, *(right for _, right in factors)]
-    hats = np.concatenate(parts, axis=1, dtype=np.float32, casting="same_kind")
-    nothing = np.empty((len(alphas), 0, len(spectrum.held)))
-    lefts = np.concatenate([nothing, *(left.transpose(0, 2, 1) for left, _ in factors)], axis=1)
-    starts = np.cumsum([0, *(left.shape[2] for left, _ in factors)])[:-1]
-    return hats.reshape(-1, len(spectrum.train)), lefts.astype(np.float32), starts
+
+    searches: list[hats.Search]
+    thin: np.ndarray
+    refit: hats.Refit
 
 
-def _squared_errors(products, target, lefts, starts) -> np.ndarray:
-    """Squared errors of every feature set and penalty, those of changes from the first one's residuals.
+def prepare(
+    kernel,
+    train,
+    test,
+    splits,
+    alphas,
+    changes: Sequence[hats.Change] = (),
+    run=None,
+    tolerance: float = hats.TOLERANCE,
+) -> Operators:
+    """Factorise an outer fold and lay out its operators.
 
     Parameters
     ----------
-    products : array of float32, shape (n_alphas, n_held + total_rank, n_voxels)
-        Predictions of the first feature set, then W Y of every change.
-    target : array of float32, shape (n_held, n_voxels)
-    lefts, starts : arrays
-        From :func:`_stacked_hats`.
-
-    Returns
-    -------
-    array of float32, shape (1 + n_changes, n_alphas, n_voxels)
+    kernel : array of float64, shape (n_rows, n_rows)
+        Kernel of the first feature set.
+    train, test : arrays of int
+        Rows of the outer fold.
+    splits : sequence of (train, held) pairs of arrays of int
+        Inner folds.
+    alphas : array of float64, shape (n_alphas,)
+        Rising.
+    changes : sequence of hats.Change
+        The other feature sets.
+    run : backend.Numpy or backend.Torch, optional
+    tolerance : float
+        See :func:`dynalign.hats.skeleton`.
     """
-    errors = target - products[:, : len(target)]
-    first = np.einsum("avn,avn->an", errors, errors)
-    if not len(starts):
-        return first[None]
-    update = products[:, len(target) :]
-    gain = lefts @ errors
-    gain *= -2
-    gain += update
-    gain *= update
-    changed = first + np.add.reduceat(gain, starts, axis=1).swapaxes(0, 1)
-    return np.concatenate([first[None], changed])
+    run = run or backend.Numpy()
+    spectrum = hats.decompose(kernel, train, test)
+    former = hats.make_former(spectrum, alphas, changes, tolerance, run.threads)
+    tasks = [partial(hats.refit, spectrum, alphas, changes)]
+    tasks += [partial(hats.search, kernel, former, *split) for split in splits]
+    refit, *searches = backend.spread(lambda task: task(), tasks, run.threads)
+    nothing = np.empty((len(alphas), len(train), 0))
+    thin = np.concatenate([nothing, *former.formed], axis=2).transpose(0, 2, 1)
+    return Operators(
+        [
+            replace(
+                found,
+                hats=run.put(found.hats),
+                weights=run.put(found.weights),
+                left=run.put(found.left),
+                right=None if found.right is None else run.put(found.right),
+                triangles=[run.put(triangle) for triangle in found.triangles],
+                direct=None if found.direct is None else run.put(found.direct),
+            )
+            for found in searches
+        ],
+        run.put(thin),
+        replace(refit, hats=run.put(refit.hats), lefts=[run.put(left) for left in refit.lefts]),
+    )
 
 
-def inner_scores(
-    kernel, y, splits, alphas, changes: Sequence[Change] = (), block_voxels: int = 4096
-) -> np.ndarray:
-    """Mean R² over validation blocks of every feature set, penalty and voxel.
+def _variation(y, held: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each voxel varies in a validation block (1 or 0), and over its sum of squares (0 if not)."""
+    part = y[held]
+    flat = constant(part)
+    squares = np.square(part - part.mean(axis=0)).sum(axis=0)
+    return (~flat).astype(np.float32), np.where(flat, 0, 1 / np.where(flat, 1, squares)).astype(np.float32)
+
+
+def search_scores(run, operators: Operators, y, device_y) -> np.ndarray:
+    """Mean R² over validation blocks of every feature set and penalty, for one tile of voxels.
 
     R² of a block is ``1 − Σ(y − ŷ)² / Σ(y − ȳ)²`` with the block's own mean ȳ, as scikit-learn's
     ``r2_score``; a block in which a voxel is constant counts 0 for that voxel, whatever the penalty.
 
     Parameters
     ----------
-    kernel : array of float64, shape (n_rows, n_rows)
-        Kernel of the first feature set.
-    y : array of float32, shape (n_rows, n_voxels)
-        Responses, of order 1.
-    splits : sequence of (train, held) pairs of arrays of int
-    alphas : sequence of float, length n_alphas
-    changes : sequence of Change
-        The other feature sets.
-    block_voxels : int
-        Voxels at a time.
+    run : backend.Numpy or backend.Torch
+    operators : Operators
+    y : array of float32, shape (n_train, n_voxels)
+        Responses of the training rows, of order 1.
+    device_y : the same on the device, twice below itself
 
     Returns
     -------
     array of float64, shape (1 + n_changes, n_alphas, n_voxels)
     """
-    n_alphas, n_voxels = len(alphas), y.shape[1]
-    total = np.zeros((1 + len(changes), n_alphas, n_voxels))
-    for train, held in splits:
-        spectrum = decompose(kernel, train, held)
-        hats, lefts, starts = _stacked_hats(spectrum, alphas, changes)
-        basis = spectrum.basis.astype(np.float32)
-        # Either factor of the product can be rotated out of the eigenvectors' basis: the smaller one is.
-        rotate_hats = len(hats) < n_voxels
-        if rotate_hats:
-            hats = hats @ basis.T
-        for block in _blocks(n_voxels, block_voxels):
-            y_train, y_held = y[train, block], y[held, block]
-            target = y_held - y_train.mean(axis=0)
-            products = hats @ (y_train if rotate_hats else basis.T @ y_train)
-            squared = _squared_errors(products.reshape(n_alphas, -1, target.shape[1]), target, lefts, starts)
-            flat = constant(y_held)
-            variation = np.where(flat, 1, np.square(y_held - y_held.mean(axis=0)).sum(axis=0))
-            total[:, :, block] += np.where(flat, 0, 1 - squared / variation)
-    return total / len(splits)
+    xp, n_voxels = run.xp, y.shape[1]
+    n_alphas, n_directions = operators.thin.shape[:2]
+    n_sets = 1 + len(operators.refit.lefts)
+    total = run.zeros((n_sets, n_alphas, n_voxels))
+    thin = operators.thin.reshape(n_alphas * n_directions, len(y)) @ device_y[: len(y)]
+    thin = thin.reshape(n_alphas, n_directions, n_voxels)
+    for found in operators.searches:
+        n_rows = found.rows.stop - found.rows.start
+        n_kept = found.weights.shape[1] - 1
+        block = slice(found.rows.start + found.held.start, found.rows.start + found.held.stop)
+        live, inverse = (run.put(values) for values in _variation(y, block))
+        # Predictions of the penalties kept, and the responses below them: a small product gives all residuals.
+        products = run.empty((n_kept + 1, n_rows, n_voxels))
+        rest = device_y[found.rest]
+        xp.matmul(found.hats, rest, out=products[:n_kept].reshape(n_kept * n_rows, n_voxels))
+        products[n_kept] = device_y[found.rows] - rest.mean(axis=0)
+        if n_kept < n_alphas:
+            errors = (found.weights @ products.reshape(n_kept + 1, -1)).reshape(n_alphas, n_rows, n_voxels)
+        else:
+            errors = xp.subtract(products[n_kept], products[:n_kept], out=products[:n_kept])
+        held = errors[:, found.held]
+        squared = xp.einsum("abv,abv->av", held, held)
+        total[0] += live - squared * inverse
+        if n_sets == 1:
+            continue
+        gain = found.left @ errors
+        if found.direct is None:
+            update = found.right @ errors
+            first = 0
+            for span, triangle in zip(found.spans, found.triangles, strict=True):
+                last = first + triangle.shape[2]
+                update[:, span] += triangle @ thin[:, first:last]
+                first = last
+        else:
+            update = (found.direct @ rest).reshape(gain.shape)
+        gain += update
+        for change, span in enumerate(found.spans, 1):
+            changed = squared + xp.einsum("abv,abv->av", gain[:, span], update[:, span])
+            total[change] += live - changed * inverse
+    return run.get(total) / len(operators.searches)
 
 
 def choose(scores) -> np.ndarray:
@@ -301,48 +231,47 @@ def choose(scores) -> np.ndarray:
 
     Parameters
     ----------
-    scores : array of shape (n_alphas, n_voxels)
+    scores : array of shape (..., n_alphas, n_voxels)
         Mean R², penalties in rising order.
 
     Returns
     -------
-    array of int, shape (n_voxels,)
+    array of int, shape (..., n_voxels)
     """
-    tied = scores >= scores.max(axis=0) - TIE
-    return len(scores) - 1 - np.argmax(tied[::-1], axis=0)
+    tied = scores >= scores.max(axis=-2, keepdims=True) - TIE
+    return scores.shape[-2] - 1 - np.argmax(tied[..., ::-1, :], axis=-2)
 
 
-def predictions(
-    kernel, y, train, test, alphas, choice, changes: Sequence[Change] = ()
-) -> Iterator[np.ndarray]:
+def predictions(run, refit: hats.Refit, device_y, choice) -> list:
     """Predict the test rows with every feature set, each voxel with its own penalty.
 
     Parameters
     ----------
-    kernel, y, alphas, changes
-        As for :func:`inner_scores`.
-    train, test : arrays of int
+    run : backend.Numpy or backend.Torch
+    refit : hats.Refit
+    device_y : array of float32, shape (n_train, n_voxels), on the device
     choice : array of int, shape (1 + n_changes, n_voxels)
         Index of the penalty.
 
-    Yields
-    ------
-    array of float32, shape (n_test, n_voxels)
+    Returns
+    -------
+    list of arrays of float32, shape (n_test, n_voxels), on the device
         Relative to the mean of the training rows; the first feature set's, then each change's.
     """
-    spectrum = decompose(kernel, train, test)
-    shrinkage = spectrum.shrinkage(alphas)
-    rotated = spectrum.basis.T.astype(np.float32) @ y[train]
-    for change, chosen in zip([None, *changes], choice, strict=True):
-        factors = None if change is None else low_rank_hats(spectrum, change, shrinkage)
-        predicted = np.empty((len(test), y.shape[1]), dtype=np.float32)
-        for index in np.unique(chosen):
-            hat = spectrum.cross * shrinkage[index]
-            if factors is not None:
-                hat += factors[0][index] @ factors[1][index]
-            voxels = np.flatnonzero(chosen == index)
-            predicted[:, voxels] = hat.astype(np.float32) @ rotated[:, voxels]
-        yield predicted
+    n_test = refit.hats.shape[1] - (refit.spans[-1].stop if refit.spans else 0)
+    predicted = [run.empty((n_test, choice.shape[1])) for _ in choice]
+    for index in np.unique(choice):
+        chosen = choice == index
+        voxels = np.flatnonzero(chosen.any(axis=0))
+        products = refit.hats[index] @ device_y[:, run.index(voxels)]
+        first, thin = products[:n_test], products[n_test:]
+        for number, mine in enumerate(chosen[:, voxels]):
+            places = run.index(np.flatnonzero(mine))
+            columns = first[:, places]
+            if number:
+                columns += refit.lefts[number - 1][index] @ thin[refit.spans[number - 1]][:, places]
+            predicted[number][:, run.index(voxels[mine])] = columns
+    return predicted
 
 
 def standard_scores(columns) -> np.ndarray:
@@ -354,44 +283,73 @@ def standard_scores(columns) -> np.ndarray:
     return np.where(flat, 0, deviations / np.where(flat, 1, scale))
 
 
-def scorable(responses, splits) -> np.ndarray:
+def agreement(run, prediction, truth):
+    """z(prediction) · z(response) of every row and voxel; 0 where the prediction is constant.
+
+    Parameters
+    ----------
+    run : backend.Numpy or backend.Torch
+    prediction : array of float32, shape (n_test, n_voxels), on the device
+    truth : array of float32, shape (n_test, n_voxels), on the device
+        z(response).
+    """
+    xp = run.xp
+    low, high = xp.amin(prediction, axis=0), xp.amax(prediction, axis=0)
+    size = xp.maximum(xp.abs(low), xp.abs(high))
+    varies = high - low > FLAT * size
+    # Predictions of large penalties are so small that their squares would leave float32's range.
+    deviations = prediction / xp.where(varies, size, xp.ones_like(size))
+    deviations -= deviations.mean(axis=0)
+    spread = xp.sqrt(xp.einsum("tv,tv->v", deviations, deviations) / len(deviations))
+    scale = xp.where(varies, 1 / xp.where(varies, spread, xp.ones_like(spread)), xp.zeros_like(spread))
+    return deviations * scale * truth
+
+
+def scorable(responses, splits, run=None) -> np.ndarray:
     """Voxels that are finite, and vary in the training and in the test rows of every outer fold.
 
     Parameters
     ----------
     responses : array of shape (n_rows, n_voxels)
     splits : sequence of (train, test) pairs of arrays of int
+    run : backend.Numpy or backend.Torch, optional
 
     Returns
     -------
     array of bool, shape (n_voxels,)
     """
-    good = np.isfinite(responses).all(axis=0)
-    with np.errstate(invalid="ignore"):
-        for train, test in splits:
-            good &= ~constant(responses[train]) & ~constant(responses[test])
-    return good
+    run = run or backend.Numpy()
+
+    def tile(block: slice) -> np.ndarray:
+        columns = np.asarray(responses[:, block])
+        good = np.isfinite(columns).all(axis=0)
+        with np.errstate(invalid="ignore"):
+            for train, test in splits:
+                good &= ~constant(columns[train]) & ~constant(columns[test])
+        return good
+
+    return np.concatenate(backend.spread(tile, _tiles(responses.shape[1], run.width), run.threads))
 
 
-def standardised(responses, train, block_voxels: int = 4096) -> np.ndarray:
-    """Responses in float32, each voxel standardised by its training rows.
+def _tiles(n: int, size: int) -> list[slice]:
+    return [slice(first, min(first + size, n)) for first in range(0, n, size)]
+
+
+def standardised(columns, train) -> np.ndarray:
+    """Responses in float32, each voxel standardised by its training rows, with statistics in float64.
 
     Parameters
     ----------
-    responses : array of shape (n_rows, n_voxels)
+    columns : array of shape (n_rows, n_voxels)
     train : array of int
-    block_voxels : int
-        Voxels at a time: the statistics are float64.
 
     Returns
     -------
     array of float32, shape (n_rows, n_voxels)
     """
-    y = np.empty(responses.shape, dtype=np.float32)
-    for block in _blocks(responses.shape[1], block_voxels):
-        columns = np.asarray(responses[:, block], dtype=np.float64)
-        y[:, block] = (columns - columns[train].mean(axis=0)) / columns[train].std(axis=0)
-    return y
+    columns = np.asarray(columns, dtype=np.float64)
+    inside = columns[train]
+    return ((columns - inside.mean(axis=0)) / inside.std(axis=0)).astype(np.float32)
 
 
 def fit_fold(
@@ -402,8 +360,10 @@ def fit_fold(
     alphas,
     inner_folds: int,
     gap: int,
-    changes: Sequence[Change] = (),
-    block_voxels: int = 4096,
+    changes: Sequence[hats.Change] = (),
+    run=None,
+    voxels=None,
+    tolerance: float = hats.TOLERANCE,
 ) -> list[FoldScores]:
     """One outer fold: choose penalties inside the training rows, refit on all of them, score the test rows.
 
@@ -415,15 +375,19 @@ def fit_fold(
         Finite, and varying in the training rows.
     train, test : arrays of int
     alphas : sequence of float
-        Penalties, rising.
+        Penalties.
     inner_folds : int
         Contiguous validation blocks of the training rows.
     gap : int
         Rows left out on both sides of a validation block.
-    changes : sequence of Change
+    changes : sequence of hats.Change
         Further feature sets.
-    block_voxels : int
-        Voxels at a time (memory, not results).
+    run : backend.Numpy or backend.Torch, optional
+        Where products run, and how many voxels at a time.
+    voxels : array of int, optional
+        Columns of the responses; default all.
+    tolerance : float
+        See :func:`dynalign.hats.skeleton`.
 
     Returns
     -------
@@ -435,16 +399,28 @@ def fit_fold(
     InputError
         If the inner folds cannot be cut.
     """
+    run = run or backend.Numpy()
+    voxels = np.arange(responses.shape[1]) if voxels is None else np.asarray(voxels)
     alphas = np.sort(np.asarray(alphas, dtype=np.float64))
     splits = inner_splits(len(kernel), train, inner_folds, gap)
-    y = standardised(responses, train, block_voxels)
-    inner = inner_scores(kernel, y, splits, alphas, changes, block_voxels)
-    choice = np.stack([choose(scores) for scores in inner])
-    truth = standard_scores(y[test])
-    results = []
-    predicted = predictions(kernel, y, train, test, alphas, choice, changes)
-    for scores, chosen, prediction in zip(inner, choice, predicted, strict=True):
-        agreement = standard_scores(prediction) * truth
-        best = np.take_along_axis(scores, chosen[None], axis=0)[0]
-        results.append(FoldScores(agreement.mean(axis=0), alphas[chosen], best, agreement.mean(axis=1)))
-    return results
+    operators = prepare(kernel, train, test, splits, alphas, changes, run, tolerance)
+
+    def solve(tile: slice):
+        y = standardised(responses[:, voxels[tile]], train)
+        twice = np.concatenate([y[train], y[train]])
+        device_y = run.put(twice)
+        scores = search_scores(run, operators, twice[: len(train)], device_y)
+        choice = choose(scores)
+        best = np.take_along_axis(scores, choice[:, None], axis=1)[:, 0]
+        truth = run.put(standard_scores(y[test]))
+        r, course = [], []
+        for prediction in predictions(run, operators.refit, device_y[: len(train)], choice):
+            agreed = agreement(run, prediction, truth)
+            r.append(run.get(agreed.mean(axis=0, dtype=run.xp.float64)))
+            course.append(run.get(agreed.sum(axis=1, dtype=run.xp.float64)))
+        return np.stack(r), choice, best, np.stack(course)
+
+    parts = run.map(solve, _tiles(len(voxels), run.width))
+    r, choice, best = (np.concatenate([part[i] for part in parts], axis=1) for i in range(3))
+    course = sum(part[3] for part in parts) / len(voxels)
+    return [FoldScores(*values) for values in zip(r, alphas[choice], best, course, strict=True)]

@@ -44,10 +44,10 @@ rule encoding:
     benchmark:
         f"{R}/benchmarks/encoding/{{ckpt}}.layer-{{layer}}.{{subject}}.tsv"
     conda:
-        "../../envs/analysis.yaml"
+        "../../envs/language.yaml"
     threads: STUDY.threads.encoding
     resources:
-        mem_mb=8000,
+        mem_mb=4000,
         runtime=lambda wildcards, attempt: 60 * attempt,
         gpu=on_gpu(STUDY.encoding.device),
     params:
@@ -55,8 +55,11 @@ rule encoding:
         properties=PROPERTIES,
         options=section(STUDY.encoding, without=("block_voxels", "device")),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
+        # Takes `input`, so that it is not tracked: it changes memory, not results.
+        block_voxels=lambda wildcards, input: STUDY.encoding.block_voxels,
     shell:
         "python -m dynalign.encoding --representation {input.representation:q} --layer {wildcards.layer}"
         " --labels {input.labels:q} --maps {input.maps:q} --words {input.words:q} --trs {input.trs:q}"
         " --responses {input.responses:q} --properties {params.properties:q} --options {params.options:q}"
+        " --threads {threads} --gpus {resources.gpu} --block-voxels {params.block_voxels}"
         " --output-dir {params.folder:q} &> {log:q}"
