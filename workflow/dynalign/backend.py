@@ -42,7 +42,7 @@ class Numpy:
     xp = np
     tf32 = False
 
-    def __init__(self, threads: int = 1, width: int = 512):
+    def __init__(self, threads: int = 1, width: int = 1024):
         self.threads = threads
         self.width = width
 

@@ -434,7 +434,7 @@ class Encoding(Section):
     block_voxels: Positive = Field(
         4096,
         description="voxels solved at a time on each of a GPU's streams (memory, not results); a CPU thread "
-        "takes 512",
+        "takes 1024",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto`: a GPU if this machine has one, in float32"
