@@ -11,6 +11,7 @@ if STUDY.annotation.download:
         log:
             f"{R}/logs/fetch_stanza.log",
         retries: 2
+        localrule: True
         conda:
             "../../envs/language.yaml"
         resources:
@@ -66,6 +67,7 @@ rule properties:
         correlations=f"{R}/tables/label_correlations.tsv",
     log:
         f"{R}/logs/properties.log",
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:

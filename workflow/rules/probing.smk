@@ -48,6 +48,7 @@ rule probing_table:
         ),
     log:
         f"{R}/logs/probing_table.log",
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:

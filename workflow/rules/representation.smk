@@ -14,6 +14,7 @@ if TRAINED:
                 f"{R}/model/corpus.txt",
             log:
                 f"{R}/logs/generate_text.log",
+            localrule: True
             conda:
                 "../../envs/analysis.yaml"
             resources:
@@ -70,6 +71,7 @@ elif not LOCAL_MODEL:
         wildcard_constraints:
             fetched="|".join(map(re.escape, FETCHED)),
         cache: CACHED
+        localrule: True
         conda:
             "../../envs/language.yaml"
         resources:
@@ -91,6 +93,7 @@ elif not LOCAL_MODEL:
         log:
             f"{R}/logs/fetch_tokenizer.log",
         cache: CACHED
+        localrule: True
         conda:
             "../../envs/language.yaml"
         resources:
@@ -119,6 +122,7 @@ rule checkpoints_table:
         f"{R}/logs/checkpoints_table.log",
     # It stops a study whose checkpoints are not what they say: before hours are spent on them.
     priority: 100
+    localrule: True
     conda:
         "../../envs/language.yaml"
     resources:
@@ -143,6 +147,7 @@ rule tokens:
         f"{R}/representation/tokens.npz",
     log:
         f"{R}/logs/tokens.log",
+    localrule: True
     conda:
         "../../envs/language.yaml"
     resources:
