@@ -6,7 +6,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
+from typing import TypeVar
+
+#: A dataclass of arrays.
+Record = TypeVar("Record")
 
 #: Columns that hold text even where every entry looks like a number (a subject may be called "18").
 TEXT_COLUMNS = frozenset(
@@ -227,3 +232,20 @@ def read_arrays(path: str | os.PathLike, names: Sequence[str] = ()) -> dict:
             return {name: stored[name] for name in (names or stored.files)}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read as a .npz archive: {error}") from None
+
+
+def write_record(path: str | os.PathLike, record: object) -> None:
+    """Write a dataclass of arrays and whole numbers as ``.npz``, one array per field."""
+    write_arrays(path, vars(record))
+
+
+def read_record(path: str | os.PathLike, kind: type[Record]) -> Record:
+    """Read what :func:`write_record` wrote of a dataclass `kind`; an array without axes becomes a Python number.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, broken, or lacks a field.
+    """
+    arrays = read_arrays(path, [field.name for field in fields(kind)])
+    return kind(**{name: array if array.ndim else array.item() for name, array in arrays.items()})
