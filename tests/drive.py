@@ -22,13 +22,14 @@ def npy(array, allow_pickle=False) -> bytes:
 class Drive:
     """What the stand-in serves (`files`: id → bytes) and what was asked of it (`asked`: query and Range).
 
-    `faults` are answered first, one per request: a function of the handler and of the file's bytes. With
-    `scanned` false a file is sent only to those who send the confirmation page's own fields back.
+    `faults` (`faults_of` an id) are answered first, one per request: a function of the handler and of the
+    file's bytes. With `scanned` false a file is sent only to those who send the confirmation page's own fields back.
     """
 
     def __init__(self):
         self.files: dict[str, bytes] = {}
         self.faults: list = []
+        self.faults_of: dict[str, list] = {}
         self.asked: list[tuple[dict[str, str], str | None]] = []
         self.ranges = True
         self.scanned = True
@@ -97,8 +98,9 @@ def serve() -> Iterator[Drive]:
             wanted = self.headers.get("Range")
             state.asked.append((query, wanted))
             content = state.files.get(query["id"])
-            if state.faults:
-                state.faults.pop(0)(self, content)
+            faults = state.faults or state.faults_of.get(query["id"])
+            if faults:
+                faults.pop(0)(self, content)
             elif content is None:
                 status(404)(self, content)
             elif not state.scanned and query.get("uuid") != "7&8":
