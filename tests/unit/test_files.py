@@ -1,5 +1,7 @@
 """Files appear whole or not at all, keep their bytes, and are never unpickled."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,6 +61,29 @@ def test_archives_have_the_same_bytes_every_time(tmp_path, monkeypatch):
     np.testing.assert_array_equal(files.read_arrays(tmp_path / "a.npz", ["r"])["r"], arrays["r"])
     with pytest.raises(InputError, match=r"lacks array 'x'.*r, fold"):
         files.read_arrays(tmp_path / "a.npz", ["x"])
+
+
+@dataclass(frozen=True)
+class Reading:
+    ids: np.ndarray
+    seen: np.ndarray
+    depth: int
+
+
+def test_a_record_is_a_plain_archive_of_its_fields(tmp_path):
+    """Scores and tokens of a finished study were written by numpy's own function, and stay what they are."""
+    ids, seen = np.arange(5), np.array([True, False])
+    np.savez_compressed(tmp_path / "before.npz", ids=ids, seen=seen, depth=12)
+    files.write_record(tmp_path / "now.npz", Reading(ids, seen, 12))
+    assert (tmp_path / "now.npz").read_bytes() == (tmp_path / "before.npz").read_bytes()
+    read = files.read_record(tmp_path / "before.npz", Reading)
+    np.testing.assert_array_equal(read.ids, ids)
+    np.testing.assert_array_equal(read.seen, seen)
+    assert type(read.depth) is int
+    assert read.depth == 12
+    np.savez_compressed(tmp_path / "less.npz", ids=ids, depth=12)
+    with pytest.raises(InputError, match=r"less\.npz: lacks array 'seen'; it has ids, depth"):
+        files.read_record(tmp_path / "less.npz", Reading)
 
 
 @pytest.mark.parametrize(

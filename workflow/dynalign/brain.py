@@ -12,7 +12,7 @@ import numpy as np
 
 from dynalign.cli import note, options, run
 from dynalign.config import Brain
-from dynalign.files import InputError, atomic_path, read_array, write_array
+from dynalign.files import InputError, atomic_path, check_digest, read_array, write_array
 from dynalign.story import read_trs
 
 
@@ -194,7 +194,8 @@ def main(argv: list[str] | None = None) -> None:
     runs, kept = trs["run"].to_numpy(), trs["kept"].to_numpy().astype(bool)
     if args.array:
         source = args.array
-        responses = read_array(args.array)
+        check_digest(source)
+        responses = read_array(source)
         if responses.ndim != 2 or responses.dtype.kind not in "fiu":
             raise InputError(
                 f"{source}: expected numbers, TRs × voxels; got {responses.dtype} {responses.shape}"

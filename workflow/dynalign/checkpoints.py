@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dynalign.cli import note, run
-from dynalign.files import InputError, atomic_folder, write_table, write_text
+from dynalign.files import InputError, atomic_folder, sha256, write_table, write_text
 
 #: What configuration and tokenizer may consist of.
 TEXT_FILES = (
@@ -78,12 +78,6 @@ def weight_files(names: Iterable[str], kind: str) -> list[str]:
     safe = [name for name in names if SAFETENSORS.fullmatch(name)]
     pickled = [name for name in names if PICKLES.fullmatch(name)]
     return {"safetensors": safe, "any": safe or pickled, "pytorch": pickled}[kind]
-
-
-def sha256(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def ask(request: Callable, source: str, revision: str, attempts: int, wait: float = 1.0):

@@ -25,7 +25,7 @@ import numpy as np
 from dynalign import backend, delays, folds, hats, removal, ridge, story
 from dynalign.cli import note, options, progress, run
 from dynalign.config import Encoding
-from dynalign.files import InputError, read_array, read_arrays, write_arrays
+from dynalign.files import InputError, read_array, read_record, write_record
 
 #: The arm without removal.
 ORIGINAL = ("none", "original")
@@ -427,7 +427,7 @@ def report_tf32(rough: Sequence[ridge.FoldScores], exact: Sequence[ridge.FoldSco
 
 def write_scores(path: str | Path, scores: Scores) -> None:
     """Write one arm's scores (``encoding/{ckpt}/layer-{layer}/{subject}/{removal}.{property}.npz``)."""
-    write_arrays(path, vars(scores))
+    write_record(path, scores)
 
 
 def read_scores(path: str | Path) -> Scores:
@@ -438,7 +438,7 @@ def read_scores(path: str | Path) -> Scores:
     InputError
         If the file is missing, broken, or lacks an array.
     """
-    return Scores(**read_arrays(path, list(Scores.__dataclass_fields__)))
+    return read_record(path, Scores)
 
 
 def _word_trs(path: str, word_index) -> np.ndarray:

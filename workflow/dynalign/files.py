@@ -1,12 +1,19 @@
 """Reading and writing: every file appears whole or not at all, and nothing is ever unpickled."""
 
 import csv
+import hashlib
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+#: A dataclass of arrays.
+Record = TypeVar("Record")
 
 #: Columns that hold text even where every entry looks like a number (a subject may be called "18").
 TEXT_COLUMNS = frozenset(
@@ -172,20 +179,36 @@ def read_array(path: str | os.PathLike, mmap: bool = False):
             if magic != b"\x93NUMPY":
                 raise InputError(f"{path}: not a .npy file, it begins with {magic!r}; download it again")
             stream.seek(0)
-            version = np.lib.format.read_magic(stream)
-            reader = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-                version, np.lib.format.read_array_header_2_0
-            )
-            dtype = reader(stream)[2]
+            dtype = array_header(stream)[2]
         if dtype.hasobject:
             raise InputError(
                 f"{path}: holds pickled Python objects, which can run code when read; dynalign never unpickles. "
-                "If you trust the file, convert it once: python -c \"import numpy as np; a = np.load('IN.npy', "
-                "allow_pickle=True); np.save('OUT.npy', a.astype(str))\""
+                f"If it holds text, take that out without running anything: python -m dynalign.convert {path} "
+                f"--output {path.with_suffix('')}.plain.npy, and put the new file in place of the old one"
             )
         return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{path}: cannot be read as a .npy array: {error}") from None
+
+
+def array_file_size(path: str | os.PathLike) -> int | None:
+    """Bytes that a ``.npy`` file must have, by its own header; None if that is not whole or tells of objects."""
+    try:
+        with open(path, "rb") as stream:
+            shape, _, dtype = array_header(stream)
+            return None if dtype.hasobject else stream.tell() + dtype.itemsize * math.prod(shape)
+    except (ValueError, EOFError):
+        return None
+
+
+def array_header(stream: BinaryIO) -> tuple:
+    """Shape, order and type that a ``.npy`` file's header states; leaves `stream` at the data."""
+    import numpy as np
+
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(stream)
+    return np.lib.format.read_array_header_2_0(stream)
 
 
 def write_array(path: str | os.PathLike, array) -> None:
@@ -227,3 +250,66 @@ def read_arrays(path: str | os.PathLike, names: Sequence[str] = ()) -> dict:
             return {name: stored[name] for name in (names or stored.files)}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read as a .npz archive: {error}") from None
+
+
+def write_record(path: str | os.PathLike, record: object) -> None:
+    """Write a dataclass of arrays and whole numbers as ``.npz``, one array per field."""
+    write_arrays(path, vars(record))
+
+
+def read_record(path: str | os.PathLike, kind: type[Record]) -> Record:
+    """Read what :func:`write_record` wrote of a dataclass `kind`; an array without axes becomes a Python number.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, broken, or lacks a field.
+    """
+    arrays = read_arrays(path, [field.name for field in fields(kind)])
+    return kind(**{name: array if array.ndim else array.item() for name, array in arrays.items()})
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_path(path: str | os.PathLike) -> Path:
+    """Where a file's digest is recorded: beside it."""
+    return Path(f"{os.fspath(path)}.sha256")
+
+
+def write_digest(path: str | os.PathLike) -> str:
+    """Record a file's SHA-256 beside it, as ``sha256sum --check`` reads it; return it."""
+    digest = sha256(path)
+    write_text(digest_path(path), f"{digest}  {Path(path).name}\n")
+    return digest
+
+
+def check_digest(path: str | os.PathLike) -> str | None:
+    """Compare a file with the SHA-256 recorded beside it.
+
+    Returns
+    -------
+    str or None
+        The digest; None where none is recorded.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not the one that was recorded.
+    """
+    record = digest_path(path)
+    if not record.is_file():
+        return None
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file, but {record} tells of it; remove the record and run again")
+    stated, found = record.read_text(encoding="utf-8").split(maxsplit=1)[:1], sha256(path)
+    if stated != [found]:
+        raise InputError(
+            f"{path}: changed since it was checked: its sha256 is {found}, {record.name} has "
+            f"{stated[0] if stated else 'none'}. Remove the file and the record to fetch it again; if the new "
+            "content is meant, remove the record alone"
+        )
+    return found

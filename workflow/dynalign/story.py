@@ -14,7 +14,7 @@ import numpy as np
 
 from dynalign.cli import options, run
 from dynalign.config import Story
-from dynalign.files import InputError, read_array, read_table, write_table
+from dynalign.files import InputError, check_digest, read_array, read_table, write_table
 
 #: Words that end in a full stop without ending a sentence.
 TITLES = frozenset({"Mr.", "Mrs.", "Ms.", "Dr.", "Prof.", "St.", "Mt."})
@@ -76,9 +76,15 @@ def words_to_trs(timing: Timing) -> np.ndarray:
     Raises
     ------
     InputError
-        If a word comes before the first measurement.
+        If a word comes before the first measurement or after the last.
     """
     trs = np.searchsorted(timing.tr_times, timing.onsets, side="left") - 1
+    end = timing.tr_times[-1] + np.median(np.diff(timing.tr_times)) if len(timing.tr_times) > 1 else np.inf
+    if timing.onsets[-1] > end:
+        raise InputError(
+            f"the last word ({timing.words[-1]!r}) has onset {timing.onsets[-1]:g} s, but the last TR ends at "
+            f"{end:g} s: words and TRs must be on one clock, in seconds"
+        )
     if (trs < 0).any():
         first = int(np.argmax(trs < 0))
         raise InputError(
@@ -113,13 +119,15 @@ def read_arrays_layout(folder: str | Path) -> Timing:
     Raises
     ------
     InputError
-        If arrays are missing, do not match each other, or times do not rise.
+        If arrays are missing, changed since they were recorded, do not match each other, or times do not rise.
     """
     folder = Path(folder)
+    for name in ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri"):
+        check_digest(folder / f"{name}.npy")
     words = read_array(folder / "words_fmri.npy")
-    onsets = read_array(folder / "time_words_fmri.npy").astype(float)
-    times = read_array(folder / "time_fmri.npy").astype(float)
-    runs = read_array(folder / "runs_fmri.npy").astype(int)
+    onsets, times, runs = (
+        _numbers(folder / f"{name}.npy") for name in ("time_words_fmri", "time_fmri", "runs_fmri")
+    )
     if words.dtype.kind != "U" or words.ndim != 1:
         raise InputError(
             f"{folder}/words_fmri.npy: expected a 1-D array of text, got {words.dtype} {words.shape}"
@@ -128,7 +136,22 @@ def read_arrays_layout(folder: str | Path) -> Timing:
         raise InputError(f"{folder}: words_fmri has shape {words.shape}, time_words_fmri {onsets.shape}")
     if times.shape != runs.shape or times.ndim != 1:
         raise InputError(f"{folder}: time_fmri has shape {times.shape}, runs_fmri {runs.shape}")
-    return _checked(Timing([str(word) for word in words], onsets, times, runs), str(folder))
+    if (runs != runs.astype(int)).any():
+        raise InputError(
+            f"{folder}/runs_fmri.npy: entry {int(np.argmax(runs != runs.astype(int)))} is no run number"
+        )
+    return _checked(Timing([str(word) for word in words], onsets, times, runs.astype(int)), str(folder))
+
+
+def _numbers(path: Path) -> np.ndarray:
+    """A ``.npy`` of finite numbers, as float64."""
+    values = read_array(path)
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{path}: expected numbers, got {values.dtype} {values.shape}")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise InputError(f"{path}: entry {bad[0]} is not a finite number")
+    return values.astype(float)
 
 
 def read_table_layout(path: str | Path, tr: float, trs: Sequence[int]) -> Timing:

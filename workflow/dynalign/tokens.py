@@ -6,13 +6,13 @@ words are a prefix of these tokens; :func:`locate` checks that no token spans tw
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dynalign.cli import run
-from dynalign.files import InputError, read_arrays, write_arrays
+from dynalign.files import InputError, read_record, write_record
 from dynalign.story import read_words
 
 
@@ -53,7 +53,7 @@ class Tokens:
 
 def write_tokens(path: str | Path, tokens: Tokens) -> None:
     """Write ``representation/tokens.npz``."""
-    write_arrays(path, asdict(tokens))
+    write_record(path, tokens)
 
 
 def read_tokens(path: str | Path) -> Tokens:
@@ -64,8 +64,7 @@ def read_tokens(path: str | Path) -> Tokens:
     InputError
         If the file is missing, broken, or lacks an array.
     """
-    arrays = read_arrays(path, [field.name for field in fields(Tokens)])
-    return Tokens(**{name: array if array.ndim else int(array) for name, array in arrays.items()})
+    return read_record(path, Tokens)
 
 
 def locate(

@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 WORKFLOW = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(WORKFLOW))
 
-from dynalign import checkpoints, codehash, config as configuration
+from dynalign import checkpoints, codehash, config as configuration, harry_potter
 from dynalign.cli import prepend_to_environment
 from dynalign.files import InputError
 

@@ -3,7 +3,9 @@ rule brain:
     input:
         trs=f"{R}/story/trs.tsv",
         array=(
-            [f"{STUDY.story.folder}/data_subject_{{subject}}.npy"] if STUDY.story.layout == "arrays" else []
+            [f"{STUDY.story.folder}/data_subject_{{subject}}.npy{RECORDED}"]
+            if STUDY.story.layout == "arrays"
+            else []
         ),
         images=(
             [STUDY.brain.images.replace("{run}", str(number + 1)) for number in range(len(STUDY.story.trs))]
@@ -15,6 +17,8 @@ rule brain:
         f"{R}/brain/{{subject}}.npy",
     log:
         f"{R}/logs/brain/{{subject}}.log",
+    # Responses that do not fit the story stop a study before hours are spent on its representations.
+    priority: 100
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -24,8 +28,9 @@ rule brain:
     params:
         code=code("brain"),
         options=section(STUDY.brain),
+        array=lambda wildcards, input: [path.removesuffix(RECORDED) for path in input.array],
     shell:
-        "python -m dynalign.brain --trs {input.trs:q} --subject {wildcards.subject:q} --array {input.array:q}"
+        "python -m dynalign.brain --trs {input.trs:q} --subject {wildcards.subject:q} --array {params.array:q}"
         " --options {params.options:q} --output {output:q} &> {log:q}"
 
 

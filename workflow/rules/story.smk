@@ -2,18 +2,20 @@
 STORY_ARRAYS = ["words_fmri", "time_words_fmri", "time_fmri", "runs_fmri"]
 
 
+#: A record of an array stands for it: the check that it passed and its sha256. Not an array itself, which
+#: Snakemake would remove before fetching it again, even one that was placed by hand.
+RECORDED = ".sha256" if STUDY.story.download else ""
+
+
 if STUDY.story.download == "harry-potter":
 
-    rule fetch_harry_potter:
+    rule fetch_array:
         output:
-            f"{STUDY.story.folder}/{{array}}.npy",
+            f"{STUDY.story.folder}/{{array}}.npy.sha256",
         log:
-            f"{R}/logs/fetch_harry_potter/{{array}}.log",
+            f"{R}/logs/fetch_array/{{array}}.log",
         wildcard_constraints:
-            array="|".join(
-                [*STORY_ARRAYS, *(f"data_subject_{name}" for name in configuration.HARRY_POTTER_SUBJECTS)]
-            ),
-        retries: 2
+            array="|".join(map(re.escape, harry_potter.FILES)),
         localrule: True
         conda:
             "../../envs/analysis.yaml"
@@ -21,14 +23,35 @@ if STUDY.story.download == "harry-potter":
             mem_mb=1000,
             runtime=60,
             gpu=0,
+        params:
+            array=lambda wildcards, output: output[0].removesuffix(".sha256"),
         shell:
-            "python -m dynalign.harry_potter --array {wildcards.array} --output {output:q} &> {log:q}"
+            "python -m dynalign.harry_potter fetch --array {wildcards.array} --output {params.array:q} &> {log:q}"
+
+    rule fetch_harry_potter:
+        input:
+            expand(f"{STUDY.story.folder}/{{array}}.npy.sha256", array=harry_potter.FILES),
+        output:
+            f"{STUDY.story.folder}/SHA256SUMS",
+        log:
+            f"{R}/logs/fetch_harry_potter.log",
+        localrule: True
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=1000,
+            runtime=60,
+            gpu=0,
+        params:
+            folder=STUDY.story.folder,
+        shell:
+            "python -m dynalign.harry_potter check --folder {params.folder:q} --output {output:q} &> {log:q}"
 
 
 rule story:
     input:
         (
-            [f"{STUDY.story.folder}/{name}.npy" for name in STORY_ARRAYS]
+            [f"{STUDY.story.folder}/{name}.npy{RECORDED}" for name in STORY_ARRAYS]
             if STUDY.story.layout == "arrays"
             else STUDY.story.words
         ),
