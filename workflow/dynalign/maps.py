@@ -10,7 +10,7 @@ import argparse
 import numpy as np
 
 from dynalign import style
-from dynalign.brain import write_image
+from dynalign.brain import load_image, write_image
 from dynalign.cli import progress, run
 from dynalign.encoding import read_scores
 from dynalign.files import InputError, read_table, write_table
@@ -125,12 +125,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--slices", nargs="+", required=True, help="pictures to write")
     args = parser.parse_args(argv)
 
-    import nibabel
-
     best = best_layers(
         read_table(args.alignment, ["checkpoint", "layer", "inner_score", "subject"]), args.subject
     )
-    mask_image = nibabel.load(args.mask)
+    mask_image = load_image(args.mask)
     mask = np.asarray(mask_image.dataobj) > 0
     values = [
         voxel_scores(

@@ -13,12 +13,25 @@ from snakemake.exceptions import WorkflowError
 WORKFLOW = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(WORKFLOW))
 
-from dynalign import checkpoints, codehash, config as configuration, harry_potter
+from dynalign import checkpoints, codehash, config as configuration, harry_potter, heads
 from dynalign.cli import prepend_to_environment
 from dynalign.files import InputError
 
 prepend_to_environment("PYTHONPATH", WORKFLOW)
 prepend_to_environment("PATH", Path(sys.executable).parent)
+
+# A run that was killed goes on with the same command. Locks of dead heads are removed; jobs that were at work are done
+# again without --rerun-incomplete: files appear whole or not at all, but a job of several may have written some.
+if workflow.is_main_process:
+    HEAD = heads.attend(".snakemake")
+    prepare_dag = workflow._prepare_dag
+
+    def prepare_dag_anew(*arguments, **options):
+        """Snakemake has its settings only after this file is read."""
+        workflow.dag_settings.force_incomplete = True
+        return prepare_dag(*arguments, **options)
+
+    workflow._prepare_dag = prepare_dag_anew
 
 try:
     STUDY = configuration.load(config)
