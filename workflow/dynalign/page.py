@@ -246,11 +246,13 @@ def image_uri(path: Path) -> str:
 
 
 def heading(figure: Figure) -> str:
-    """A figure's heading from its labels: ``Figure 4: best layer alignment``."""
-    number, *rest = figure.labels.values() or (figure.name,)
-    number = f"Figure {number}" if number[:1].isdigit() else number
-    text = ": ".join([number, *rest])
-    return text if figure.labels.get("figure") else f"{style.label(figure.name.replace('-', ' '))}"
+    """A figure's heading from its labels: ``Figure 4: best layer alignment``, ``Subject F``."""
+    parts = []
+    for key, value in figure.labels.items():
+        named = key == "shows" or (key == "figure" and not value[:1].isdigit())
+        parts.append(value if named else f"{key} {value}")
+    text = ": ".join(parts) or style.label(figure.name.replace("-", "_"))
+    return text[:1].upper() + text[1:]
 
 
 def figure_view(

@@ -1,5 +1,5 @@
 # Tables → what their columns mean; everything → one page.
-from snakemake.io import get_flag_value, is_flagged
+from snakemake.io import apply_wildcards, get_flag_value, is_flagged
 
 #: What the page shows is what the report shows: the outputs marked `report`, with the captions, categories and
 #: labels given there.
@@ -16,22 +16,25 @@ def reported(suffixes):
     """
     found = []
     for one in workflow.rules:
+        if not one.wildcard_names <= {"subject"}:
+            continue
         for subject in STUDY.subjects if "subject" in one.wildcard_names else [""]:
-            filled = {str(path): str(path).replace("{subject}", subject) for path in one.output}
-            if not TARGETS & set(filled.values()):
+            wildcards = {"subject": subject} if subject else {}
+            paths = {path: apply_wildcards(str(path), wildcards) for path in one.output}
+            if not TARGETS & set(paths.values()):
                 continue
-            for path in one.output:
-                if is_flagged(path, "report") and Path(path).suffix in suffixes:
+            for path, filled in paths.items():
+                if is_flagged(path, "report") and Path(filled).suffix in suffixes:
                     marked = get_flag_value(path, "report")
                     found.append(
                         {
-                            "path": filled[str(path)],
+                            "path": filled,
                             "caption": Path(marked.caption.get_path_or_uri(secret_free=True)).name,
                             "category": marked.category,
                             "labels": {
-                                key: text.replace("{subject}", subject) for key, text in marked.labels.items()
+                                key: apply_wildcards(text, wildcards) for key, text in marked.labels.items()
                             },
-                            "wildcards": {"subject": subject} if subject else {},
+                            "wildcards": wildcards,
                         }
                     )
     return found

@@ -38,7 +38,7 @@
     return minus(Math.abs(value) >= 1e-4 ? String(Number(value.toPrecision(5))) : value.toExponential(2));
   }
 
-  const minus = (text) => text.replace("-", "−");
+  const minus = (text) => text.replaceAll("-", "−");
   const fixed = (value, digits = 4) => (known(value) ? minus(value.toFixed(digits).replace(/^-(0\.0*)$/, "$1")) : "–");
 
   function probability(value) {
@@ -408,18 +408,19 @@
     const plot = frame(host, spec);
     const width = Math.max(280, host.clientWidth - 34);
     const height = 250;
-    const room = { left: 52, right: 10, top: 8, bottom: spec.turned ? 62 : 40 };
+    const [low, high] = domain(spec.values);
+    const heights = ticks(low, high, 6);
+    const room = { left: 30 + 6.5 * Math.max(...heights.map((tick) => tick.text.length)), right: 10, top: 8, bottom: spec.turned ? 62 : 40 };
     plot.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const span = spec.places.at(-1) - spec.places[0] || 1;
     const pad = spec.places.length > 1 ? 0.05 * span : 0.5;
     const x = (place) => room.left + ((place - spec.places[0] + pad) / (span + 2 * pad)) * (width - room.left - room.right);
-    const [low, high] = domain(spec.values);
     const y = (value) => height - room.bottom - ((value - low) / (high - low)) * (height - room.top - room.bottom);
     const gaps = spec.places.slice(1).map((place, k) => place - spec.places[k]);
     const pitch = Math.min(...gaps, span) * ((width - room.left - room.right) / (span + 2 * pad));
 
     if (spec.cursor !== null) plot.append(draw("rect", { class: "cursor", x: x(spec.cursor) - 9, y: room.top, width: 18, height: height - room.top - room.bottom }));
-    for (const tick of ticks(low, high, 5)) {
+    for (const tick of heights) {
       plot.append(draw("line", { class: tick.value === 0 ? "zero" : "grid", x1: room.left, x2: width - room.right, y1: y(tick.value), y2: y(tick.value) }));
       plot.append(draw("text", { x: room.left - 6, y: y(tick.value) + 4, "text-anchor": "end" }, tick.text));
     }
@@ -505,6 +506,45 @@
       plot.append(group);
     });
     plot.append(draw("text", { x: left + (width - left) / 2, y: height - 5, "text-anchor": "middle" }, spec.xLabel));
+  }
+
+  /** A value per step and layer as shades; a click chooses both. */
+  function heat(host, spec) {
+    const plot = frame(host, spec);
+    const width = Math.max(280, host.clientWidth - 34);
+    const room = { left: 34, right: 10, top: 4, bottom: 40 };
+    const [across, down] = [spec.columns.length, spec.names.length];
+    const pitch = Math.max(14, Math.min(34, 210 / down));
+    const height = room.top + down * pitch + room.bottom;
+    plot.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const wide = (width - room.left - room.right) / across;
+    const values = spec.cells.flat().filter(known);
+    const low = values.reduce((a, b) => Math.min(a, b), Infinity);
+    const high = values.reduce((a, b) => Math.max(a, b), -Infinity);
+    const share = (value) => Math.round(8 + 92 * (high > low ? (value - low) / (high - low) : 1));
+    // The first layer stands at the bottom.
+    const top = (k) => room.top + (down - 1 - k) * pitch;
+    spec.cells.forEach((row, k) => {
+      row.forEach((value, column) => {
+        if (!known(value)) return;
+        plot.append(
+          draw(
+            "rect",
+            { class: "pick", x: (room.left + column * wide).toFixed(2), y: top(k), width: wide.toFixed(2), height: pitch, "data-value": value, style: `fill:color-mix(in oklab, var(--shade) ${share(value)}%, var(--card))`, click: () => spec.pick(column, k) },
+            draw("title", {}, `${spec.names[k]}, step ${spec.columns[column]}: ${fixed(value)}`),
+          ),
+        );
+      });
+      if (down <= 14 || k % 2 === 0) plot.append(draw("text", { class: k === spec.chosen[1] ? "strong" : null, x: room.left - 7, y: top(k) + pitch / 2 + 4, "text-anchor": "end" }, spec.short[k]));
+    });
+    const every = Math.ceil((7 * Math.max(...spec.columns.map((text) => text.length)) + 8) / wide);
+    spec.columns.forEach((text, column) => {
+      if ((across - 1 - column) % every) return;
+      plot.append(draw("text", { class: column === spec.chosen[0] ? "strong" : null, x: room.left + (column + 0.5) * wide, y: height - room.bottom + 15, "text-anchor": "middle" }, text));
+    });
+    plot.append(draw("text", { x: (room.left + width - room.right) / 2, y: height - 5, "text-anchor": "middle" }, "training step"));
+    plot.append(draw("text", { x: -(height - room.bottom + room.top) / 2, y: 11, transform: "rotate(-90)", "text-anchor": "middle" }, "layer"));
+    if (spec.chosen[0] >= 0) plot.append(draw("rect", { class: "outline", x: room.left + spec.chosen[0] * wide, y: top(spec.chosen[1]), width: wide, height: pitch }));
   }
 
   // ---- the explorer -------------------------------------------------------------------------------------------
@@ -617,13 +657,20 @@
   }
 
   const charts = document.getElementById("charts");
+  const wanted = {
+    training: trained.length > 0,
+    layers: true,
+    "effect-training": trained.length > 0 && effects && properties.length > 0,
+    effects: effects && properties.length > 0,
+    probing: probing && properties.length > 0,
+    map: trained.length > 0,
+    readout: true,
+  };
+  // All stand before any is drawn, so that each knows its width.
   const hosts = {};
-  function host(name) {
-    if (!hosts[name]) {
-      hosts[name] = make("figure", { class: "chart", id: `chart-${name}` });
-      charts.append(hosts[name]);
-    }
-    return hosts[name];
+  for (const name of Object.keys(wanted).filter((each) => wanted[each])) {
+    hosts[name] = make("figure", { class: `chart ${name}`, id: `chart-${name}` });
+    charts.append(hosts[name]);
   }
 
   const alignmentPoint = (at, name, row) => {
@@ -673,7 +720,7 @@
       const value = alignment.value(cell.alignment(name, layerAt(name, layer), "none", "original", state.subject), "mean_r");
       return { y: value, text: `baseline ${label(name)}: ${fixed(value)}`, name };
     }).filter((line) => known(line.y));
-    curves(host("training"), {
+    curves(hosts["training"], {
       title: "Alignment over training",
       note: `Layer ${layer}, subject ${state.subject}. Bands: intervals over folds.`,
       places, labels: trained.map(stepText), turned: trained.length > 5, xLabel: "training step", yLabel: "alignment (mean r)",
@@ -689,7 +736,7 @@
   function showLayers(layer) {
     const names = layers.map((each) => `layer ${each}`);
     const series = twoArms(layers, names, (removal, property, k) => cell.alignment(state.checkpoint, layers[k], removal, property, state.subject));
-    curves(host("layers"), {
+    curves(hosts["layers"], {
       title: "Alignment by layer",
       note: `${checkpointText()}, subject ${state.subject}. Bands: intervals over folds.`,
       places: layers, labels: layers.map(String), xLabel: "layer (0 = embeddings)", yLabel: "alignment (mean r)",
@@ -718,7 +765,7 @@
   function showEffectOverTraining(layer, places) {
     const points = trained.map((name, k) => ({ ...effectPoint(name, layer, state.property), at: places[k] }));
     const look = { ...lookOf(state.property), bars: true };
-    curves(host("effect-training"), {
+    curves(hosts["effect-training"], {
       title: `Effect of removing ${label(state.property)} over training`,
       note: `Layer ${layer}, subject ${state.subject}: residual minus original, with its own interval of the paired difference.`,
       places, labels: trained.map(stepText), turned: trained.length > 5, xLabel: "training step", yLabel: "difference (mean r)",
@@ -735,7 +782,7 @@
       ...effectPoint(state.checkpoint, layer, name), name, label: label(name), look: lookOf(name), chosen: name === state.property,
       pick: () => choose({ property: name }),
     }));
-    forest(host("effects"), {
+    forest(hosts["effects"], {
       title: "Effect of removing each property",
       note: `${checkpointText()}, layer ${layer}, subject ${state.subject}: residual minus original. Left of zero: removing it hurts.`,
       xLabel: "difference (mean r)", items, legend: [ringLegend("var(--ink)")], columns: EFFECT_COLUMNS,
@@ -745,7 +792,7 @@
 
   const PROBES = [
     ["accuracy_before", "before removal"],
-    ["accuracy_after", "after, removal fitted on all words (paper)"],
+    ["accuracy_after", "after (paper: fitted on all words)"],
     ["accuracy_after_crossfit", "after, crossfit"],
   ];
 
@@ -767,7 +814,7 @@
     }));
     const bars = shown.filter((k) => known(get(k, "null_low"))).map((k) => ({ at: at[k], low: get(k, "null_low"), high: get(k, "null_high"), text: `null interval ${interval(get(k, "null_low"), get(k, "null_high"))}` }));
     const chance = shown.length ? get(shown[0], "chance") : null;
-    curves(host("probing"), {
+    curves(hosts["probing"], {
       title: `Can a probe read ${label(state.property)}?`,
       note: `Accuracy, layer ${layer}, all subjects alike. Crossfit above the grey bar: it can still be read.`,
       places: at, labels: names.map(stepText), turned: names.length > 5, xLabel: baselines.length ? "baselines, training step" : "training step", yLabel: "accuracy",
@@ -781,6 +828,21 @@
     });
   }
 
+  function showMap() {
+    const cells = layers.map((layer) => trained.map((name) => alignment.value(cell.alignment(name, layer, "none", "original", state.subject), "mean_r")));
+    const values = cells.flat().filter(known);
+    const [low, high] = [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
+    heat(hosts.map, {
+      title: "Alignment of the original, every step and layer",
+      note: `Subject ${state.subject}, mean r. Framed: the chosen cell.`,
+      legend: [[{ block: true, colour: "color-mix(in oklab, var(--shade) 8%, var(--card))" }, fixed(low)], [{ block: true, colour: "var(--shade)" }, fixed(high)]],
+      columns: trained.map(stepText), names: layers.map((layer) => `layer ${layer}`), short: layers.map(String), cells,
+      rows: layers.map((layer, k) => [`layer ${layer}`, ...cells[k]]),
+      chosen: [trained.indexOf(state.checkpoint), layers.indexOf(Number(state.layer))],
+      pick: (column, row) => choose({ checkpoint: trained[column], layer: String(layers[row]) }),
+    });
+  }
+
   /** The chosen cell in numbers; `data-cell` says which cell of which table each is. */
   function showReadout(layer) {
     const rows = {
@@ -790,14 +852,18 @@
       probe: cell.probing(state.checkpoint, layer, state.removal, state.property),
     };
     const source = { original: alignment, residual: alignment, effect: effects, probe: probing };
-    const body = make("tbody");
-    const head = (text) => body.append(make("tr", { class: "head" }, make("th", { colspan: "2", scope: "rowgroup" }, text)));
+    const parts = [];
+    let body;
+    const head = (text) => {
+      body = make("tbody");
+      parts.push(make("table", {}, make("caption", {}, text), body));
+    };
     const line = (text, which, name, format, ends) => {
       const value = source[which]?.value(rows[which], name);
       if (value === null || value === undefined) return;
       const more = ends ? interval(source[which].value(rows[which], ends[0]), source[which].value(rows[which], ends[1])) : "";
       body.append(
-        make("tr", {}, make("th", { scope: "row" }, text), make("td", {}, make("span", { "data-cell": `${which}.${name}`, "data-value": value, title: value }, format(value)), more && ` ${more}`)),
+        make("tr", {}, make("th", { scope: "row" }, text), make("td", {}, make("span", { "data-cell": `${which}.${name}`, "data-value": value, title: value }, format(value)), more && make("span", { class: "muted" }, ` ${more}`))),
       );
     };
     const yes = (value) => (value === 1 ? "yes" : "no");
@@ -820,15 +886,14 @@
       head("Probe");
       for (const [column, text] of PROBES) line(text, "probe", column, fixed);
       line("null interval", "probe", "null_low", fixed);
-      body.lastChild?.lastChild?.append(` to ${fixed(probing.value(rows.probe, "null_high"))}`);
+      if (known(probing.value(rows.probe, "null_low"))) body.lastChild.lastChild.append(` to ${fixed(probing.value(rows.probe, "null_high"))}`);
       line("chance", "probe", "chance", fixed);
       line("crossfit against the null interval", "probe", "crossfit_position", String);
     }
-    host("readout").classList.add("readout");
-    host("readout").replaceChildren(
-      make("h3", {}, "This cell"),
+    hosts.readout.replaceChildren(
+      make("h3", {}, "The chosen cell in numbers"),
       make("p", { class: "note" }, `${checkpointText()}, layer ${layer}${state.property ? `, ${label(state.property)}` : ""}, subject ${state.subject}${state.removal ? `, removal by ${state.removal}` : ""}`),
-      make("table", {}, body),
+      make("div", { class: "parts" }, parts),
     );
     return { rows, source };
   }
@@ -841,8 +906,8 @@
     let text = `${where}: alignment ${fixed(before)}.`;
     if (rows.effect >= 0) {
       const effect = effectPoint(state.checkpoint, layer, state.property);
-      text += ` Removing ${label(state.property)} changes it by ${fixed(effect.y)} ${interval(effect.low, effect.high)}: p ${probability(effect.p)}, adjusted ${probability(effect.p_fdr)}, ${effect.ring ? "significant" : "not significant"} at ${study.alpha}`;
-      text += known(effect.p_paper) ? ` (the paper's test over voxels: p ${probability(effect.p_paper)}).` : ".";
+      text += ` Removing ${label(state.property)} changes it by ${fixed(effect.y)} ${interval(effect.low, effect.high)}: p = ${probability(effect.p)}, adjusted p = ${probability(effect.p_fdr)}, ${effect.ring ? "significant" : "not significant"} at ${study.alpha}`;
+      text += known(effect.p_paper) ? ` (the paper's test over voxels: p = ${probability(effect.p_paper)}).` : ".";
     }
     return text;
   }
@@ -853,13 +918,12 @@
     const layer = layerAt(state.checkpoint, Number(state.layer));
     const chosen = Number(state.layer);
     const places = stepPlaces();
-    if (trained.length) showTraining(chosen, places);
+    if (wanted.training) showTraining(chosen, places);
     showLayers(layer);
-    if (effects && state.property) {
-      if (trained.length) showEffectOverTraining(chosen, places);
-      showEffects(layer);
-    }
-    if (probing && state.property) showProbing(chosen, places);
+    if (wanted["effect-training"]) showEffectOverTraining(chosen, places);
+    if (wanted.effects) showEffects(layer);
+    if (wanted.probing) showProbing(chosen, places);
+    if (wanted.map) showMap();
     document.getElementById("sentence").textContent = sentence(layer, showReadout(layer));
   }
 
@@ -873,11 +937,10 @@
       show();
     }
   });
-  let width = charts.clientWidth;
+  let width = hosts.layers.clientWidth;
   new ResizeObserver(() => {
-    if (charts.clientWidth !== width) {
-      width = charts.clientWidth;
-      show();
-    }
-  }).observe(charts);
+    if (hosts.layers.clientWidth === width) return;
+    width = hosts.layers.clientWidth;
+    show();
+  }).observe(hosts.layers);
 })();
