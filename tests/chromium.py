@@ -61,7 +61,12 @@ class Browser:
         command = [
             executable(),
             *("--headless=new", "--remote-debugging-pipe", f"--user-data-dir={folder}"),
-            *("--no-first-run", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"),
+            *(
+                "--no-first-run",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--disable-background-networking",
+            ),
             *("--disable-component-update", "--disable-sync", "--hide-scrollbars", "--mute-audio"),
             *(["--no-sandbox"] if os.geteuid() == 0 else []),
             "about:blank",
@@ -92,9 +97,7 @@ class Browser:
     def __enter__(self) -> "Browser":
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._session = None
         try:
             self.call("Browser.close")

@@ -48,9 +48,7 @@ def tables(study: dict, seed: int = 0) -> dict[str, pd.DataFrame]:
         for layer in ([0] if checkpoint == "controls" else study["model"]["layers"])
         for removal, name in arms
     ]
-    alignment = pd.DataFrame(
-        [cell | {"subject": subject} for cell in cells for subject in study["subjects"]]
-    )
+    alignment = pd.DataFrame([cell | {"subject": subject} for cell in cells for subject in study["subjects"]])
     n = len(alignment)
     mean, half = rng.normal(0.1, 0.03, n), rng.uniform(0.01, 0.03, n)
     alignment = alignment.assign(

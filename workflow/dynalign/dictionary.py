@@ -121,7 +121,9 @@ COLUMNS = {
         "number", "exp of the mean negative log-likelihood of each token given the tokens before it."
     ),
     "n_tokens": _count("Tokens that were predicted.", "tokens"),
-    "level": Column("string", "Whether the property belongs to words or to sentences.", "", ("sentence", "word")),
+    "level": Column(
+        "string", "Whether the property belongs to words or to sentences.", "", ("sentence", "word")
+    ),
     "distribution": Column(
         "string",
         "`used`: classes of the study; `original`: raw values before they were put into classes.",
@@ -152,14 +154,17 @@ COLUMNS = {
         "number", "As accuracy_after_crossfit, mean over classes of each class's accuracy.", "share"
     ),
     "chance": _share("Share of the largest class."),
-    "null_low": _share("Lower end of the null interval: 95 % of accuracies with labels permuted by sentence."),
+    "null_low": _share(
+        "Lower end of the null interval: 95 % of accuracies with labels permuted by sentence."
+    ),
     "null_high": _share("Upper end of the null interval, at least chance."),
     "selectivity": _share("accuracy_before minus the accuracy of the same probe on a control label."),
     "removed_paper": _flag("The paper's rule: before above chance and after below chance. Easily fooled."),
     "removed": _flag("Calibrated rule: accuracy_after_crossfit lies inside the null interval."),
     "crossfit_position": Column(
         "string",
-        "Where accuracy_after_crossfit lies against the null interval; only `above` means that the property can still be read.",
+        "Where accuracy_after_crossfit lies against the null interval; only `above` means that the property can "
+        "still be read.",
         "",
         ("below", "inside", "above"),
     ),
@@ -235,7 +240,11 @@ TABLES = {
         "checkpoint",
         "checkpoint",
         "checkpoint step perplexity bits_per_word n_tokens",
-        {"bits_per_word": Column("number", "Negative log2-likelihood of the predicted tokens per word.", "bits")},
+        {
+            "bits_per_word": Column(
+                "number", "Negative log2-likelihood of the predicted tokens per word.", "bits"
+            )
+        },
     ),
     "probing": Table(
         "Probing before and after removal",
@@ -249,7 +258,9 @@ TABLES = {
             "n_words": _count("Words that took part.", "words"),
             "n_classes": _count("Classes of the property.", "classes"),
             "n_masked": _count("Words without a label, which took no part.", "words"),
-            "not_converged": _count("Fits behind the row that stopped at the greatest number of iterations.", "fits"),
+            "not_converged": _count(
+                "Fits behind the row that stopped at the greatest number of iterations.", "fits"
+            ),
         },
     ),
     "alignment": Table(
@@ -273,7 +284,9 @@ TABLES = {
             "t_paper": Column("number", "The paper's t-test over voxels, which rejects far too often: t."),
             "p_paper": Column("number", "The paper's t-test over voxels: p, two-tailed."),
             "significant_paper": _flag("p_paper is below the level of the tests."),
-            "p": Column("number", "Calibrated test of the paired difference: p, two-tailed. The one to trust."),
+            "p": Column(
+                "number", "Calibrated test of the paired difference: p, two-tailed. The one to trust."
+            ),
             "p_fdr": Column("number", "p adjusted over the whole table (Benjamini and Hochberg)."),
             "significant": _flag("p_fdr is below the level of the tests. The headline."),
             "n_voxels": _count("Voxels with a score in both arms.", "voxels"),

@@ -210,7 +210,7 @@ def correlation_cell(row) -> str:
 
 
 class PaperTable(NamedTuple):
-    """How a table is made: the table it reads (a flag), its keys, numbers, texts; the tidy table, its title, its HTML."""
+    """How a table is made: the table it reads (a flag), its keys, numbers, texts; what it becomes."""
 
     source: str
     keys: tuple[str, ...]

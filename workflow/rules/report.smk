@@ -43,7 +43,9 @@ def reported(suffixes):
 PAGE = [f"{R}/index.html", f"{R}/tables/datapackage.json"]
 SHOWN = reported({".png", ".html"})
 #: Small inputs of the tables that the page names by hash.
-SOURCES = [f"{R}/story/words.tsv", f"{R}/story/trs.tsv"] + [f"{R}/brain/{name}.npy" for name in STUDY.subjects]
+SOURCES = [f"{R}/story/words.tsv", f"{R}/story/trs.tsv"] + [
+    f"{R}/brain/{name}.npy" for name in STUDY.subjects
+]
 
 
 rule table_dictionary:

@@ -419,25 +419,27 @@
     const gaps = spec.places.slice(1).map((place, k) => place - spec.places[k]);
     const pitch = Math.min(...gaps, span) * ((width - room.left - room.right) / (span + 2 * pad));
 
-    if (spec.cursor !== null) plot.append(draw("rect", { class: "cursor", x: x(spec.cursor) - 9, y: room.top, width: 18, height: height - room.top - room.bottom }));
+    const cursor = Math.max(6, Math.min(18, pitch));
+    if (spec.cursor !== null) plot.append(draw("rect", { class: "cursor", x: x(spec.cursor) - cursor / 2, y: room.top, width: cursor, height: height - room.top - room.bottom }));
     for (const tick of heights) {
       plot.append(draw("line", { class: tick.value === 0 ? "zero" : "grid", x1: room.left, x2: width - room.right, y1: y(tick.value), y2: y(tick.value) }));
       plot.append(draw("text", { x: room.left - 6, y: y(tick.value) + 4, "text-anchor": "end" }, tick.text));
     }
-    let last = Infinity;
-    for (let k = spec.places.length - 1; k >= 0; k--) {
-      const at = x(spec.places[k]);
-      plot.append(draw("line", { class: "grid", x1: at, x2: at, y1: height - room.bottom, y2: height - room.bottom + 4 }));
-      const needed = spec.turned ? 15 : 7 * Math.max(...spec.labels.map((text) => text.length)) + 6;
-      const chosen = spec.places[k] === spec.cursor;
-      if (last - at < needed && !chosen) continue;
-      if (last - at < needed) plot.querySelector("text.tick:last-of-type")?.remove();
-      last = at;
-      const [tx, ty] = [at, height - room.bottom + (spec.turned ? 13 : 17)];
-      plot.append(
-        draw("text", { class: `tick${chosen ? " strong" : ""}`, x: tx, y: ty, "text-anchor": spec.turned ? "end" : "middle", transform: spec.turned ? `rotate(-40 ${tx} ${ty})` : null }, spec.labels[k]),
-      );
+    const needed = spec.turned ? 19 : 7 * Math.max(...spec.labels.map((text) => text.length)) + 6;
+    const labelled = new Set();
+    // The chosen place has its label; of the others, those with room, from the right.
+    for (const place of [spec.cursor, ...[...spec.places].reverse()].filter((each) => each !== null)) {
+      if ([...labelled].every((other) => Math.abs(x(other) - x(place)) >= needed)) labelled.add(place);
     }
+    spec.places.forEach((place, k) => {
+      const [at, foot] = [x(place), height - room.bottom];
+      plot.append(draw("line", { class: "grid", x1: at, x2: at, y1: foot, y2: foot + 4 }));
+      if (!labelled.has(place)) return;
+      const low = foot + (spec.turned ? 13 : 17);
+      plot.append(
+        draw("text", { class: place === spec.cursor ? "strong" : null, x: at, y: low, "text-anchor": spec.turned ? "end" : "middle", transform: spec.turned ? `rotate(-40 ${at} ${low})` : null }, spec.labels[k]),
+      );
+    });
     plot.append(draw("text", { x: (room.left + width - room.right) / 2, y: height - 4, "text-anchor": "middle" }, spec.xLabel));
 
     for (const bar of spec.bars ?? []) {
@@ -512,7 +514,7 @@
   function heat(host, spec) {
     const plot = frame(host, spec);
     const width = Math.max(280, host.clientWidth - 34);
-    const room = { left: 34, right: 10, top: 4, bottom: 40 };
+    const room = { left: 34, right: 22, top: 4, bottom: 40 };
     const [across, down] = [spec.columns.length, spec.names.length];
     const pitch = Math.max(14, Math.min(34, 210 / down));
     const height = room.top + down * pitch + room.bottom;
