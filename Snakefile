@@ -7,3 +7,4 @@ rule all:
         TABLES,
         FIGURES,
         MAPS,
+        PAGE,

@@ -109,7 +109,7 @@ def test_every_step_of_the_package_is_followed_beyond_itself():
         ("logistic", "tol: float = 1e-5", "tol: float = 1e-6", {"probing"}),
         ("story", '"Mt."', '"Sgt."', {"story"}),
         ("style", '"figure.titlesize": 12', '"figure.titlesize": 13', {"figures", "maps"}),
-        ("codehash", "[:12]", "[:11]", set()),
+        ("codehash", "[:12]", "[:11]", {"page"}),
     ],
 )
 def test_an_edit_changes_exactly_the_steps_that_use_it(tmp_path, module, old, new, users):
