@@ -9,6 +9,10 @@ from dynalign.config import Statistics
 from dynalign.encoding import Scores
 from dynalign.files import InputError
 
+#: Blocks for the short time courses of these tests.
+SMALL = Statistics(block=5)
+GAP = 2
+
 
 def scores(r, fold=None, timecourse=None):
     r = np.asarray(r, dtype=np.float32)
@@ -49,7 +53,7 @@ def test_the_interval_and_the_test_agree():
 def test_degenerate_cases():
     assert statistics.corrected_t(np.zeros(5), 0.25, 0.05)["p"] == 1
     assert statistics.corrected_t(np.full(5, 0.1), 0.25, 0.05)["p"] == pytest.approx(0, abs=1e-12)
-    with pytest.raises(InputError, match="2 folds"):
+    with pytest.raises(InputError, match="2 parts"):
         statistics.corrected_t(np.ones(1), 0.25, 0.05)
 
 
@@ -74,7 +78,7 @@ def test_the_papers_test_is_scipys_and_skips_invalid_voxels():
 def test_alignment_is_the_mean_over_voxels_of_the_mean_over_folds():
     r = np.random.default_rng(4).normal(0.1, 0.05, (5, 30))
     r[:, 7] = np.nan
-    row = statistics.alignment_row(scores(r), 0.05)
+    row = statistics.alignment_row(scores(r), SMALL, GAP)
     valid = np.delete(r, 7, axis=1)
     assert row["mean_r"] == pytest.approx(valid.mean(), rel=1e-6)
     assert row["inner_score"] == pytest.approx(valid.mean() / 2, rel=1e-6)
@@ -86,12 +90,12 @@ def test_a_removal_that_hurts_has_a_negative_difference_and_is_found():
     rng = np.random.default_rng(5)
     before = rng.normal(0.2, 0.01, (5, 40))
     after = before - 0.1 + rng.normal(0, 0.005, (5, 40))
-    row = statistics.effect_row(scores(after), scores(before), Statistics())
+    row = statistics.effect_row(scores(after), scores(before), SMALL, GAP)
     assert row["mean_difference"] == pytest.approx(-0.1, abs=0.01)
     assert row["t_paper"] < 0
     assert row["ci_high"] < 0
     assert row["p"] < 0.01
-    unchanged = statistics.effect_row(scores(before), scores(before), Statistics())
+    unchanged = statistics.effect_row(scores(before), scores(before), SMALL, GAP)
     assert (unchanged["mean_difference"], unchanged["p"], unchanged["significant_paper"]) == (0, 1, 0)
 
 
@@ -117,7 +121,7 @@ def test_rejections_stay_near_the_level_where_the_papers_test_runs_wild():
                 product = z(predicted) * z(responses[test])
                 r[number], course[test] = product.mean(0), product.mean(1)
             results.append(scores(r, fold, course))
-        row = statistics.effect_row(*results, Statistics())
+        row = statistics.effect_row(*results, SMALL, GAP)
         calibrated += row["p"] < 0.05
         paper += row["p_paper"] < 0.05
     assert calibrated / studies < 0.10
