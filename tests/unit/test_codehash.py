@@ -104,7 +104,12 @@ def test_every_step_of_the_package_is_followed_beyond_itself():
 @pytest.mark.parametrize(
     ("module", "old", "new", "users"),
     [
-        ("folds", "np.round(np.linspace(", "np.rint(np.linspace(", {"removal", "probing", "encoding"}),
+        (
+            "folds",
+            "np.round(np.linspace(",
+            "np.rint(np.linspace(",
+            {"removal", "probing", "encoding", "statistics"},
+        ),
         ("ridge", "TIE = 1e-6", "TIE = 2e-6", {"encoding"}),
         ("logistic", "tol: float = 1e-5", "tol: float = 1e-6", {"probing"}),
         ("story", '"Mt."', '"Sgt."', {"story"}),

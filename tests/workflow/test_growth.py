@@ -12,6 +12,8 @@ from tests.workflow.conftest import SMALL, copy_repository, snakemake
 AGGREGATIONS = {
     "alignment_table",
     "removal_effects_table",
+    "removal_effects_group_table",
+    "group_statistics",
     "probing_table",
     "perplexity_table",
     "checkpoints_table",

@@ -25,7 +25,9 @@ CONTRACT = {
         "alignment": "checkpoint step layer removal property subject mean_r ci_low ci_high inner_score n_voxels "
         "n_invalid",
         "removal_effects": "checkpoint step layer removal property subject mean_difference ci_low ci_high t_paper "
-        "p_paper significant_paper p p_fdr significant",
+        "p_paper significant_paper p p_fdr significant effect_size effect_low effect_high",
+        "removal_effects_group": "checkpoint step layer removal property n_subjects mean_difference ci_low ci_high p "
+        "p_fdr significant p_population n_significant",
     }.items()
 }
 

@@ -21,6 +21,7 @@ TABLES = [
         "probing",
         "alignment",
         "removal_effects",
+        "removal_effects_group",
     )
 ]
 FIGURES = [f"{R}/figures/{name}.{suffix}" for name in DRAWINGS for suffix in ("png", "pdf")]
