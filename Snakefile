@@ -7,3 +7,5 @@ rule all:
         TABLES,
         FIGURES,
         MAPS,
+        ROI_RESULTS,
+        CEILING_RESULTS,

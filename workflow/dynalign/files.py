@@ -22,6 +22,8 @@ TEXT_COLUMNS = frozenset(
         "label",
         "class_name",
         "region",
+        "roi",
+        "name",
     }
 )
 
