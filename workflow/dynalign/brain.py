@@ -147,14 +147,14 @@ def read_images(pattern: str, mask_pattern: str, subject: str, runs: np.ndarray)
     import nibabel
 
     mask_path = mask_pattern.format(subject=subject)
-    mask_image = _load_image(mask_path)
+    mask_image = load_image(mask_path)
     mask = np.asarray(mask_image.dataobj) > 0
     if mask.ndim != 3 or not mask.any():
         raise InputError(f"{mask_path}: expected a 3-D mask with voxels above 0, got shape {mask.shape}")
     parts = []
     for name in dict.fromkeys(runs.tolist()):
         path = pattern.format(subject=subject, run=name)
-        image = _load_image(path)
+        image = load_image(path)
         expected = int((runs == name).sum())
         if image.ndim != 4 or image.shape[:3] != mask.shape:
             raise InputError(
@@ -176,7 +176,14 @@ def read_images(pattern: str, mask_pattern: str, subject: str, runs: np.ndarray)
     return np.concatenate(parts)
 
 
-def _load_image(path: str):
+def load_image(path: str | Path):
+    """Open a NIfTI image.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or none that nibabel reads.
+    """
     import nibabel
 
     if not Path(path).is_file():

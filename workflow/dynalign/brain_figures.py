@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dynalign import files, style, summaries
+from dynalign.brain import load_image
 from dynalign.cli import options, run
 from dynalign.config import Figures
 from dynalign.files import InputError
@@ -159,9 +160,7 @@ def read_index(path: str, image: str, n_volumes: int):
 
 def score_slices(image_path: str, index_path: str, subject: str):
     """Axial slices of each checkpoint's best layer (by inner score), one row per checkpoint."""
-    import nibabel
-
-    data, affine = upright(nibabel.load(image_path))
+    data, affine = upright(load_image(image_path))
     index = read_index(index_path, "score", data.shape[3])
     best = index[index["best_layer"] == 1]
     best = best[best["checkpoint"].isin(shown_checkpoints(best["checkpoint"]))]
@@ -202,9 +201,7 @@ def effect_projections(
     image_path: str, index_path: str, subject: str, removal: str | None, order: Sequence[str]
 ):
     """Effects of removal seen from above: a row per checkpoint, a column per property."""
-    import nibabel
-
-    data, affine = upright(nibabel.load(image_path))
+    data, affine = upright(load_image(image_path))
     index = read_index(index_path, "effects", data.shape[3])
     method = removal or index["removal"].iloc[0]
     rows = index[(index["removal"] == method) & index["step"].notna()]
@@ -235,9 +232,9 @@ def effect_projections(
         figure,
         f"Participant {subject}: what removing each property changes, voxel by voxel",
         "Blue: removing the property hurts. Seen from above: each place shows the voxel furthest from 0 in its "
-        "column, so that single voxels of noise show too. Left of the picture = the participant's left; grey: no voxel. "
-        f"Each checkpoint at the layer with the highest inner score; one colour scale for all. Removal by {method}."
-        + left_out(rows, trained),
+        "column, so that single voxels of noise show too. Left of the picture = the participant's left; grey: no "
+        "voxel. Each checkpoint at the layer with the highest inner score; one colour scale for all. Removal by "
+        f"{method}." + left_out(rows, trained),
     )
     return figure
 

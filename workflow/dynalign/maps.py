@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dynalign.brain import load_image
 from dynalign.cli import progress, run
 from dynalign.encoding import Scores, read_scores
 from dynalign.files import InputError, atomic_path, read_table, write_table
@@ -181,12 +182,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--index", required=True, help="table to write: what each volume is")
     args = parser.parse_args(argv)
 
-    import nibabel
     import pandas as pd
 
     cells = subject_cells(read_table(args.alignment, [*CELL, "subject", "inner_score"]), args.subject)
     best = best_layers(cells)
-    mask_image = nibabel.load(args.mask)
+    mask_image = load_image(args.mask)
     index = []
 
     def values(name, quantity, rows, value):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dynalign.brain import read_voxels
+from dynalign.brain import load_image, read_voxels
 from dynalign.cli import note, options, progress, run
 from dynalign.config import Rois, Statistics
 from dynalign.encoding import Scores, read_scores
@@ -64,13 +64,8 @@ def from_image(rois: Rois, subject: str, mask_path: str) -> dict[str, np.ndarray
         If the image's grid is not the mask's, it holds other than whole numbers or a label without a name, the table
         names one twice, or a region has no voxel.
     """
-    import nibabel
-
     (_, image_path), (_, table_path) = rois.files(subject)
-    for path in (mask_path, image_path):
-        if not Path(path).is_file():
-            raise InputError(f"{path}: no such file")
-    mask_image, image = nibabel.load(mask_path), nibabel.load(image_path)
+    mask_image, image = load_image(mask_path), load_image(image_path)
     if image.shape != mask_image.shape or not np.allclose(image.affine, mask_image.affine, atol=1e-4):
         raise InputError(
             f"{image_path}: shape {image.shape} or affine differ from those of {mask_path} "
@@ -80,6 +75,8 @@ def from_image(rois: Rois, subject: str, mask_path: str) -> dict[str, np.ndarray
     if not (np.isfinite(values).all() and (values == np.round(values)).all()):
         raise InputError(f"{image_path}: holds other than whole numbers; give a label image")
     table = read_table(table_path, ["index", "name"])
+    if table["index"].dtype.kind not in "iu":
+        raise InputError(f"{table_path}: column 'index' must hold the whole numbers of the label image")
     for column in ("index", "name"):
         if table[column].duplicated().any():
             twice = table.loc[table[column].duplicated(), column].iloc[0]
@@ -312,9 +309,7 @@ def _n_voxels(mask_path: str | None, array_path: str | None) -> int:
     """Voxels of a subject's mask, or of the array of responses (its shape alone is read)."""
     if array_path is not None:
         return read_array(array_path, mmap=True).shape[-1]
-    import nibabel
-
-    return int((np.asarray(nibabel.load(mask_path).dataobj) > 0).sum())
+    return int((np.asarray(load_image(mask_path).dataobj) > 0).sum())
 
 
 if __name__ == "__main__":
