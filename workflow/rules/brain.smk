@@ -1,18 +1,5 @@
 # Scores → brain images, regions of interest, noise ceiling. None of these is an input of an encoding.
 
-
-def scores_of(arms):
-    """A subject's files of scores, for every checkpoint and layer."""
-    return expand(
-        [
-            f"{R}/encoding/{ckpt}/layer-{layer}/{{{{subject}}}}/{{arm}}.npz"
-            for ckpt in STUDY.checkpoints
-            for layer in STUDY.layers_of(ckpt)
-        ],
-        arm=arms,
-    )
-
-
 PICTURES = ("png", "pdf", "svg")
 
 #: Arrays have no coordinates, so they get no images (METHOD section 2.2).
