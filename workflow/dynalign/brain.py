@@ -95,6 +95,35 @@ def keep_rows(responses: np.ndarray, kept: np.ndarray, source: str) -> np.ndarra
     )
 
 
+def read_voxels(path: str | Path, n_voxels: int) -> np.ndarray:
+    """Read which voxels belong to a set, e.g. a region.
+
+    Parameters
+    ----------
+    path : path-like
+        A boolean ``.npy`` array with one entry per voxel.
+    n_voxels : int
+
+    Returns
+    -------
+    boolean array of shape (n_voxels,)
+
+    Raises
+    ------
+    InputError
+        If it is not boolean, has another length, or names no voxel.
+    """
+    inside = read_array(path)
+    if inside.dtype != bool or inside.shape != (n_voxels,):
+        raise InputError(
+            f"{path}: expected a boolean array of shape ({n_voxels},), an entry per voxel; got {inside.dtype} "
+            f"{inside.shape}"
+        )
+    if not inside.any():
+        raise InputError(f"{path}: all {n_voxels} entries are False; a set of voxels needs one at least")
+    return inside
+
+
 def read_images(pattern: str, mask_pattern: str, subject: str, runs: np.ndarray) -> np.ndarray:
     """Read a subject's 4-D images, run by run, inside the brain mask.
 
@@ -216,6 +245,9 @@ def main(argv: list[str] | None = None) -> None:
             raise InputError(
                 f"{source}: expected numbers, TRs × voxels; got {responses.dtype} {responses.shape}"
             )
+        if args.options.voxels is not None:
+            chosen = args.options.voxels.format(subject=args.subject)
+            responses = responses[:, read_voxels(chosen, responses.shape[1])]
     else:
         source = args.options.images.format(subject=args.subject, run="*")
         responses = read_images(args.options.images, args.options.mask, args.subject, runs)

@@ -39,6 +39,8 @@ TEXT_COLUMNS = frozenset(
         "label",
         "class_name",
         "region",
+        "roi",
+        "name",
     }
 )
 

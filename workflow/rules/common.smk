@@ -86,6 +86,18 @@ def step_of(ckpt):
     return ckpt.removeprefix("step-") if ckpt.startswith("step-") else ""
 
 
+def scores_of(arms):
+    """A subject's files of scores, for every checkpoint and layer."""
+    return expand(
+        [
+            f"{R}/encoding/{ckpt}/layer-{layer}/{{{{subject}}}}/{{arm}}.npz"
+            for ckpt in STUDY.checkpoints
+            for layer in STUDY.layers_of(ckpt)
+        ],
+        arm=arms,
+    )
+
+
 #: With `--cache`, downloads and representations are shared between workflows ($SNAKEMAKE_OUTPUT_CACHE).
 #: Snakemake warns of every rule that could be cached and is not, so rules say so only when asked.
 CACHED = workflow.workflow_settings.cache is not None

@@ -13,6 +13,7 @@ rule brain:
             if STUDY.story.layout == "table"
             else []
         ),
+        voxels=STUDY.brain.voxels or [],
     output:
         f"{R}/brain/{{subject}}.npy",
     log:

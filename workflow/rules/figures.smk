@@ -1,4 +1,4 @@
-# Tables → the paper's figures and tables; scores → brain images.
+# Tables → the paper's figures and tables.
 from dynalign.figures import FIGURES as DRAWINGS
 
 PUBLISHED = "resources/paper_values.json"
@@ -30,8 +30,6 @@ FIGURES += [
     for name in ("table-1-probing", "table-2-correlations")
     for suffix in ("tsv", "html")
 ]
-#: Arrays have no coordinates, so they get no images (METHOD section 2.2).
-MAPS = expand(f"{R}/maps/{{subject}}.nii.gz", subject=STUDY.subjects) if STUDY.story.layout == "table" else []
 
 # One rule per figure, because a report's caption belongs to a rule.
 for name, drawing in DRAWINGS.items():
@@ -122,40 +120,3 @@ rule table_2_correlations:
         code=code("paper_tables"),
     shell:
         "python -m dynalign.paper_tables table-2-correlations --correlations {input:q} --output {output:q} &> {log:q}"
-
-
-rule score_maps:
-    input:
-        alignment=f"{R}/tables/alignment.tsv",
-        scores=[
-            f"{R}/encoding/{ckpt}/layer-{layer}/{{subject}}/none.original.npz"
-            for ckpt in STUDY.checkpoints
-            for layer in STUDY.layers_of(ckpt)
-        ],
-        mask=STUDY.brain.mask or [],
-    output:
-        image=f"{R}/maps/{{subject}}.nii.gz",
-        index=f"{R}/maps/{{subject}}.tsv",
-        slices=report(
-            f"{R}/figures/map-{{subject}}.png",
-            category="Brain images",
-            caption="../report/map.rst",
-            labels={"subject": "{subject}"},
-        ),
-        pdf=f"{R}/figures/map-{{subject}}.pdf",
-    log:
-        f"{R}/logs/score_maps/{{subject}}.log",
-    localrule: True
-    conda:
-        "../../envs/analysis.yaml"
-    resources:
-        mem_mb=4000,
-        runtime=20,
-        gpu=0,
-    params:
-        code=code("maps"),
-        folder=lambda wildcards: f"{R}/encoding",
-    shell:
-        "python -m dynalign.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
-        " --folder {params.folder:q} --mask {input.mask:q} --image {output.image:q} --index {output.index:q}"
-        " --slices {output.slices:q} {output.pdf:q} &> {log:q}"
