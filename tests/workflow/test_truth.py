@@ -123,6 +123,25 @@ def test_the_effects_table_finds_the_planted_properties(results):
     assert effects.loc["random_label", "significant"] == 0
 
 
+def test_the_tables_agree_with_each_other(results):
+    """Differences come from c(t), alignment from r; one subject is its own group."""
+    key = ["checkpoint", "layer", "property", "subject"]
+    alignment = table(results, "alignment").set_index(key)["mean_r"]
+    effects = table(results, "removal_effects")
+    expected = [
+        alignment[row.checkpoint, row.layer, row.property, row.subject]
+        - alignment[row.checkpoint, row.layer, "original", row.subject]
+        for row in effects.itertuples()
+    ]
+    np.testing.assert_allclose(effects["mean_difference"], expected, atol=1e-6)
+    group = table(results, "removal_effects_group")
+    both = effects.merge(group, on=["checkpoint", "layer", "property"], suffixes=("", "_group"))
+    assert len(both) == len(effects) == len(group)
+    for name in ("mean_difference", "ci_low", "p", "significant"):
+        np.testing.assert_allclose(both[name], both[f"{name}_group"], rtol=1e-6)
+    assert group["p_population"].isna().all()
+
+
 def test_noise_voxels_and_the_random_baseline_score_nothing(results, region):
     assert abs(arm(results)[region == "noise"].mean()) < 0.05
     assert abs(arm(results, checkpoint="random").mean()) < 0.06
