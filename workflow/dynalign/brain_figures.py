@@ -277,10 +277,11 @@ def dots_over_training(panel, axis: style.StepAxis, rows, subjects, value: str) 
         axis(line["step"]), line[value], color="black", marker="_", label="mean of participants", zorder=3
     )
     levels = means[means["step"].isna()]
-    for k, row in enumerate(levels.itertuples()):
-        dashes = ((5, 3), (2, 2), (6, 2, 1, 2))[k % 3]
-        look = {"color": style.BASELINE, "linewidth": 1.3, "dashes": dashes, "zorder": 1.5}
-        panel.axhline(getattr(row, value), **look, label=f"{row.checkpoint} baseline")
+    drawn = len(panel.lines)
+    style.baselines(panel, dict(zip(levels["checkpoint"], levels[value], strict=True)))
+    # One legend serves all panels, so that it cannot tell a panel's own value.
+    for line, name in zip(panel.lines[drawn:], levels["checkpoint"], strict=True):
+        line.set_label(f"{name} baseline")
     style.gridlines(panel)
 
 
@@ -353,6 +354,8 @@ def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
     panel.set_ylabel("alignment / noise ceiling\n(mean r / mean ceiling, same voxels)")
     axis.dress(panel)
     style.legend(figure, panel.get_legend_handles_labels()[0])
+    n_others = int(ceilings["n_others"].iloc[0])
+    others = "the other participant" if n_others == 1 else f"the {n_others} other participants"
     each = "; ".join(
         f"{row.subject} {row.mean_r_above:.3f} ({int(row.n_above):,} of {int(row.n_voxels):,} voxels)"
         for row in ceilings.itertuples()
@@ -360,9 +363,9 @@ def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
     style.title(
         figure,
         "Alignment as a share of the intersubject noise ceiling",
-        f"Ceiling: each voxel predicted from the {int(ceilings['n_others'].iloc[0])} other participants, same "
-        f"folds. Over voxels whose ceiling exceeds {ceilings['threshold'].iloc[0]:g}; mean ceiling there: {each}. "
-        "Best layer by inner score; thin bars: interval over folds.",
+        f"Ceiling: each voxel predicted from {others}, same folds. Over voxels whose ceiling exceeds "
+        f"{ceilings['threshold'].iloc[0]:g}; mean ceiling there: {each}. Best layer by inner score; thin bars: "
+        "interval over folds.",
     )
     columns = [*summaries.CELL, "layer", "n_voxels", "mean_r", "mean_ceiling", "ratio", "ci_low", "ci_high"]
     return figure, shown[columns]

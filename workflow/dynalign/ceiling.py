@@ -16,7 +16,7 @@ model that knows more than the other subjects tell can exceed it: r/ceiling may 
 **r/ceiling** is the mean of r over the mean of the ceiling, over voxels whose ceiling exceeds a threshold. The mean of
 the voxels' own ratios would rest on the voxels with the smallest ceilings, where it explodes; the ratio of means weighs
 each voxel's ratio by its ceiling. The choice of voxels sees the ceiling, never a model's score. Choosing high ceilings
-also chooses lucky ones, so that r/ceiling is a little too low, for all models alike.
+also chooses lucky ones: their mean is a little too high, for all models alike.
 
 References
 ----------
@@ -178,6 +178,7 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float)
 
     With r_f and c_f the means over voxels in fold f and R = r̄ / c̄, the interval is that of the mean of
     ``(r_f − R c_f) / c̄`` around R (the linearised ratio), corrected like all intervals over folds.
+    The voxels chosen count as fixed.
 
     Parameters
     ----------
