@@ -137,7 +137,7 @@ rule score_maps:
         index=f"{R}/maps/{{subject}}.tsv",
         slices=report(
             f"{R}/figures/map-{{subject}}.png",
-            category="Brain images",
+            category="Maps of the brain",
             caption="../report/map.rst",
             labels={"subject": "{subject}"},
         ),
