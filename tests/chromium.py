@@ -56,8 +56,6 @@ class Browser:
         self._events: list[dict] = []
         self._buffer = b""
         self._count = 0
-        to_browser, self._write = os.pipe()
-        self._read, from_browser = os.pipe()
         command = [
             executable(),
             *("--headless=new", "--remote-debugging-pipe", f"--user-data-dir={folder}"),
@@ -71,7 +69,8 @@ class Browser:
             *(["--no-sandbox"] if os.geteuid() == 0 else []),
             "about:blank",
         ]
-
+        to_browser, self._write = os.pipe()
+        self._read, from_browser = os.pipe()
         # The shell hands descriptors on by their numbers, whatever they are here.
         plumbing = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
         self._process = subprocess.Popen(
@@ -84,12 +83,8 @@ class Browser:
         os.close(to_browser)
         os.close(from_browser)
         self._session = None
-        (page,) = [
-            target
-            for target in self.call("Target.getTargets")["targetInfos"]
-            if target["type"] == "page"
-        ]  # fmt: skip
-        attached = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
         for area in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{area}.enable")

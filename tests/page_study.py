@@ -119,7 +119,7 @@ def write(folder: Path, study: dict, found: dict[str, pd.DataFrame], figures: bo
         ):
             path = folder / "figures" / f"{name}.png"
             path.write_bytes(PIXEL)
-            category = "Brain images" if name.startswith("map") else "Figures"
+            category = "Maps of the brain" if name.startswith("map") else "Figures"
             shown.append(page.Figure(path, caption, category, labels, {"subject": "F"}))
         if "perplexity" in found:
             files.write_table(found["perplexity"].iloc[:, :3], folder / "figures/figure-01-perplexity.tsv")

@@ -20,6 +20,8 @@ AGGREGATIONS = {
     "score_maps",
     "table_1_probing",
     "cell_statistics",
+    "table_dictionary",
+    "page",
 }
 
 

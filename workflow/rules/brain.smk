@@ -64,7 +64,7 @@ rule figure_score_map:
     output:
         report(
             f"{R}/figures/map-{{subject}}.png",
-            category="Brain images",
+            category="Maps of the brain",
             caption="../report/map.rst",
             labels={"shows": "scores", "subject": "{subject}"},
         ),
@@ -92,7 +92,7 @@ rule figure_effect_map:
     output:
         report(
             f"{R}/figures/effect-map-{{subject}}.png",
-            category="Brain images",
+            category="Maps of the brain",
             caption="../report/effect-map.rst",
             labels={"shows": "effects of removal", "subject": "{subject}"},
         ),
@@ -228,7 +228,7 @@ if STUDY.rois is not None:
         output:
             report(
                 f"{R}/figures/roi-alignment.png",
-                category="Brain images",
+                category="Maps of the brain",
                 caption="../report/roi-alignment.rst",
                 labels={"shows": "regions", "subject": "all"},
             ),
@@ -364,7 +364,7 @@ if STUDY.noise_ceiling.compute:
         output:
             report(
                 f"{R}/figures/noise-ceiling.png",
-                category="Brain images",
+                category="Maps of the brain",
                 caption="../report/noise-ceiling.rst",
                 labels={"shows": "noise ceiling", "subject": "all"},
             ),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import apply_wildcards, get_flag_value, is_flagged
 
 # Every process that reads this file (the head, a job on a cluster node) finds the package and the Python
 # that runs it, whatever the environment: nothing is installed into a job's environment, nothing is tracked.
@@ -96,6 +97,40 @@ def scores_of(arms):
         ],
         arm=arms,
     )
+
+
+def reported(targets, suffixes):
+    """Outputs of these kinds marked for the report, of the rules that make any of the targets, in their order.
+
+    Returns
+    -------
+    list of dict
+        path, caption (file name), category, labels, wildcards.
+    """
+    found, targets = [], set(targets)
+    for one in workflow.rules:
+        if not one.wildcard_names <= {"subject"}:
+            continue
+        for subject in STUDY.subjects if "subject" in one.wildcard_names else [""]:
+            wildcards = {"subject": subject} if subject else {}
+            paths = {path: apply_wildcards(str(path), wildcards) for path in one.output}
+            if targets.isdisjoint(paths.values()):
+                continue
+            for path, filled in paths.items():
+                if is_flagged(path, "report") and Path(filled).suffix in suffixes:
+                    marked = get_flag_value(path, "report")
+                    found.append(
+                        {
+                            "path": filled,
+                            "caption": Path(marked.caption.get_path_or_uri(secret_free=True)).name,
+                            "category": marked.category,
+                            "labels": {
+                                key: apply_wildcards(text, wildcards) for key, text in marked.labels.items()
+                            },
+                            "wildcards": wildcards,
+                        }
+                    )
+    return found
 
 
 #: With `--cache`, downloads and representations are shared between workflows ($SNAKEMAKE_OUTPUT_CACHE).
