@@ -67,6 +67,7 @@ def load_model(
     """
     from pickle import UnpicklingError
 
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
@@ -78,11 +79,12 @@ def load_model(
             folder,
             dtype=precision,
             local_files_only=True,
+            trust_remote_code=False,
             use_safetensors={"safetensors": True, "any": None, "pytorch": False}[weights],
             weights_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, UnpicklingError) as error:
+    except (OSError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
         raise InputError(
             "holds no causal language model that transformers can load with model.weights: "
             f"{weights}: {' '.join(str(error).split())}"
