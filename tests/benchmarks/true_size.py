@@ -117,7 +117,7 @@ def shifted_scores(folder: Path, layer: int, threads: int):
         "words": f"{R}/story/words.tsv",
         "trs": f"{R}/story/trs.tsv",
         "responses": "shifted.npy",
-        "properties": "[]",
+        "properties": '["random_label"]',
         "threads": threads,
         "output-dir": "shifted",
     }
@@ -135,7 +135,11 @@ def main() -> None:
     parser.add_argument("--voxels", type=int, help="default: those of subject F")
     parser.add_argument("--skip-probing", action="store_true")
     parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
+    parser.add_argument("--only-model", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.only_model:
+        make_model(args.only_model, [sys.stdin.read()], args.depth)
+        return
     # What the BLAS of each job would otherwise take for itself.
     os.environ |= {name: str(args.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     with tempfile.TemporaryDirectory() as temporary:
@@ -145,18 +149,23 @@ def main() -> None:
 
 
 def run(folder: Path, args: argparse.Namespace) -> None:
-    import numpy as np
-
-    from dynalign.encoding import read_scores
-    from dynalign.files import read_array, read_table
-    from dynalign.statistics import voxel_scores
+    from dynalign.files import read_array
 
     lexicon = ROOT / "resources/demo/lexicon.yaml"
     command = [sys.executable, "-m", "dynalign.rehearsal", "--folder", "data", "--subjects", SUBJECT]
     voxels = [] if args.voxels is None else ["--voxels", str(args.voxels)]
     rows = {"data": measured([*command, "--lexicon", str(lexicon), *voxels], folder)}
     words = read_array(folder / "data/words_fmri.npy")
-    make_model(folder / "model/step0", [" ".join(words)], args.depth)
+    # In a process of its own: a child's peak memory counts from its parent's.
+    command = [
+        sys.executable,
+        __file__,
+        "--depth",
+        str(args.depth),
+        "--only-model",
+        str(folder / "model/step0"),
+    ]
+    subprocess.run(command, input=" ".join(words), text=True, check=True, stderr=subprocess.DEVNULL)
     (folder / "study.json").write_text(json.dumps(configuration(args.depth, args.threads)))
 
     for step, target in TARGETS.items():
@@ -182,6 +191,12 @@ def run(folder: Path, args: argparse.Namespace) -> None:
         print(
             f"{step:<15}{rows[step][0]:8.1f} s{rows[step][1]:8.1f} CPU-s{rows[step][2]:8.2f} GiB", flush=True
         )
+
+    import numpy as np
+
+    from dynalign.encoding import read_scores
+    from dynalign.files import read_table
+    from dynalign.statistics import voxel_scores
 
     planted = read_array(folder / f"data/truth_{SUBJECT}.npy")
     cell = folder / R / f"encoding/{CKPT}/layer-{args.depth}/{SUBJECT}"

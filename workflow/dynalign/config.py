@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -73,9 +74,37 @@ def _rising(values):
 
 
 def _filename(name: str) -> str:
-    if not name or name[0] in ".-" or not all(c.isalnum() or c in "-_.+" for c in name):
+    if not 0 < len(name) <= 64 or name[0] in ".-" or not all(c.isalnum() or c in "-_.+" for c in name):
         raise ValueError(
-            f"{name!r} names files: use letters, digits, '-', '_', '.', '+', not beginning with '.' or '-'"
+            f"{name!r} names files: use letters, digits, '-', '_', '.', '+', not beginning with '.' or '-', "
+            "64 at most"
+        )
+    return name
+
+
+def _path(path: str) -> str:
+    # Snakemake reads braces as wildcards, commands a leading hyphen as an option. The rest is quoted.
+    if not path or path[0] == "-" or not path.isprintable() or any(c in path for c in "{}"):
+        raise ValueError(
+            f"{path!r} is a path: it may not be empty, begin with '-', or hold braces or control characters"
+        )
+    return path
+
+
+def _image_path(pattern: str) -> str:
+    _path(pattern.replace("{subject}", "x").replace("{run}", "1").replace("{roi}", "x"))
+    return pattern
+
+
+def _revision_name(name: str) -> str:
+    # It names a folder too: of the downloads, or inside a local model.
+    parts = name.split("/")
+    if not re.fullmatch(r"[\w+.=/-]+", name) or any(
+        part in ("", ".", "..") or part[0] == "-" for part in parts
+    ):
+        raise ValueError(
+            f"revision: {name!r} is no revision: use letters, digits, '-', '_', '.', '+', '=', '/', no part "
+            "that is empty, '.' or '..' or begins with '-'"
         )
     return name
 
@@ -98,7 +127,13 @@ def _need_placeholders(section, **holders) -> None:
                 raise ValueError(f"{key}: {value!r} lacks {holder}")
 
 
+#: The field of a pattern of revisions.
+_STEP_FIELD = re.compile(r"\{step(:0?\d{0,2}d?)?\}")
+
+
 Name = Annotated[str, AfterValidator(_filename)]
+FilePath = Annotated[str, AfterValidator(_path)]
+ImagePath = Annotated[str, AfterValidator(_image_path)]
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Steps = Annotated[
@@ -132,12 +167,14 @@ class Story(Section):
         description="`arrays`: a folder of .npy files as in the Harry Potter data; `table`: a words table "
         "(onset in s from the run's start, run, word; tab-separated) with NIfTI images",
     )
-    folder: str | None = Field("resources/harry-potter", description="`arrays`: the folder of the .npy files")
+    folder: FilePath | None = Field(
+        "resources/harry-potter", description="`arrays`: the folder of the .npy files"
+    )
     download: Literal["harry-potter"] | None = Field(
         "harry-potter",
         description="public data that the workflow fetches into `folder`; null: use what is there",
     )
-    words: str | None = Field(None, description="`table`: the words table")
+    words: FilePath | None = Field(None, description="`table`: the words table")
     tr: float | None = Field(
         None, gt=0, description="`table`: repetition time in s (arrays bring their own times)"
     )
@@ -166,10 +203,10 @@ class Story(Section):
 class Brain(Section):
     """The measured responses."""
 
-    images: str | None = Field(
+    images: ImagePath | None = Field(
         None, description="layout `table`: 4-D NIfTI per run, a path with {subject} and {run} (1, 2, …)"
     )
-    mask: str | None = Field(None, description="layout `table`: brain mask, a path with {subject}")
+    mask: ImagePath | None = Field(None, description="layout `table`: brain mask, a path with {subject}")
     detrend: Literal["none", "linear", "cosine"] = Field(
         "none",
         description="remove per run and voxel: a line, or all slower than `high_pass_s` (discrete cosines)",
@@ -191,21 +228,21 @@ class Brain(Section):
 class Rois(Section):
     """Regions of interest: alignment and effects of removal are also given region by region."""
 
-    arrays: str | None = Field(
+    arrays: ImagePath | None = Field(
         None,
         description="a boolean .npy per region, one entry per voxel (of the whole array, or of the mask in C "
         "order), a path with {subject} and {roi}; regions may overlap",
     )
-    image: str | None = Field(
+    image: ImagePath | None = Field(
         None,
         description="layout `table`: a label image on the mask's grid (whole numbers, 0 = no region), a path "
         "that may hold {subject}",
     )
-    labels: str | None = Field(
+    labels: ImagePath | None = Field(
         None,
         description="names of the labels of `image`: a table (index, name), a path that may hold {subject}",
     )
-    names: Annotated[tuple[str, ...], AfterValidator(_unique)] = Field(
+    names: Annotated[tuple[Name, ...], AfterValidator(_unique)] = Field(
         (), description="regions in the order shown; `arrays` needs them, `image` gives all of `labels`"
     )
 
@@ -241,13 +278,13 @@ class NoiseCeiling(Section):
 class Annotation(Section):
     """Parsing with stanza."""
 
-    models: str = Field("resources/stanza", description="folder of stanza models")
+    models: FilePath = Field("resources/stanza", description="folder of stanza models")
     download: bool = Field(True, description="fetch the models into that folder when they are not there")
-    package: str = Field("default", description="stanza package, as in its resources.json")
-    processors: tuple[str, ...] = Field(
+    package: Name = Field("default", description="stanza package, as in its resources.json")
+    processors: tuple[Name, ...] = Field(
         ("tokenize", "mwt", "pos", "lemma", "depparse", "constituency"), description="stanza processors"
     )
-    file: str | None = Field(
+    file: FilePath | None = Field(
         None, description="a CoNLL-U file with `# constituency = (ROOT …)` comments, used instead of parsing"
     )
 
@@ -256,7 +293,7 @@ class Property(Section):
     """One linguistic property and how its raw values become classes (exactly one of the three ways)."""
 
     raw: Literal[RAW_VALUES] | None = Field(None, description="raw value; default: the property's own name")
-    table: str | None = Field(None, description="a table (word_index, label) instead of a raw value")
+    table: FilePath | None = Field(None, description="a table (word_index, label) instead of a raw value")
     thresholds: tuple[float, ...] | None = Field(
         None, description="numeric values: class 0 up to and including the first threshold, and so on"
     )
@@ -311,7 +348,7 @@ def paper_properties() -> dict[str, Property]:
 class Model(Section):
     """The language model and the checkpoints of its training."""
 
-    source: str = Field(
+    source: FilePath = Field(
         "EleutherAI/pythia-160m",
         description="hub id, a local folder, or `trained` (by the section `training`)",
     )
@@ -379,7 +416,11 @@ class Model(Section):
                     f"revision: {self.revision!r} is no pattern ({type(error).__name__}: {error}); the only "
                     "field is {step}"
                 ) from None
-        names = [self.revision_of(step) for step in self.steps]
+            if any(c in _STEP_FIELD.sub("0", self.revision) for c in "{}"):
+                raise ValueError(
+                    f"revision: {self.revision!r}: the only field is {{step}}, or {{step:06d}} padded with zeros"
+                )
+        names = [_revision_name(self.revision_of(step)) for step in self.steps]
         for step, name in zip(self.steps, names, strict=True):
             if names.count(name) > 1:
                 raise ValueError(
@@ -399,8 +440,10 @@ class Model(Section):
 class Training(Section):
     """Train a small GPT-NeoX with its own tokenizer inside the workflow, into results/<study>/model."""
 
-    texts: tuple[str, ...] = Field((), description="text files; none: text generated from `lexicon`")
-    lexicon: str = Field("resources/demo/lexicon.yaml", description="grammar's lexicon for generated text")
+    texts: tuple[FilePath, ...] = Field((), description="text files; none: text generated from `lexicon`")
+    lexicon: FilePath = Field(
+        "resources/demo/lexicon.yaml", description="grammar's lexicon for generated text"
+    )
     characters: Positive = Field(600_000, description="characters of generated text")
     steps: Annotated[int, Field(ge=16)] = Field(
         512, description="training steps; saved are 0, 1, 2, 4, … and the last"
@@ -423,7 +466,7 @@ class Training(Section):
 class Simulation(Section):
     """Simulate subjects that read the story of `text`, into results/<study>/data (the embedded study)."""
 
-    text: str = Field("resources/demo/story.txt", description="story: runs separated by '---' lines")
+    text: FilePath = Field("resources/demo/story.txt", description="story: runs separated by '---' lines")
     word_s: float = Field(0.5, gt=0, description="s per word")
     rest_s: tuple[float, float] = Field(
         (20.0, 10.0), description="rest before and after the words of a run, s"
@@ -593,6 +636,18 @@ class Study(Section):
                 raise ValueError(
                     "simulation: needs story.layout 'table', brain.images and brain.mask (see demo.yaml)"
                 )
+            written = {
+                "story.words": self.story.words,
+                "brain.images": self.brain.images,
+                "brain.mask": self.brain.mask,
+            }
+            if self.rois is not None and self.rois.image is not None:
+                written |= {"rois.image": self.rois.image, "rois.labels": self.rois.labels}
+            for key, path in written.items():
+                if not path.startswith(f"results/{self.study}/") or ".." in path.split("/"):
+                    raise ValueError(
+                        f"simulation: writes {key}, which must be in results/{self.study}/, not {path!r}"
+                    )
             if self.training is None:
                 raise ValueError("simulation: needs the section `training` (its text drives voxels)")
             if self.rois is not None and self.rois.image is not None:
@@ -919,7 +974,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.check:
         import yaml
 
-        study = load(yaml.safe_load(Path(args.check).read_text(encoding="utf-8")) or {})
+        try:
+            values = yaml.safe_load(Path(args.check).read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InputError(f"{args.check}: not YAML: {' '.join(str(error).split())}") from None
+        study = load(values)
         check_files(study)
         print(
             f"{args.check}: study {study.study!r}, {len(study.checkpoints)} checkpoints, {len(study.subjects)} subjects"

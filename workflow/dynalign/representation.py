@@ -81,6 +81,7 @@ def load_model(
             folder,
             dtype=precision,
             local_files_only=True,
+            trust_remote_code=False,
             use_safetensors={"safetensors": True, "any": None, "pytorch": False}[weights],
             weights_only=True,
             output_loading_info=True,

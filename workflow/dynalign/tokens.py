@@ -184,7 +184,7 @@ def load_tokenizer(folder: str | Path):
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder; it must hold the tokenizer and the model's config.json")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder}: holds no tokenizer that transformers can load: {error}") from None
     if not tokenizer.is_fast:
@@ -211,7 +211,9 @@ def model_shape(folder: str | Path, depth: int, context_tokens: int) -> dict[str
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
+        config = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        ).get_text_config()
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{folder}: holds no model configuration that transformers can load: {error}"

@@ -91,7 +91,8 @@ rule properties:
         gpu=0,
     params:
         code=code("properties"),
-        properties=json.dumps(
+        # A function, because Snakemake would expand braces in a plain string: a class may be called anything.
+        properties=lambda wildcards: json.dumps(
             {name: entry.model_dump(mode="json") for name, entry in STUDY.properties.items()}
         ),
         seed=STUDY.seed,
