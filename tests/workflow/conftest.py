@@ -43,6 +43,19 @@ SMALL = {
 }
 
 
+#: Rules that put cells together: they run again when there is one more.
+AGGREGATIONS = {
+    "alignment_table",
+    "removal_effects_table",
+    "probing_table",
+    "perplexity_table",
+    "checkpoints_table",
+    "score_maps",
+    "table_1_probing",
+    "cell_statistics",
+}
+
+
 def copy_repository(target: Path) -> Path:
     """Copy what git would clone, uncommitted changes included."""
     listed = subprocess.run(

@@ -6,19 +6,7 @@ import shutil
 
 import pytest
 
-from tests.workflow.conftest import SMALL, copy_repository, snakemake
-
-#: Rules that put cells together: they run again when there is one more.
-AGGREGATIONS = {
-    "alignment_table",
-    "removal_effects_table",
-    "probing_table",
-    "perplexity_table",
-    "checkpoints_table",
-    "score_maps",
-    "table_1_probing",
-    "cell_statistics",
-}
+from tests.workflow.conftest import AGGREGATIONS, SMALL, copy_repository, snakemake
 
 
 def plan(folder, **changes) -> dict[str, int]:

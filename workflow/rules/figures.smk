@@ -127,7 +127,7 @@ rule score_maps:
     input:
         alignment=f"{R}/tables/alignment.tsv",
         scores=[
-            f"{R}/encoding/{ckpt}/layer-{layer}/{{subject}}/none.original.npz"
+            f"{R}/encoding/{ckpt}/layer-{layer}/{{subject}}"
             for ckpt in STUDY.checkpoints
             for layer in STUDY.layers_of(ckpt)
         ],

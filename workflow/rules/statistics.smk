@@ -2,11 +2,10 @@
 rule cell_statistics:
     input:
         lambda wildcards: expand(
-            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}/{{arm}}.npz",
+            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}",
             ckpt=wildcards.ckpt,
             layer=STUDY.layers_of(wildcards.ckpt),
             subject=wildcards.subject,
-            arm=ARMS,
         ),
     output:
         alignment=f"{R}/statistics/{{ckpt}}/{{subject}}.alignment.tsv",
