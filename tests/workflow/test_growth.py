@@ -6,23 +6,7 @@ import shutil
 
 import pytest
 
-from tests.workflow.conftest import SMALL, copy_repository, snakemake
-
-#: Rules that put cells together: they run again when there is one more.
-AGGREGATIONS = {
-    "alignment_table",
-    "removal_effects_table",
-    "removal_effects_group_table",
-    "group_statistics",
-    "probing_table",
-    "perplexity_table",
-    "checkpoints_table",
-    "score_maps",
-    "table_1_probing",
-    "cell_statistics",
-    "table_dictionary",
-    "page",
-}
+from tests.workflow.conftest import AGGREGATIONS, SMALL, copy_repository, snakemake
 
 
 FILES_OF_REGIONS = {"image": "nii.gz", "labels": "tsv"}

@@ -32,7 +32,7 @@ CEILING_RESULTS = (
 rule score_maps:
     input:
         alignment=f"{R}/tables/alignment.tsv",
-        scores=scores_of(ARMS),
+        scores=scores_of_subject(),
         mask=STUDY.brain.mask or [],
     output:
         score=f"{R}/maps/{{subject}}.nii.gz",
@@ -151,7 +151,7 @@ if STUDY.rois is not None:
     rule roi_statistics:
         input:
             alignment=f"{R}/tables/alignment.tsv",
-            scores=scores_of(ARMS),
+            scores=scores_of_subject(),
             rois=f"{R}/rois/{{subject}}.npz",
         output:
             alignment=f"{R}/rois/{{subject}}.alignment.tsv",
@@ -284,7 +284,7 @@ if STUDY.noise_ceiling.compute:
         input:
             ceiling=f"{R}/ceiling/{{subject}}.npz",
             alignment=f"{R}/tables/alignment.tsv",
-            scores=scores_of(ARMS),
+            scores=scores_of_subject(),
         output:
             ceiling=f"{R}/ceiling/{{subject}}.ceiling.tsv",
             ratio=f"{R}/ceiling/{{subject}}.ratio.tsv",

@@ -87,16 +87,13 @@ def step_of(ckpt):
     return ckpt.removeprefix("step-") if ckpt.startswith("step-") else ""
 
 
-def scores_of(arms):
-    """A subject's files of scores, for every checkpoint and layer."""
-    return expand(
-        [
-            f"{R}/encoding/{ckpt}/layer-{layer}/{{{{subject}}}}/{{arm}}.npz"
-            for ckpt in STUDY.checkpoints
-            for layer in STUDY.layers_of(ckpt)
-        ],
-        arm=arms,
-    )
+def scores_of_subject():
+    """A subject's folders of scores, for every checkpoint and layer."""
+    return [
+        f"{R}/encoding/{ckpt}/layer-{layer}/{{subject}}"
+        for ckpt in STUDY.checkpoints
+        for layer in STUDY.layers_of(ckpt)
+    ]
 
 
 def reported(targets, suffixes):

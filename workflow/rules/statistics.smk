@@ -2,11 +2,10 @@
 rule cell_statistics:
     input:
         lambda wildcards: expand(
-            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}/{{arm}}.npz",
+            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}",
             ckpt=wildcards.ckpt,
             layer=STUDY.layers_of(wildcards.ckpt),
             subject=wildcards.subject,
-            arm=ARMS,
         ),
     output:
         alignment=f"{R}/statistics/{{ckpt}}/{{subject}}.alignment.tsv",
@@ -96,11 +95,10 @@ rule removal_effects_table:
 rule group_statistics:
     input:
         lambda wildcards: expand(
-            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}/{{arm}}.npz",
+            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}",
             ckpt=wildcards.ckpt,
             layer=STUDY.layers_of(wildcards.ckpt),
             subject=STUDY.subjects,
-            arm=ARMS,
         ),
     output:
         f"{R}/statistics/{{ckpt}}/group.tsv",
