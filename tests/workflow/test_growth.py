@@ -8,7 +8,6 @@ import pytest
 
 from tests.workflow.conftest import AGGREGATIONS, SMALL, copy_repository, snakemake
 
-
 FILES_OF_REGIONS = {"image": "nii.gz", "labels": "tsv"}
 
 
