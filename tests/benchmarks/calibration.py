@@ -348,6 +348,14 @@ def differences(results: list[tuple]) -> np.ndarray:
     return np.array([fold_means(course[1] - course[0], fold).mean() for _, course, fold in results])
 
 
+def found_at_0(results: list[tuple]) -> float:
+    """Share of studies in which the workflow's test rejects a difference of 0."""
+    tests = [
+        statistics.block_test(course[1] - course[0], fold, Statistics(), GAP) for _, course, fold in results
+    ]
+    return float(np.mean([one["p"] < LEVEL for one in tests]))
+
+
 def missed(results: list[tuple]) -> float:
     """Share of intervals of the original's alignment that do not hold its mean over studies."""
     truth = np.mean([fold_means(course[0], fold).mean() for _, course, fold in results])
@@ -387,12 +395,11 @@ def main() -> None:
             if headline is None:
                 headline = p
                 print(f"{'':28s}" + "".join(f"{name:>9s}" for name in p) + "     at 0 alignment mean r")
-            at_0 = p if truth == 0 else tested(pool, results, 0.0)
             r = np.mean([one[0][0].mean() for one in results])
             print(
                 f"{scenario.name:28s}"
                 + "".join(f"{100 * np.mean(each < LEVEL):9.1f}" for each in p.values())
-                + f"{100 * np.mean(at_0['chosen'] < LEVEL):9.1f}{100 * missed(results):10.1f}{r:7.3f}",
+                + f"{100 * found_at_0(results):9.1f}{100 * missed(results):10.1f}{r:7.3f}",
                 flush=True,
             )
 
