@@ -244,6 +244,14 @@ def test_the_headline_is_the_first_that_the_study_has(made):
     assert figures == ["figure-04-best-layer-alignment", "figure-01-perplexity", "map-F"]
 
 
+def test_categories_come_in_the_order_of_the_reports_menu():
+    shown = [("Tables", {"name": "a"}), ("Figures", {"name": "b"}), ("Tables", {"name": "c"})]
+    assert page.categories(shown) == [
+        ("Figures", [{"name": "b"}]),
+        ("Tables", [{"name": "a"}, {"name": "c"}]),
+    ]
+
+
 def test_the_highlights_are_the_tables_numbers():
     study = page_study.configuration()
     found = page_study.tables(study)

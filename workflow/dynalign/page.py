@@ -290,11 +290,11 @@ def figure_view(
 
 
 def categories(views: Sequence[tuple[str, dict]]) -> list[tuple[str, list[dict]]]:
-    """Figures by category, in the order in which the categories come."""
+    """Figures by category; categories by name, as in the report's menu."""
     found: dict[str, list[dict]] = {}
     for category, view in views:
         found.setdefault(category, []).append(view)
-    return list(found.items())
+    return sorted(found.items())
 
 
 def is_headline(name: str) -> int:
