@@ -165,8 +165,14 @@ def table_view(
     path: Path, properties: Sequence[str], folder: Path, most: int = MOST_ROWS
 ) -> tuple[TableView, object]:
     """How a table is shown, and the table itself (a data frame)."""
+    import pandas as pd
+
     frame = files.read_table(path)
     described = dictionary.describe(path.stem, list(frame.columns), properties)
+    for name, column in described.items():
+        # `value` is text in one table and a number in another: the dictionary knows which.
+        if column and column.type != "string" and frame[name].dtype == object:
+            frame[name] = pd.to_numeric(frame[name].replace("", None))
     entry = dictionary.TABLES.get(path.stem)
     columns = [
         {"name": name}
