@@ -223,6 +223,15 @@ def test_a_table_that_is_too_large_is_linked_and_described(tmp_path):
         assert view.columns[0]["text"]
 
 
+def test_a_column_is_a_number_where_the_dictionary_says_so(tmp_path):
+    """``value`` holds classes in one table and alignment in another, and must sort as such."""
+    for name, cells in (("class_counts", ["10", "9"]), ("figure-07-removal-bars", ["-0.5", ""])):
+        path = tmp_path / f"{name}.tsv"
+        path.write_text("property\tvalue\n" + "".join(f"tense\t{cell}\n" for cell in cells), "utf-8")
+        _, column = json.loads(page.table_view(path, [], tmp_path)[0].data)["columns"]
+        assert decoded(column, 2) == (["10", "9"] if name == "class_counts" else [-0.5, None])
+
+
 def test_the_explorer_has_the_figures_colours():
     study = page_study.configuration()
     given = page.explorer(study, list(study["properties"]))
@@ -242,6 +251,14 @@ def test_the_headline_is_the_first_that_the_study_has(made):
     _, reader = made
     figures = [given["id"] for tag, given in reader.elements if tag == "figure"]
     assert figures == ["figure-04-best-layer-alignment", "figure-01-perplexity", "map-F"]
+
+
+def test_categories_come_in_the_order_of_the_reports_menu():
+    shown = [("Tables", {"name": "a"}), ("Figures", {"name": "b"}), ("Tables", {"name": "c"})]
+    assert page.categories(shown) == [
+        ("Figures", [{"name": "b"}]),
+        ("Tables", [{"name": "a"}, {"name": "c"}]),
+    ]
 
 
 def test_the_highlights_are_the_tables_numbers():

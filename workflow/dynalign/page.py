@@ -165,8 +165,14 @@ def table_view(
     path: Path, properties: Sequence[str], folder: Path, most: int = MOST_ROWS
 ) -> tuple[TableView, object]:
     """How a table is shown, and the table itself (a data frame)."""
+    import pandas as pd
+
     frame = files.read_table(path)
     described = dictionary.describe(path.stem, list(frame.columns), properties)
+    for name, column in described.items():
+        # `value` is text in one table and a number in another: the dictionary knows which.
+        if column and column.type != "string" and frame[name].dtype == object:
+            frame[name] = pd.to_numeric(frame[name].replace("", None))
     entry = dictionary.TABLES.get(path.stem)
     columns = [
         {"name": name}
@@ -290,11 +296,11 @@ def figure_view(
 
 
 def categories(views: Sequence[tuple[str, dict]]) -> list[tuple[str, list[dict]]]:
-    """Figures by category, in the order in which the categories come."""
+    """Figures by category; categories by name, as in the report's menu."""
     found: dict[str, list[dict]] = {}
     for category, view in views:
         found.setdefault(category, []).append(view)
-    return list(found.items())
+    return sorted(found.items())
 
 
 def is_headline(name: str) -> int:

@@ -122,7 +122,8 @@ def reported(targets, suffixes):
                             "caption": Path(marked.caption.get_path_or_uri(secret_free=True)).name,
                             "category": marked.category,
                             "labels": {
-                                key: apply_wildcards(text, wildcards) for key, text in marked.labels.items()
+                                key: apply_wildcards(str(text), wildcards)
+                                for key, text in marked.labels.items()
                             },
                             "wildcards": wildcards,
                         }

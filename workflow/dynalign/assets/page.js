@@ -563,6 +563,7 @@
     effects: effects ? effects.index("checkpoint", "layer", "removal", "property", "subject") : () => -1,
     probing: probing ? probing.index("checkpoint", "layer", "removal", "property") : () => -1,
   };
+  const LEVEL = `${Number((100 - 100 * study.alpha).toPrecision(6))} %`;
   const stepOf = new Map();
   for (let row = 0; row < alignment.rows; row++) stepOf.set(alignment.value(row, "checkpoint"), alignment.value(row, "step"));
 
@@ -724,7 +725,7 @@
     }).filter((line) => known(line.y));
     curves(hosts["training"], {
       title: "Alignment over training",
-      note: `Layer ${layer}, subject ${state.subject}. Bands: intervals over folds.`,
+      note: `Layer ${layer}, subject ${state.subject}. Bands: ${LEVEL} intervals over folds.`,
       places, labels: trained.map(stepText), turned: trained.length > 5, xLabel: "training step", yLabel: "alignment (mean r)",
       values: alignmentValues(), series, lines,
       legend: [...series.map((one) => [one.look, one.text]), ...lines.map((line, k) => [{ colour: "var(--dashed)", dash: DASHES[k % DASHES.length], width: 1.4 }, line.text])],
@@ -740,7 +741,7 @@
     const series = twoArms(layers, names, (removal, property, k) => cell.alignment(state.checkpoint, layers[k], removal, property, state.subject));
     curves(hosts["layers"], {
       title: "Alignment by layer",
-      note: `${checkpointText()}, subject ${state.subject}. Bands: intervals over folds.`,
+      note: `${checkpointText()}, subject ${state.subject}. Bands: ${LEVEL} intervals over folds.`,
       places: layers, labels: layers.map(String), xLabel: "layer (0 = embeddings)", yLabel: "alignment (mean r)",
       values: alignmentValues(), series, legend: series.map((one) => [one.look, one.text]),
       columns: armColumns(series), rows: armRows(series, names), cursor: layer,
@@ -769,7 +770,7 @@
     const look = { ...lookOf(state.property), bars: true };
     curves(hosts["effect-training"], {
       title: `Effect of removing ${label(state.property)} over training`,
-      note: `Layer ${layer}, subject ${state.subject}: residual minus original, with its own interval of the paired difference.`,
+      note: `Layer ${layer}, subject ${state.subject}: residual minus original, with the ${LEVEL} interval of the paired difference.`,
       places, labels: trained.map(stepText), turned: trained.length > 5, xLabel: "training step", yLabel: "difference (mean r)",
       values: [0, ...points.flatMap((point) => [point.y, point.low, point.high])],
       series: [{ name: state.property, look, points }], legend: [[look, `${label(state.property)} removed`], ringLegend(look.colour)],
