@@ -267,7 +267,7 @@ if STUDY.noise_ceiling.compute:
         benchmark:
             f"{R}/benchmarks/noise_ceiling/{{subject}}.tsv"
         conda:
-            "../../envs/analysis.yaml"
+            "../../envs/language.yaml"
         threads: STUDY.threads.encoding
         resources:
             mem_mb=4000,
@@ -291,7 +291,7 @@ if STUDY.noise_ceiling.compute:
         log:
             f"{R}/logs/ceiling_statistics/{{subject}}.log",
         conda:
-            "../../envs/analysis.yaml"
+            "../../envs/language.yaml"
         resources:
             mem_mb=2000,
             runtime=60,
@@ -322,7 +322,7 @@ if STUDY.noise_ceiling.compute:
             f"{R}/logs/noise_ceiling_table.log",
         localrule: True
         conda:
-            "../../envs/analysis.yaml"
+            "../../envs/language.yaml"
         resources:
             mem_mb=1000,
             runtime=10,
@@ -346,7 +346,7 @@ if STUDY.noise_ceiling.compute:
             f"{R}/logs/alignment_to_ceiling_table.log",
         localrule: True
         conda:
-            "../../envs/analysis.yaml"
+            "../../envs/language.yaml"
         resources:
             mem_mb=1000,
             runtime=10,
