@@ -220,7 +220,9 @@ def test_the_commands_write_the_tables(tmp_path):
     tables = {
         "alignment": scores.assign(inner_score=0.1, n_voxels=9),
         "perplexity": perplexity((14, 9, 5, 3, 2)),
-        "probing": probing({"tense": (0.5,) * 5}).assign(accuracy_after=0.5, accuracy_after_crossfit=0.5),
+        "probing": probing({"tense": (0.5,) * 5}).assign(
+            accuracy_after=0.5, accuracy_after_crossfit=0.5, n_words=9
+        ),
         "labels": pd.DataFrame({"word": ["null", "a", "a"]}),
     }
     flags = {}

@@ -698,6 +698,7 @@ def test_a_property_looks_the_same_in_every_figure_and_no_two_look_alike(drawn):
     assert {name: marks[name] for name in style.MARKS} == style.MARKS
     assert len({mark.colour for mark in marks.values()}) == len(marks) == 12
     assert style.marks(reversed(PROPERTIES)) == style.MARKS
+    assert len(set(style.marks([f"own {k}" for k in range(36)]).values())) == len(style.MARKS) + 36
     for number, axes in ((8, 0), (7, 3)):
         artists = pick(drawn, number)[0].axes[axes]
         if number == 8:
@@ -744,6 +745,30 @@ def test_step_labels_never_overlap_and_rise(kind, steps):
         assert min(np.diff(ends)) > 10 / 72 * 2**0.5 * 0.95
     breaks = [text for text in axes[0, 0].texts if text.get_gid() == "axis-break"]
     assert len(breaks) == (kind == "log" and steps[0] == 0)
+
+
+@pytest.mark.parametrize("kind", ["categorical", "log"])
+@pytest.mark.parametrize(
+    "steps", [(0, 8, 512), tuple([0, *(2**k for k in range(10)), *range(1000, 144000, 7000)])]
+)
+def test_small_panels_with_baselines_have_labels_that_do_not_touch(kind, steps):
+    names = ("random", "random_types", "controls")
+    with style.house():
+        figure, axes = style.sheet(3.1, 2)
+        axis = style.StepAxis(steps, kind, 2.2, names)
+        axis.dress(axes[0, 0])
+        figure.canvas.draw()
+        labels = [label for label in axes[0, 0].get_xticklabels() if label.get_text()]
+        ends = [label.get_window_extent().x1 / figure.dpi for label in labels]
+    assert [label.get_text() for label in labels][:3] == list(names)
+    assert labels[0].get_rotation() == 45
+    assert min(np.diff(ends)) > 8 / 72 * 2**0.5 * 0.9
+    rows = pd.DataFrame({"checkpoint": ["controls", "step-0"], "step": [np.nan, 0]})
+    left, widths = axis.cells(rows)
+    assert left[0] < axis.of(rows)[0] < left[0] + widths[0] < left[1] < axis.of(rows)[1] < left[1] + widths[1]
+    # Neighbouring cells meet half way between their steps.
+    np.testing.assert_allclose(axis.edges[1:-1], (axis.places[1:] + axis.places[:-1]) / 2)
+    assert (np.diff(axis.edges) > 0).all()
 
 
 def test_log_axis_is_log10_and_keeps_step_0_apart():

@@ -580,7 +580,8 @@ def probing(material: Material):
         "After: removal fitted on all words, as in the paper; it falls below chance even for a label unrelated to "
         "the vectors. Crossfit: removal fitted on the training words of each fold; the property can still be read "
         "only where it lies above the null interval (labels permuted by sentence, 95 %, at least up to chance)."
-        + ("" if every else f" {len(layers)} of the layers studied."),
+        + ("" if every else f" {len(layers)} of the layers studied.")
+        + f" n = {summaries.spread(table['n_words'])} words.",
     )
     columns = ["checkpoint", "step", "layer", "removal", "property", *summaries.ACCURACIES]
     return figure, table[[*columns, "chance", "null_low", "null_high"]]
@@ -614,7 +615,15 @@ def emergence_view(material: Material):
     def curve(panel, rows, column, clear, mark, **look):
         """A line whose symbols are filled where they clear."""
         places = axis(rows["step"])
-        panel.plot(places, rows[column], color=mark.colour, linewidth=1.4, **look)
+        panel.plot(
+            places,
+            rows[column],
+            color=mark.colour,
+            linewidth=1.4,
+            marker=mark.marker,
+            markersize=size,
+            **look,
+        )
         faces = [mark.colour if yes else "white" for yes in clear]
         dots = {"marker": mark.marker, "edgecolors": mark.colour, "linewidths": 1.1, "zorder": 3}
         panel.scatter(places, rows[column], s=size**2, c=faces, **dots)
@@ -834,7 +843,7 @@ def layer_step(material: Material):
         panel.set_xlabel("" if below else "training step")
     for panel in axes[:, 0]:
         panel.set_ylabel("layer (0 = embeddings)")
-    figure.colorbar(image, ax=axes, label="alignment (mean Pearson r over voxels)", aspect=30, pad=0.015)
+    figure.colorbar(image, ax=axes, label="alignment (mean Pearson r)", aspect=30, pad=0.015)
     dot = {"marker": "o", "color": "white", "markeredgecolor": "black"}
     style.legend(
         figure,

@@ -341,8 +341,9 @@ def scatter_labels(axes, x: Sequence[float], y: Sequence[float], texts: Sequence
         (-6, -6, "right", "top"),
     )
     taken = []
-    for *point, text in list(zip(x, y, texts, strict=True))[::-1]:
-        for dx, dy, across, along in sides:
+    for k, (*point, text) in enumerate(list(zip(x, y, texts, strict=True))[::-1]):
+        # Right of the last point there is nothing.
+        for dx, dy, across, along in sides if k else (sides[2], *sides):
             offset = {"xytext": (dx, dy), "textcoords": "offset points", "ha": across, "va": along}
             label = axes.annotate(text, point, **offset, **look, zorder=4)
             box = label.get_window_extent()
@@ -400,6 +401,8 @@ def bars_of_counts(axes, values: Sequence[str], counts: np.ndarray, colour: str,
     room = inches / n
     axes.bar(places, counts, color=colour, width=0.8 if n <= 60 else 1)
     axes.set_xlim(0.3, n + 0.7)
+    axes.margins(y=0.08)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     gridlines(axes)
     if max(len(f"{count:,}") for count in counts) * 0.075 <= room:
         for place, count in zip(places, counts, strict=True):

@@ -34,7 +34,7 @@ TABLES = {
     ),
     "probing": (
         ("checkpoint", "layer", "removal", "property"),
-        ("step", "layer", *ACCURACIES, "chance", "null_low", "null_high"),
+        ("step", "layer", *ACCURACIES, "chance", "null_low", "null_high", "n_words"),
     ),
     "emergence": (
         ("quantity", "property", "subject", "layer", "reference"),
@@ -290,11 +290,16 @@ def probing_cells(probing):
     return shown.sort_values("step", kind="stable", na_position="first", ignore_index=True)
 
 
+def spread(counts) -> str:
+    """A range of counts in words: ``24,983 to 27,905``."""
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def in_words(alignment) -> str:
     """Subjects and voxels in words: ``participants F, M, H (n = 3), 24,983 to 27,905 voxels each``."""
     counts = original(alignment).groupby("subject", sort=False)["n_voxels"].max()
-    low, high = int(counts.min()), int(counts.max())
-    voxels = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    voxels = spread(counts)
     people, each = ("participant", "") if len(counts) == 1 else ("participants", " each")
     return f"{people} {', '.join(counts.index)} (n = {len(counts)}), {voxels} voxels{each}"
 
