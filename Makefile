@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test test-faults lint bench clean
 
 help:  ## show this help
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP)  ## create .venv with the exact versions of envs/constraints.txt
 
@@ -28,6 +28,9 @@ demo: $(STAMP)  ## run the embedded study, offline, into results/demo
 
 test: $(STAMP) lint  ## run all tests
 	$(BIN)/python -m pytest
+
+test-faults: $(STAMP)  ## kill the workflow at 25 random moments instead of 6, and the other faults
+	FAULTS=25 $(BIN)/python -m pytest tests/workflow/test_faults.py tests/unit/test_damage.py tests/unit/test_heads.py
 
 lint: $(STAMP)  ## check the style of Python and Snakemake code
 	$(BIN)/ruff check workflow tests
