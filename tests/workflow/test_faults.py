@@ -340,3 +340,10 @@ def test_the_second_head_on_a_folder_stops_and_the_first_goes_on(undisturbed, tm
     assert first.returncode == 0, rest
     undisturbed.check(folder)
     assert undisturbed.run(folder, STEP).status == 0
+
+
+def test_what_a_finished_study_can_do_without_may_be_deleted(undisturbed, tmp_path):
+    """workflow/README.md says so: nothing is planned until something new needs it."""
+    parts = ("model", "representation", "encoding", "removal", "probing", "statistics", "brain")
+    folder = undisturbed.copy(tmp_path / "lean", without=parts)
+    assert undisturbed.run(folder, "-n").jobs == {}
