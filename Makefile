@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slurm lint bench clean
+.PHONY: help setup demo test test-slurm test-faults lint bench clean
 
 help:  ## show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP)  ## create .venv with the exact versions of envs/constraints.txt
 
@@ -31,6 +31,9 @@ test: $(STAMP) lint  ## run all tests
 
 test-slurm: $(STAMP)  ## test the cluster profiles on a SLURM that is brought up here (root, Debian)
 	$(BIN)/python -m pytest tests/slurm
+
+test-faults: $(STAMP)  ## kill the workflow at 25 random moments instead of 6, and the other faults
+	FAULTS=25 $(BIN)/python -m pytest tests/workflow/test_faults.py tests/unit/test_damage.py tests/unit/test_heads.py
 
 lint: $(STAMP)  ## check the style of Python and Snakemake code
 	$(BIN)/ruff check workflow tests

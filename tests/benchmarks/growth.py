@@ -6,7 +6,8 @@ top. The outputs are empty files; what Snakemake knows of them (inputs, paramete
 as after a real job, and the triggers of reruns are the default ones. Then one cell of the paper's size is computed
 from random responses, for its size on disk. ``--checkpoints``, ``--layers`` and ``--subjects`` ask for less.
 
-In the last line, `plan_seconds` and `finished_seconds` are the wall's, `plan_gib` and `finished_gib` the process's
+In the last line, `plan_seconds` and `finished_seconds` are the wall's (with ``--clock cpu`` the process's own, which
+neighbours on a busy machine touch least), `plan_gib` and `finished_gib` the process's
 peak memory, `new_jobs` the jobs of one more checkpoint, `aggregations` the tables and figures that are made anew
 with it, `record_gib` what Snakemake's records take, `bytes_per_cell` the files of one checkpoint, layer and subject
 (original and nine arms), `paper_gib` and `all_gib` what the paper's study and this one leave on disk (downloads,
@@ -31,6 +32,7 @@ from tests.workflow.conftest import AGGREGATIONS, Run, copy_repository
 
 from dynalign import encoding
 from dynalign.config import HARRY_POTTER_SUBJECTS, Study
+from dynalign.files import write_arrays
 
 #: Snakemake, with jobs that end at once: outputs are made empty and recorded as finished.
 FINISH = """
@@ -59,7 +61,9 @@ main(sys.argv[1:])
 CHECKPOINT_BYTES = 375e6
 
 
-def run_snakemake(folder: Path, study: dict, *flags: str, code: str = "") -> tuple[Run, float, float]:
+def run_snakemake(
+    folder: Path, study: dict, *flags: str, code: str = "", clock: str = "wall"
+) -> tuple[Run, float, float]:
     """One call: what it did, seconds, peak GiB."""
     (folder / "config/growth.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
     program = ["-c", code] if code else ["-m", "snakemake"]
@@ -68,7 +72,8 @@ def run_snakemake(folder: Path, study: dict, *flags: str, code: str = "") -> tup
     # A process in between, so that the peak is this call's alone.
     wrapper = (
         "import resource, subprocess, sys; status = subprocess.run(sys.argv[2:]).returncode; "
-        "open(sys.argv[1], 'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)); sys.exit(status)"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
+        "print(used.ru_maxrss, used.ru_utime + used.ru_stime, file=open(sys.argv[1], 'w')); sys.exit(status)"
     )
     start = time.monotonic()
     process = subprocess.run(
@@ -78,11 +83,16 @@ def run_snakemake(folder: Path, study: dict, *flags: str, code: str = "") -> tup
         text=True,
         check=False,
     )
-    seconds = time.monotonic() - start
+    wall = time.monotonic() - start
     result = Run(process)
     if result.status:
         sys.exit(result.output[-4000:])
-    return result, seconds, int(report.read_text()) / 2**20
+    peak, cpu = map(float, report.read_text().split())
+    print(
+        f"snakemake {' '.join(flags)}: {wall:.0f} s, of them {cpu:.0f} s of CPU; {peak / 2**20:.2f} GiB",
+        flush=True,
+    )
+    return result, cpu if clock == "cpu" else wall, peak / 2**20
 
 
 def study_of(steps: list[int], layers: int, subjects: int) -> dict:
@@ -95,8 +105,18 @@ def study_of(steps: list[int], layers: int, subjects: int) -> dict:
     }
 
 
-def cell_bytes(folder: Path, n_voxels: int) -> int:
-    """Bytes of one arm's scores at the paper's size: 1211 TRs, random responses, five folds, 17 penalties."""
+def of_one_checkpoint(jobs: dict[str, int]) -> dict[str, int]:
+    """Planned jobs that are not shared by all checkpoints."""
+    shared = AGGREGATIONS - {"cell_statistics"}
+    return {rule: n for rule, n in jobs.items() if rule not in shared and not rule.startswith("figure")}
+
+
+def cell_bytes(folder: Path, n_voxels: int) -> float:
+    """Bytes of one arm's scores at the paper's size: 1211 TRs, random responses, five folds, 17 penalties.
+
+    Of the voxels a tenth is computed: what compression saves per voxel does not depend on their number.
+    """
+    computed = -(-n_voxels // 10)
     rng = np.random.default_rng(0)
     runs = np.repeat([1, 2, 3, 4], [340, 352, 279, 380])
     kept = (
@@ -107,12 +127,14 @@ def cell_bytes(folder: Path, n_voxels: int) -> int:
     design = encoding.make_design(word_trs, runs, kept, [1, 2])
     # A few dimensions and inner folds: they change the time, not the size.
     vectors = rng.standard_normal((len(word_trs), 20))
-    responses = rng.standard_normal((kept.sum(), n_voxels)).astype(np.float32)
-    responses += (rng.random(n_voxels) * 0.3 * rng.standard_normal((kept.sum(), 1))).astype(np.float32)
+    responses = rng.standard_normal((kept.sum(), computed)).astype(np.float32)
+    responses += (rng.random(computed) * 0.3 * rng.standard_normal((kept.sum(), 1))).astype(np.float32)
     options = encoding.Encoding(inner_folds=2)
     (scores,) = encoding.encode(vectors, {}, design, responses, options).values()
     encoding.write_scores(folder / "cell.npz", scores)
-    return (folder / "cell.npz").stat().st_size
+    write_arrays(folder / "trs.npz", {"timecourse": scores.timecourse, "fold": scores.fold})
+    sizes = [(folder / f"{name}.npz").stat().st_size for name in ("cell", "trs")]
+    return (sizes[0] - sizes[1]) * n_voxels / computed + sizes[1]
 
 
 def disk_bytes(study: Study, per_arm: float, downloads: int) -> float:
@@ -132,6 +154,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=int, default=154)
     parser.add_argument("--layers", type=int, default=13)
     parser.add_argument("--subjects", type=int, default=8)
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--voxels", type=int, default=27905)
     args = parser.parse_args()
 
@@ -141,33 +164,30 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as name:
         folder = copy_repository(Path(name))
-        planned, plan_seconds, plan_gib = run_snakemake(folder, study, "-n", "--quiet", "rules")
-        print(f"{sum(planned.jobs.values())} jobs planned in {plan_seconds:.0f} s, {plan_gib:.2f} GiB")
-        _, seconds, _ = run_snakemake(folder, smaller, "--quiet", "all", code=FINISH)
-        print(f"all but one checkpoint finished in {seconds:.0f} s")
-        finished, finished_seconds, finished_gib = run_snakemake(folder, smaller, "-n", "--quiet", "rules")
+        planned, plan_seconds, plan_gib = run_snakemake(
+            folder, study, "-n", "--quiet", "rules", clock=args.clock
+        )
+        print(f"{sum(planned.jobs.values())} jobs planned")
+        run_snakemake(folder, smaller, "--quiet", "all", code=FINISH)
+        finished, finished_seconds, finished_gib = run_snakemake(
+            folder, smaller, "-n", "--quiet", "rules", clock=args.clock
+        )
         assert finished.jobs == {}, finished.output
         records = sum(entry.stat().st_blocks * 512 for entry in os.scandir(folder / ".snakemake/metadata"))
         print(
             f"recognised as finished in {finished_seconds:.0f} s; Snakemake's records take {records / 2**30:.2f} GiB"
         )
-        grown, seconds, _ = run_snakemake(folder, study, "-n", "--quiet", "rules")
-        aggregations = {
-            rule: count
-            for rule, count in grown.jobs.items()
-            if rule.startswith("figure") or rule in AGGREGATIONS - {"cell_statistics"}
-        }
-        new = {rule: count for rule, count in grown.jobs.items() if rule not in aggregations}
-        print(
-            f"one more checkpoint planned in {seconds:.0f} s: {new}, and {sum(aggregations.values())} aggregations"
-        )
+        grown, _, _ = run_snakemake(folder, study, "-n", "--quiet", "rules", clock=args.clock)
+        new = of_one_checkpoint(grown.jobs)
+        aggregations = {rule: count for rule, count in grown.jobs.items() if rule not in new}
+        print(f"one more checkpoint plans {new} and {sum(aggregations.values())} aggregations")
         per_arm = cell_bytes(folder, args.voxels)
         paper = Study()
         everything = Study.model_validate(study)
         print(
             f"plan_seconds={plan_seconds:.1f} plan_gib={plan_gib:.2f} finished_seconds={finished_seconds:.1f} "
             f"finished_gib={finished_gib:.2f} new_jobs={sum(new.values())} aggregations={sum(aggregations.values())} "
-            f"record_gib={records / 2**30:.2f} bytes_per_cell={per_arm * len(paper.arms)} "
+            f"record_gib={records / 2**30:.2f} bytes_per_cell={per_arm * len(paper.arms):.0f} "
             f"paper_gib={disk_bytes(paper, per_arm, len(paper.model.steps)) / 2**30:.1f} "
             f"all_gib={disk_bytes(everything, per_arm, len(everything.model.steps)) / 2**30:.1f}"
         )

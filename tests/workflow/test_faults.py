@@ -5,6 +5,7 @@ run had ended or not, and a rerun brings the missing ones. ``FAULTS=20 pytest te
 number of kills.
 """
 
+import contextlib
 import copy
 import hashlib
 import os
@@ -148,16 +149,8 @@ def test_kills_at_random_moments_lose_nothing(undisturbed, tmp_path, record_prop
     folder = copy_repository(tmp_path / "killed")
     tiny_study(folder)
     (folder / "config/test.yaml").write_text(yaml.safe_dump(undisturbed.study), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--cores",
-        "2",
-        "--configfile",
-        "config/test.yaml",
-        *TARGETS,
-    ]
+    command = [sys.executable, "-m", "snakemake", *TARGETS, "--cores", "2"]
+    command += ["--configfile", "config/test.yaml"]
     groups, killed, parts = [], {"head": 0, "job": 0}, []
     while sum(killed.values()) < KILLS:
         with open(folder / "head.log", "w") as log:
@@ -165,29 +158,29 @@ def test_kills_at_random_moments_lose_nothing(undisturbed, tmp_path, record_prop
                 command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
         groups.append(head.pid)
-        end = time.monotonic() + rng.uniform(0, undisturbed.seconds / 5)
+        end = time.monotonic() + rng.uniform(0, undisturbed.seconds / 6)
         victim = rng.choice(["head", "job"])
         while head.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
-        jobs = []
+        jobs, failed = [], False
         while victim == "job" and head.poll() is None and not jobs:
             jobs = steps_of(head)
         if head.poll() is None and victim == "head":
             head.kill()
             killed["head"] += 1
         elif jobs and head.poll() is None:
-            rng.choice(jobs).kill()
-            killed["job"] += 1
+            with contextlib.suppress(psutil.NoSuchProcess):
+                rng.choice(jobs).kill()
+                killed["job"] += 1
+                failed = True
         status = head.wait(timeout=300)
         output = (folder / "head.log").read_text(encoding="utf-8")
-        assert status == -signal.SIGKILL or "cannot be locked" not in output, output[-3000:]
+        # The killed job is all that went wrong: no lock is in the way, no file was found broken.
+        assert status in ({0, 1} if failed else {0, -signal.SIGKILL}), output[-3000:]
+        assert "\nerror: " not in output, output[-3000:]
         undisturbed.check(folder, complete=False)
         if status == 0:
             parts.append(remove_a_part(folder, rng))
-        else:
-            # A killed job is all that may have gone wrong: no file was found broken.
-            assert victim in ("head", "job")
-            assert "\nerror: " not in output, output[-3000:]
     run = undisturbed.run(folder)
     assert run.status == 0, run.output[-6000:]
     for group in groups:
@@ -332,8 +325,8 @@ def test_a_folder_that_cannot_be_written_to_is_named(undisturbed, tmp_path):
 
 def test_the_second_head_on_a_folder_stops_and_the_first_goes_on(undisturbed, tmp_path):
     folder = undisturbed.copy(tmp_path / "two", without=(STEP,))
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "config/test.yaml"]
-    command.append(f"results/tiny/{STEP}")
+    command = [sys.executable, "-m", "snakemake", f"results/tiny/{STEP}", "--cores", "1"]
+    command += ["--configfile", "config/test.yaml"]
     first = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     for line in first.stdout:
         if "localrule" in line or "rule representation" in line:
@@ -347,3 +340,10 @@ def test_the_second_head_on_a_folder_stops_and_the_first_goes_on(undisturbed, tm
     assert first.returncode == 0, rest
     undisturbed.check(folder)
     assert undisturbed.run(folder, STEP).status == 0
+
+
+def test_what_a_finished_study_can_do_without_may_be_deleted(undisturbed, tmp_path):
+    """workflow/README.md says so: nothing is planned until something new needs it."""
+    parts = ("model", "representation", "encoding", "removal", "probing", "statistics", "brain")
+    folder = undisturbed.copy(tmp_path / "lean", without=parts)
+    assert undisturbed.run(folder, "-n").jobs == {}

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from tests.benchmarks import growth
 from tests.workflow.conftest import AGGREGATIONS, SMALL, copy_repository, snakemake
 
 FILES_OF_REGIONS = {"image": "nii.gz", "labels": "tsv"}
@@ -162,3 +163,21 @@ def test_an_edit_to_an_imported_function_reruns_exactly_the_rules_that_use_it(
 def test_code_that_nobody_uses_reruns_nothing(finished, edit):
     edit("delays", "\n\n\ndef ", "\n\n\ndef unused_helper():\n    return 1\n\n\ndef ")
     assert plan(finished) == {}
+
+
+def test_one_more_checkpoint_of_a_large_study_plans_its_own_jobs(tmp_path):
+    """The grid of tests/benchmarks/growth.py, cut down: finished without computing, with the default triggers."""
+    folder = copy_repository(tmp_path)
+    steps = [0, 1, 2, 4, 8, 16]
+    growth.run_snakemake(folder, growth.study_of(steps[:-1], 3, 2), code=growth.FINISH)
+    finished, *_ = growth.run_snakemake(folder, growth.study_of(steps[:-1], 3, 2), "-n")
+    assert finished.jobs == {}
+    grown, *_ = growth.run_snakemake(folder, growth.study_of(steps, 3, 2), "-n")
+    assert growth.of_one_checkpoint(grown.jobs) == {
+        "fetch_checkpoint": 1,
+        "representation": 1,
+        "removal": 3,
+        "probing": 3,
+        "encoding": 3 * 2,
+        "cell_statistics": 2,
+    }
