@@ -46,7 +46,7 @@ def wait_until(condition: Callable[[], object], what: str):
     end = time.monotonic() + PATIENCE_S
     while not (value := condition()):
         assert time.monotonic() < end, f"not within {PATIENCE_S} s: {what}"
-        time.sleep(0.1)
+        time.sleep(0.3)
     return value
 
 
