@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test test-slurm lint bench clean
 
 help:  ## show this help
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(STAMP)  ## create .venv with the exact versions of envs/constraints.txt
 
@@ -24,10 +24,13 @@ $(STAMP): pyproject.toml envs/constraints.txt
 demo: $(STAMP)  ## run the embedded study, offline, into results/demo
 	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules --show-failed-logs
 	$(BIN)/snakemake --cores 1 --configfile config/demo.yaml --report results/demo/report.zip
-	@echo "The embedded study stands in results/demo: figures/, tables/, maps/, report.zip"
+	@echo "The embedded study stands in results/demo: figures/, tables/, maps/, report.zip; open results/demo/index.html in a browser"
 
 test: $(STAMP) lint  ## run all tests
 	$(BIN)/python -m pytest
+
+test-slurm: $(STAMP)  ## test the cluster profiles on a SLURM that is brought up here (root, Debian)
+	$(BIN)/python -m pytest tests/slurm
 
 lint: $(STAMP)  ## check the style of Python and Snakemake code
 	$(BIN)/ruff check workflow tests

@@ -7,3 +7,6 @@ rule all:
         TABLES,
         FIGURES,
         MAPS,
+        ROI_RESULTS,
+        CEILING_RESULTS,
+        PAGE,

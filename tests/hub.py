@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,12 +17,14 @@ class Hub:
     """What the stand-in serves, and what was asked of it.
 
     `models` maps a hub id to its revisions, each a commit and its files; `failures` maps a path's end to the
-    answers (status, error code) that it gives before it works.
+    answers (status, error code) that it gives before it works; `cuts` maps it to the bytes of a body after which
+    the connection breaks, one entry per request.
     """
 
     def __init__(self):
         self.models: dict[str, dict[str, tuple[str, dict[str, bytes]]]] = {SOURCE: {}}
         self.failures: dict[str, list[tuple[int, str]]] = {}
+        self.cuts: dict[str, list[int]] = {}
         self.stated: dict[bytes, str] = {}
         self.requests: list[tuple[str, str]] = []
 
@@ -79,12 +82,16 @@ def serve() -> Iterator[Hub]:
             path = unquote(urlsplit(self.path).path)
             state.requests.append((self.command, path))
             status, headers, body = state.answer(path)
+            if (wanted := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))) and status == 200:
+                status, body = 206, body[int(wanted[1]) :]
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(body)
+                cuts = next((cuts for end, cuts in state.cuts.items() if path.endswith(end) and cuts), None)
+                self.wfile.write(body if cuts is None else body[: cuts.pop(0)])
+                self.close_connection = cuts is not None
 
         do_HEAD = do_GET
 

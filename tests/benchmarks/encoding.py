@@ -18,8 +18,9 @@ Memory is the peak of a process of
 its own that does a whole job, five outer folds and ten arms, from a mapped file. ``make bench`` runs it.
 
 In the last line, `himalaya_ratio` and `himalaya_ratio_10_arms` are himalaya's time over ours, `sklearn_ratio`
-scikit-learn's over ours at the same voxels, `peak_share` the direct path's product FLOPs per second over the
-machine's best float32 matrix product on the same threads, `arms_ratio` our ten arms over our one.
+scikit-learn's over ours at the same voxels, `peak_share` the FLOPs of the direct path's products of hat matrices
+and responses (search and refit) per second over the machine's best float32 matrix product on the same threads,
+`arms_ratio` our ten arms over our one.
 """
 
 import argparse
@@ -302,7 +303,8 @@ def main() -> None:
     check("scikit-learn", found, r, alpha)
 
     splits = inner_positions(data, train)
-    products = sum(2 * len(fit) * len(held) for fit, held in splits) * len(data.options.alphas) * args.voxels
+    products = sum(2 * len(fit) * len(held) for fit, held in splits) * len(data.options.alphas)
+    products = (products + 2 * len(train) * len(test)) * args.voxels
     shares = [products / seconds / rate for seconds, rate in zip(runs["direct"], runs["peak"], strict=True)]
     print(
         f"peak {np.median(runs['peak']) / 1e9:.0f} GFLOP/s; combining penalties leaves the default path "

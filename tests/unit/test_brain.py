@@ -4,6 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 from scipy.signal import detrend
+from tests.helpers import flags
 
 from dynalign import brain
 from dynalign.config import Brain
@@ -120,3 +121,22 @@ def test_the_command_counts_bad_voxels_and_keeps_them(tmp_path, series, capsys):
     )
     assert "1 not finite, 1 constant" in capsys.readouterr().err
     np.testing.assert_allclose(read_array(tmp_path / "out.npy"), series[5:], rtol=1e-6)
+
+
+def test_a_subset_of_voxels_is_kept_in_order(tmp_path, series):
+    import pandas as pd
+
+    trs = pd.DataFrame({"tr": np.arange(90), "run": RUNS, "time": 2.0 * np.arange(90), "kept": 1})
+    write_table(trs, tmp_path / "trs.tsv")
+    np.save(tmp_path / "S.npy", series)
+    inside = np.arange(series.shape[1]) % 2 == 1
+    np.save(tmp_path / "S-kept.npy", inside)
+    command = flags(
+        trs=tmp_path / "trs.tsv", subject="S", array=tmp_path / "S.npy", output=tmp_path / "out.npy"
+    )
+    options = Brain(voxels=f"{tmp_path}/{{subject}}-kept.npy").model_dump_json()
+    brain.main([*command, *flags(options=options)])
+    np.testing.assert_allclose(read_array(tmp_path / "out.npy"), series[:, inside], rtol=1e-6)
+    np.save(tmp_path / "S-kept.npy", inside[1:])
+    with pytest.raises(InputError, match=r"S-kept\.npy: expected a boolean array of shape"):
+        brain.main([*command, *flags(options=options)])

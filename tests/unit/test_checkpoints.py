@@ -89,6 +89,23 @@ def test_download_with_requests_that_fail_first(hub, command, tmp_path):
     assert found == TEXTS | WEIGHTS
 
 
+def test_a_download_that_stops_halfway(hub, command, tmp_path):
+    """Broken off for good, nothing stands in the folder's place; a rerun, itself broken off twice, ends whole."""
+    hub.add("step8", TEXTS | WEIGHTS)
+    hub.cuts["/model.safetensors"] = [10] * 50
+    result = command("step8", "--attempts", "2")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith(f"error: {SOURCE}, revision step8")
+    assert not (tmp_path / "model").exists()
+    hub.cuts["/model.safetensors"] = [4000, 100]
+    result = command("step8", "--attempts", "4")
+    assert result.returncode == 0, result.stderr
+    found = contents(tmp_path / "model")
+    assert json.loads(found.pop("checkpoint.json")) == record(hub, "step8", WEIGHTS)
+    assert found == TEXTS | WEIGHTS
+
+
 def test_tokenizer_only(hub, command, tmp_path):
     hub.add("step0", TEXTS | OTHERS)
     result = command("step0", "--tokenizer-only")

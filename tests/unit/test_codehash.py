@@ -104,12 +104,17 @@ def test_every_step_of_the_package_is_followed_beyond_itself():
 @pytest.mark.parametrize(
     ("module", "old", "new", "users"),
     [
-        ("folds", "np.round(np.linspace(", "np.rint(np.linspace(", {"removal", "probing", "encoding"}),
-        ("ridge", "TIE = 1e-6", "TIE = 2e-6", {"encoding"}),
+        (
+            "folds",
+            "np.round(np.linspace(",
+            "np.rint(np.linspace(",
+            {"removal", "probing", "encoding", "statistics", "ceiling", "rois"},
+        ),
+        ("ridge", "TIE = 1e-6", "TIE = 2e-6", {"encoding", "ceiling"}),
         ("logistic", "tol: float = 1e-5", "tol: float = 1e-6", {"probing"}),
         ("story", '"Mt."', '"Sgt."', {"story"}),
-        ("style", '"figure.titlesize": 12', '"figure.titlesize": 13', {"figures", "maps"}),
-        ("codehash", "[:12]", "[:11]", set()),
+        ("style", '"figure.titlesize": 12', '"figure.titlesize": 13', {"figures", "brain_figures"}),
+        ("codehash", "[:12]", "[:11]", {"page"}),
     ],
 )
 def test_an_edit_changes_exactly_the_steps_that_use_it(tmp_path, module, old, new, users):

@@ -113,6 +113,20 @@ def test_the_published_code_is_reproduced_as_method_says():
             {"baselines": ["controls"], "encoding": {"pca_components": 10}},
             r"`controls` has 5 dimensions, encoding\.pca_components asks for 10",
         ),
+        ({"rois": {}}, r"rois: needs exactly one of arrays, image; got none"),
+        ({"rois": {"arrays": "{subject}.npy", "names": ["a"]}}, r"arrays: '\{subject\}\.npy' lacks \{roi\}"),
+        ({"rois": {"arrays": "{subject}/{roi}.npy"}}, r"arrays: needs `names`"),
+        ({"rois": {"image": "{subject}.nii"}}, r"image and labels go together"),
+        (
+            {"rois": {"image": "{subject}.nii", "labels": "labels.tsv"}},
+            r"rois\.image: arrays have no coordinates; give rois\.arrays",
+        ),
+        (
+            {"subjects": ["F"], "noise_ceiling": {"compute": True}},
+            r"noise_ceiling\.compute: .* two subjects or more; subjects has one \(F\)",
+        ),
+        ({"noise_ceiling": {"threshold": 1}}, r"noise_ceiling\.threshold: .*less than 1 \(got 1\)"),
+        ({"brain": {"voxels": "language.npy"}}, r"voxels: 'language\.npy' lacks \{subject\}"),
     ],
 )
 def test_mistakes_are_refused_with_key_value_and_what_is_allowed(values, message):
@@ -218,6 +232,18 @@ def test_missing_files_are_named_with_their_key(tmp_path):
         config.check_files(
             config.load({"subjects": ["A"], "story": {"folder": str(tmp_path), "download": None}})
         )
+
+
+def test_missing_regions_and_voxels_are_named_with_their_subject(tmp_path):
+    (tmp_path / "A-left.npy").touch()
+    rois = {"arrays": f"{tmp_path}/{{subject}}-{{roi}}.npy", "names": ["left", "right"]}
+    with pytest.raises(InputError, match=r"rois\.arrays: no such file .*A-right\.npy \(subject 'A'\)"):
+        config.check_files(arrays_study(tmp_path, ["A"], rois=rois))
+    rois["names"] = ["left"]
+    config.check_files(arrays_study(tmp_path, ["A"], rois=rois))
+    voxels = arrays_study(tmp_path, ["A"], brain={"voxels": f"{tmp_path}/{{subject}}-kept.npy"})
+    with pytest.raises(InputError, match=r"brain\.voxels: no such file .*A-kept\.npy"):
+        config.check_files(voxels)
 
 
 def test_a_table_study_names_the_image_that_is_missing(tmp_path):

@@ -1,6 +1,7 @@
 """The figures and tables of the paper, drawn from a made-up study, against independent computations."""
 
 import os
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynalign import figures, files, paper_tables, style, summaries
+from dynalign import emergence, figures, files, paper_tables, style, summaries
 from dynalign.config import Figures, paper_properties
 from dynalign.files import InputError
 
@@ -164,7 +165,7 @@ def study(seed=0):
             "checkpoint": [f"step-{step}" for step in STEPS],
             "step": STEPS,
             "perplexity": (54321.5, 113.2, 43.77, 39.37, 36.61, 37.75),
-            "bits_per_word": 8.1,
+            "bits_per_word": (14.1, 9.9, 8.2, 8.7, 8.0, 8.1),
             "n_tokens": 7151,
         }
     )
@@ -175,7 +176,7 @@ def study(seed=0):
         {"property_a": a, "property_b": b, "r": r[frozenset((a, b))], "p": p[frozenset((a, b))]}
         for a, b in pairs
     )
-    return {
+    tables = {
         "class-counts": class_counts(),
         "perplexity": perplexity,
         "alignment": pd.DataFrame(alignment),
@@ -183,6 +184,10 @@ def study(seed=0):
         "probing": pd.DataFrame(probing),
         "label-correlations": correlations,
     }
+    three = [tables[name] for name in ("alignment", "probing", "perplexity")]
+    tables["emergence"] = emergence.emergence_table(*three, [f"word {k}" for k in range(400)])
+    tables["perplexity-alignment"] = emergence.correlation_table(three[0], perplexity, 0.05, 0)
+    return tables
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +249,15 @@ def dots(axes, gid):
     return np.asarray(found.get_offsets(), dtype=float)
 
 
+def in_band(axes, gid, rows):
+    """The bounds in `rows` are corners of the band so named, at the places 0, 1, 2, …"""
+    (found,) = [each for each in axes.collections if each.get_gid() == gid]
+    corners = found.get_paths()[0].vertices
+    for place, row in enumerate(rows.itertuples()):
+        heights = corners[corners[:, 0] == place, 1]
+        np.testing.assert_allclose([heights.min(), heights.max()], [row.ci_low, row.ci_high], rtol=1e-9)
+
+
 def cube(table, column, **fixed):
     """Values as an array checkpoint × layer × subject, by explicit look-up: the tests' own aggregation."""
     table = where(table, **fixed)
@@ -300,12 +314,16 @@ def test_best_layer_alignment_is_the_mean_over_subjects_of_the_maximum_over_laye
         np.testing.assert_allclose(points.get_offsets()[:, 1], best[:-1, k])
     assert {"n = 3" in text for text in all_texts(figure)} == {True, False}
     assert figures.PUBLISHED in legend_texts(figure)
-    # The mean of few subjects gets no interval; each subject has the interval of the layer chosen.
-    assert numbers[numbers["subject"] == "mean"][["ci_low", "ci_high"]].isna().all(axis=None)
+    # Each subject has the interval of the layer chosen; the mean that of independent subjects.
     original = tables["alignment"][tables["alignment"]["removal"] == "none"]
     for row in numbers[numbers["subject"] != "mean"].itertuples():
         cell = where(original, checkpoint=row.checkpoint, subject=row.subject, layer=row.layer)
         assert (row.ci_low, row.ci_high) == (cell["ci_low"].item(), cell["ci_high"].item())
+    means = numbers[numbers["subject"] == "mean"].set_index("checkpoint")
+    for name, cell in numbers[numbers["subject"] != "mean"].groupby("checkpoint"):
+        below = sum((cell["mean_r"] - cell["ci_low"]) ** 2) ** 0.5 / 3
+        assert means["ci_low"][name] == pytest.approx(cell["mean_r"].mean() - below, rel=1e-9)
+    in_band(axes, "mean of participants", means[means["step"].notna()])
 
 
 def test_mean_layer_alignment_is_the_plain_mean(drawn, tables):
@@ -313,6 +331,13 @@ def test_mean_layer_alignment_is_the_plain_mean(drawn, tables):
     means = cube(tables["alignment"], "mean_r", removal="none").mean(axis=(1, 2))
     np.testing.assert_allclose(line(figure.axes[0], "mean of participants"), means[:-1], rtol=1e-12)
     np.testing.assert_allclose(line(figure.axes[0], f"random baseline: {means[-1]:.4f}"), means[-1])
+    # The layers of a subject share their noise, subjects do not.
+    low = cube(tables["alignment"], "ci_low", removal="none").mean(axis=1)
+    values = cube(tables["alignment"], "mean_r", removal="none").mean(axis=1)
+    expected = means - np.sqrt(np.sum((values - low) ** 2, axis=1)) / 3
+    rows = numbers[numbers["subject"] == "mean"]
+    np.testing.assert_allclose(rows["ci_low"], expected, rtol=1e-9)
+    in_band(figure.axes[0], "mean of participants", rows[rows["step"].notna()])
     shown = numbers[(numbers["subject"] == "mean") & numbers["step"].notna()]["published"]
     np.testing.assert_array_equal(shown, [-0.0007, 0.0055, 0.0059, 0.0065, 0.008, 0.004])
 
@@ -455,6 +480,139 @@ def test_probes_before_and_after_against_the_null_interval(drawn, tables):
     assert {"before", "ridge: after", "leace: crossfit", "null interval"} <= set(legend_texts(figure))
     marks = [style.method_mark(method, 0) for method in METHODS]
     assert len({mark.colour for mark in marks}) == len({mark.marker for mark in marks}) == 2
+
+
+def test_everything_over_training_on_one_axis_filled_where_it_clears(drawn, tables):
+    figure, numbers = pick(drawn, 13)
+    top, middle, lower, strip = figure.axes
+    means = cube(tables["alignment"], "mean_r", removal="none").mean(axis=(1, 2))
+    np.testing.assert_allclose(line(top, "mean of participants"), means[:-1], rtol=1e-12)
+    np.testing.assert_allclose(line(top, f"random baseline: {means[-1]:.4f}"), means[-1])
+    bits = tables["perplexity"]["bits_per_word"].to_numpy()
+    np.testing.assert_array_equal(line(middle, "log₂ perplexity per word"), bits)
+    np.testing.assert_allclose(line(middle, f"words without context: {np.log2(400):.2f}"), np.log2(400))
+    assert where(numbers, quantity="perplexity")["clears"].tolist() == list(bits < np.log2(400))
+    assert where(numbers, quantity="alignment", checkpoint="step-0", subject="mean")["clears"].item() == 0
+    for name in PROPERTIES:
+        cells = where(tables["probing"], property=name, removal="ridge").set_index(["layer", "checkpoint"])
+        rows = where(numbers, quantity="probing", property=name)
+        for row in rows.itertuples():
+            cell = cells.loc[[(layer, row.checkpoint) for layer in LAYERS]]
+            assert row.value == pytest.approx(cell["accuracy_before"].mean(), rel=1e-12)
+            assert row.clears == (cell["accuracy_before"].mean() > cell["null_high"].mean())
+        np.testing.assert_allclose(line(lower, style.label(name)), 100 * (rows["value"] - rows["chance"]))
+        dots = [
+            c
+            for c in lower.collections
+            if c.get_edgecolor()[0, :3] == pytest.approx(rgb(style.MARKS[name].colour))
+        ]
+        hollow = [tuple(face[:3]) == (1, 1, 1) for face in dots[0].get_facecolor()]
+        assert hollow == [not clear for clear in rows["clears"]]
+    # The bars of the lowest panel are the table's.
+    when = tables["emergence"]
+    shown = when[when["layer"].isin(["mean", ""]) & when["subject"].isin(["mean", ""])]
+    named = {text.get_text(): k for k, text in enumerate(strip.get_yticklabels())}
+    assert len(named) == len(shown) == 2 + 1 + 9
+    row = where(shown, quantity="alignment", reference="step-0").iloc[0]
+    marks = [c.get_offsets()[0] for c in strip.collections if len(c.get_offsets()) == 1]
+    place = named["alignment > untrained (step 0)"]
+    assert [STEPS.index(row.lasting_step), place] in [list(map(float, mark)) for mark in marks]
+    labels = [axes.get_ylabel() for axes in (top, middle, lower)]
+    assert [re.search(r"\((.*)\)", text).group(1) for text in labels] == [
+        "mean Pearson r",
+        "bits per word",
+        "percentage points",
+    ]
+
+
+def test_heat_maps_hold_every_cell_and_both_best_layers(drawn, tables):
+    figure, numbers = pick(drawn, 14)
+    scores = cube(tables["alignment"], "mean_r", removal="none")
+    panels = {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+    scales = set()
+    for k, subject in enumerate([*SUBJECTS, "mean"]):
+        expected = scores.mean(axis=2) if subject == "mean" else scores[:, :, k]
+        panel = panels["mean of participants" if subject == "mean" else f"participant {subject}"]
+        meshes = {mesh.get_gid(): mesh for mesh in panel.collections if mesh.get_array() is not None}
+        np.testing.assert_allclose(meshes[subject].get_array(), expected[:-1].T, rtol=1e-12)
+        np.testing.assert_allclose(meshes[f"{subject} random"].get_array(), expected[-1:].T, rtol=1e-12)
+        scales.add((meshes[subject].norm.vmin, meshes[subject].norm.vmax))
+        if subject != "mean":
+            best = dots(panel, "best")
+            heights = dict(zip(best[:, 0], best[:, 1], strict=True))
+            assert [heights[place] for place in range(len(STEPS))] == list(expected[:-1].argmax(axis=1))
+            inner = cube(tables["alignment"], "inner_score", removal="none")[:, :, k].argmax(axis=1)
+            rings = dots(panel, "best_by_inner_score")
+            assert sorted(rings[rings[:, 0] >= 0].tolist()) == [[i, inner[i]] for i in range(len(STEPS))]
+    assert len(scales) == 1
+    assert len(numbers) == 4 * scores[:, :, 0].size
+    assert style.shades(-0.02, 0.1)[0].vmin == -0.1
+    assert style.shades(-0.002, 0.1)[0].vmin == -0.002
+
+
+def test_alignment_against_perplexity_with_its_correlation(drawn, tables):
+    from scipy.stats import spearmanr
+
+    figure, numbers = pick(drawn, 15)
+    whole = figure.axes[0]
+    scores = cube(tables["alignment"], "mean_r", removal="none")[:-1].mean(axis=1)
+    perplexity = tables["perplexity"]["perplexity"].to_numpy()
+    lines = {each.get_label().split("\n")[0]: each for each in whole.get_lines()}
+    for k, subject in enumerate(SUBJECTS):
+        drawn_line = lines[f"participant {subject}"]
+        np.testing.assert_allclose(drawn_line.get_xdata(), perplexity)
+        np.testing.assert_allclose(drawn_line.get_ydata(), scores[:, k], rtol=1e-12)
+        rho = spearmanr(perplexity, scores[:, k]).statistic
+        assert where(numbers, subject=subject)["rho"].iloc[0] == pytest.approx(rho, abs=1e-12)
+        assert f"ρ = {rho:.2f}".replace("-", "−") in drawn_line.get_label()
+    mean = lines["mean of participants"]
+    assert f"n = {len(STEPS)}" in mean.get_label()
+    assert whole.xaxis_inverted()
+    assert whole.get_xscale() == "log"
+    steps = {text.get_text() for text in whole.texts if text.get_gid() == "step"}
+    assert {"143,000", "0"} <= steps <= {f"{step:,}" for step in STEPS}
+    assert figures.rho_in_words({"rho": -0.5, "ci_low": np.nan, "n_checkpoints": 5.0}) == "ρ = −0.50, n = 5"
+
+
+def test_what_the_choice_of_the_layer_adds(drawn, tables):
+    figure, numbers = pick(drawn, 16)
+    upper, lower = figure.axes
+    scores, inner = (cube(tables["alignment"], c, removal="none") for c in ("mean_r", "inner_score"))
+    best = scores.max(axis=1)
+    chosen = np.take_along_axis(scores, inner.argmax(axis=1)[:, None], axis=1)[:, 0]
+    curves = {
+        "highest mean r (the paper's rule)": best,
+        "highest inner score": chosen,
+        "mean over layers": scores.mean(axis=1),
+    }
+    for rule, values in curves.items():
+        np.testing.assert_allclose(line(upper, rule), values[:-1].mean(axis=1), rtol=1e-12)
+        rows = where(numbers, rule=rule, subject="mean")
+        np.testing.assert_allclose(rows["mean_r"], values.mean(axis=1), rtol=1e-12)
+        in_band(upper, rule, rows[rows["step"].notna()])
+    np.testing.assert_allclose(
+        line(lower, "mean of participants"), (best - chosen)[:-1].mean(axis=1), atol=1e-15
+    )
+    gains = where(numbers, rule="gain")
+    assert (gains["mean_r"] >= 0).all()
+    assert (gains["mean_r"] > 0).any()
+
+
+def test_every_axis_has_a_label_that_names_its_unit(drawn):
+    for name, (figure, _) in drawn.items():
+        panels = [axes for axes in figure.axes if axes.axison]
+        across = " ".join(axes.get_xlabel() for axes in panels)
+        along = " ".join([*(axes.get_ylabel() for axes in panels), figure.get_supylabel()])
+        assert along.strip(), name
+        if number_of(name) not in (6, 7):  # their x axes name representations
+            assert across.strip(), name
+        unit = {1: "perplexity", 5: "layer", 6: "layer", 12: "accuracy", 14: "layer"}.get(number_of(name))
+        unit = unit or ("s" if number_of(name) in (2, 3, 9, 10) else "mean")
+        assert unit in along, name
+
+
+def number_of(name):
+    return int(name.split("-")[1])
 
 
 def test_of_many_layers_some_get_a_panel_the_first_and_the_last_among_them(tables):
@@ -631,10 +789,16 @@ def test_only_baselines_cannot_be_drawn_over_training(tables):
         (8, "alignment"),
         (11, "alignment"),
         (12, "probing"),
+        (13, "alignment"),
+        (14, "alignment"),
+        (15, "alignment"),
+        (16, "alignment"),
     ):
         drawing = figures.FIGURES[figures.figure_name(str(number))]
+        shown = baseline | {name: tables[name] for name in ("emergence", "perplexity-alignment")}
+        kinds = {kind, *drawing.tables} if number >= 13 else {kind}
         with pytest.raises(InputError, match="no checkpoint has a step"):
-            drawing.draw(material(baseline, kind))
+            drawing.draw(material(shown, *kinds))
     with pytest.raises(InputError, match="no checkpoint has a step"):
         paper_tables.probing_table(baseline["probing"])
 
@@ -715,7 +879,7 @@ def test_bad_input_gets_one_clear_error(files_of, tmp_path, tables):
             figures.main([*arguments])
 
     out = ("--output", str(tmp_path / "x.png"))
-    fails("no figure '13'; choose a number from 1 to 12 or one of figure-01", "13", *out)
+    fails("no figure '17'; choose a number from 1 to 16 or one of figure-01", "17", *out)
     fails("figure-07-removal-bars needs --removal-effects", *command(files_of, 4, "x.png")[1:3], "7", *out)
     fails(r"x.gif: figures are written as .png, .pdf, .svg", *command(files_of, 3, tmp_path / "x.gif"))
     on = ("--options", '{"reference": true}')
@@ -754,8 +918,6 @@ def tidy(files_of, tmp_path_factory):
 
 def cells(html, table):
     """(Group, row heading) → texts of the cells, tags kept, of the `table`-th table of the page."""
-    import re
-
     body = re.findall(r"<table>.*?</table>", html, re.DOTALL)[table]
     found = {}
     for group in re.findall(r"<tbody>.*?</tbody>", body, re.DOTALL):

@@ -7,59 +7,143 @@ import pytest
 from tests.helpers import flags
 
 from dynalign import maps
-from dynalign.brain import write_image
 from dynalign.files import InputError, read_table, write_arrays, write_table
 
+#: Voxel axes against the subject's: as they are, flipped left–right, permuted, and oblique.
+AFFINES = {
+    "right-front-up": np.diag([3.0, 3, 4, 1]),
+    "flipped": np.array([[-3.0, 0, 0, 90], [0, 3, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1]]),
+    "permuted": np.array([[0, 0, 3.0, -20], [-3, 0, 0, 40], [0, 4, 0, -10], [0, 0, 0, 1]]),
+    "oblique": np.array([[2.9, -0.6, 0, -50], [0.6, 2.9, 0.2, -60], [0, -0.2, 4, -30], [0, 0, 0, 1]]),
+}
+COLUMNS = ["checkpoint", "step", "layer", "removal", "property", "subject", "mean_r", "inner_score"]
+INVALID = 3
 
-@pytest.fixture
-def study(tmp_path):
+
+def build(folder, affine=AFFINES["flipped"], codes=(2, 1)):
+    """A study of three checkpoints, two layers, two removals; returns mask and r of every cell."""
     rng = np.random.default_rng(0)
     mask = rng.random((4, 5, 3)) > 0.4
-    write_image(tmp_path / "mask.nii.gz", mask.astype(np.uint8), np.diag([3.0, 3, 3, 1]))
-    rows, r = [], {}
+    image = nibabel.Nifti1Image(mask.astype(np.uint8), affine)
+    image.set_sform(affine, codes[0])
+    image.set_qform(affine, codes[1])
+    nibabel.save(image, folder / "mask.nii.gz")
+    rows, r, alpha = [], {}, {}
+    n = int(mask.sum())
     for checkpoint, step in (("step-0", 0), ("step-9", 9), ("random", None)):
         for layer in (0, 2):
-            r[checkpoint, layer] = rng.normal(0.1, 0.1, (5, int(mask.sum()))).astype(np.float32)
-            write_arrays(
-                tmp_path / f"encoding/{checkpoint}/layer-{layer}/S/none.original.npz",
-                {
-                    "r": r[checkpoint, layer],
-                    "alpha": np.ones((5, int(mask.sum())), dtype=np.float32),
-                    "inner_score": np.zeros((5, int(mask.sum())), dtype=np.float32),
-                    "timecourse": np.zeros(10),
-                    "fold": np.repeat(np.arange(5), 2).astype(np.int16),
-                },
-            )
-            for subject in ("S", "T"):
-                # The reported score prefers layer 0, the inner score layer 2.
-                inner = 0.2 if layer == 2 else 0.1
-                rows.append([checkpoint, step, layer, "none", "original", subject, 0.3 - inner, inner])
-    names = ["checkpoint", "step", "layer", "removal", "property", "subject", "mean_r", "inner_score"]
-    write_table(pd.DataFrame(rows, columns=names), tmp_path / "alignment.tsv")
-    return tmp_path, mask, r
+            for arm in (("none", "original"), ("ridge", "tense"), ("ridge", "pos")):
+                key = (checkpoint, layer, *arm)
+                r[key] = rng.normal(0.1, 0.1, (5, n)).astype(np.float32)
+                alpha[key] = (10.0 ** rng.integers(-3, 4, (5, n))).astype(np.float32)
+                r[key][:, INVALID] = alpha[key][:, INVALID] = np.nan
+                write_arrays(
+                    folder / f"encoding/{checkpoint}/layer-{layer}/S/{arm[0]}.{arm[1]}.npz",
+                    {
+                        "r": r[key],
+                        "alpha": alpha[key],
+                        "inner_score": np.zeros((5, n), dtype=np.float32),
+                        "timecourse": np.zeros(10),
+                        "fold": np.repeat(np.arange(5), 2).astype(np.int16),
+                    },
+                )
+                for subject in ("S", "T"):
+                    # The reported score prefers layer 0; the inner score layer 2, but for step-9.
+                    inner = 0.2 if (layer == 2) != (checkpoint == "step-9") else 0.1
+                    rows.append([checkpoint, step, layer, *arm, subject, 0.3 - inner, inner])
+    write_table(pd.DataFrame(rows, columns=COLUMNS), folder / "alignment.tsv")
+    return mask, r, alpha
 
 
-def test_a_map_holds_each_checkpoints_layer_chosen_by_inner_score(study):
-    folder, mask, r = study
+def run(folder, output):
     maps.main(
         flags(subject="S", alignment=folder / "alignment.tsv", folder=folder / "encoding")
-        + flags(mask=folder / "mask.nii.gz", image=folder / "S.nii.gz", index=folder / "S.tsv")
-        + flags(slices=folder / "S.png")
+        + flags(mask=folder / "mask.nii.gz", score=output / "S.nii.gz", index=output / "S.tsv")
+        + flags(alpha=output / "alpha.nii.gz", effects=output / "effects.nii.gz")
     )
-    index = read_table(folder / "S.tsv")
-    assert index["checkpoint"].tolist() == ["step-0", "step-9", "random"]
-    assert index["layer"].tolist() == [2, 2, 2]
-    image = nibabel.load(folder / "S.nii.gz")
-    np.testing.assert_array_equal(image.affine, np.diag([3.0, 3, 3, 1]))
-    data = np.asarray(image.dataobj)
-    for volume, checkpoint in enumerate(index["checkpoint"]):
-        expected = r[checkpoint, 2].mean(axis=0)
-        for (i, j, k), value in zip(np.argwhere(mask), expected, strict=True):
-            assert data[i, j, k, volume] == pytest.approx(value, abs=1e-6)
-    assert np.isnan(data[~mask]).all()
-    assert (folder / "S.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    mask, r, alpha = build(folder)
+    run(folder, folder)
+    return folder, mask, r, alpha, read_table(folder / "S.tsv")
+
+
+def volumes(folder, name, index, image):
+    data = np.asarray(nibabel.load(folder / name).dataobj)
+    rows = index[index["image"] == image]
+    assert rows["volume"].tolist() == list(range(data.shape[3]))
+    return data, rows
+
+
+def test_every_checkpoint_and_layer_has_its_scores_and_penalties(study):
+    folder, mask, r, alpha, index = study
+    scores, rows = volumes(folder, "S.nii.gz", index, "score")
+    penalties, again = volumes(folder, "alpha.nii.gz", index, "alpha")
+    assert len(rows) == len(again) == 6
+    for row in rows.itertuples():
+        key = (row.checkpoint, row.layer, "none", "original")
+        here = np.flatnonzero(np.arange(mask.sum()) != INVALID)
+        for voxel, (i, j, k) in enumerate(np.argwhere(mask)):
+            if voxel == INVALID:
+                assert np.isnan(scores[i, j, k, row.volume])
+                assert np.isnan(penalties[i, j, k, row.volume])
+                continue
+            assert scores[i, j, k, row.volume] == pytest.approx(np.mean(r[key][:, voxel]), abs=1e-6)
+            middle = sorted(np.log10(alpha[key][:, voxel]))[2]
+            assert penalties[i, j, k, row.volume] == pytest.approx(middle, abs=1e-6)
+        assert row.mean == pytest.approx(r[key][:, here].mean(), rel=1e-5)
+        assert row.n_invalid == 1
+    assert np.isnan(scores[~mask]).all()
+    assert rows["best_layer"].tolist() == [0, 1, 1, 0, 0, 1]
+
+
+def test_effects_are_those_of_the_layer_chosen_by_inner_score(study):
+    folder, mask, r, _, index = study
+    data, rows = volumes(folder, "effects.nii.gz", index, "effects")
+    cells = rows[["checkpoint", "layer", "property"]].apply(tuple, axis=1).tolist()
+    best = {"step-0": 2, "step-9": 0, "random": 2}
+    assert cells == [(name, layer, prop) for name, layer in best.items() for prop in ("tense", "pos")]
+    for volume, (name, layer, prop) in enumerate(cells):
+        difference = (r[name, layer, "ridge", prop] - r[name, layer, "none", "original"]).mean(axis=0)
+        np.testing.assert_allclose(data[mask][:, volume], difference, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_a_planted_voxel_comes_back_at_its_place_in_the_scanner(tmp_path, name):
+    """Read by another route: the value at a place in mm, through the written image's own affine."""
+    mask, r, _ = build(tmp_path, AFFINES[name])
+    planted = 7
+    place = (AFFINES[name] @ [*np.argwhere(mask)[planted], 1])[:3]
+    run(tmp_path, tmp_path)
+    image = nibabel.as_closest_canonical(nibabel.load(tmp_path / "S.nii.gz"))
+    i, j, k = np.round(np.linalg.inv(image.affine) @ [*place, 1]).astype(int)[:3]
+    expected = r["step-0", 0, "none", "original"][:, planted].mean()
+    assert np.asarray(image.dataobj)[i, j, k, 0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("codes", [(4, 0), (0, 1), (2, 1)])
+def test_the_space_is_the_masks(tmp_path, codes):
+    build(tmp_path, AFFINES["oblique" if not codes[1] else "flipped"], codes)
+    run(tmp_path, tmp_path)
+    mask, image = nibabel.load(tmp_path / "mask.nii.gz"), nibabel.load(tmp_path / "effects.nii.gz")
+    np.testing.assert_array_equal(image.affine, mask.affine)
+    for field in ("sform_code", "qform_code", "srow_x", "quatern_b", "qoffset_x"):
+        np.testing.assert_array_equal(image.header[field], mask.header[field], err_msg=field)
+    np.testing.assert_array_equal(image.header["pixdim"][:4], mask.header["pixdim"][:4])
+    assert image.get_data_dtype() == np.float32
+    assert image.header.get_xyzt_units() == ("mm", "unknown")
+
+
+def test_the_same_scores_give_the_same_bytes(study, tmp_path):
+    folder = study[0]
+    run(folder, tmp_path)
+    for name in ("S.nii.gz", "alpha.nii.gz", "effects.nii.gz", "S.tsv"):
+        assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_a_mask_of_another_subject_is_refused():
     with pytest.raises(InputError, match="scores have 7 voxels, the mask 8"):
-        maps.into_mask(np.zeros((1, 7)), np.ones((2, 2, 2), dtype=bool))
+        maps.into_mask(np.zeros(7), np.ones((2, 2, 2), dtype=bool))

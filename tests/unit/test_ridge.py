@@ -14,7 +14,8 @@ ALPHAS = tuple(10.0**k for k in range(-6, 11))
 def inner_scores(kernel, y, within, splits, alphas, changes=(), run=None):
     """Mean R² of every feature set, penalty and voxel."""
     run = run or backend.Numpy()
-    operators = ridge.prepare(kernel, within, within[:2], splits, np.array(alphas), changes, run)
+    spectrum = hats.decompose(kernel, within, within[:2])
+    operators = ridge.prepare(kernel, spectrum, splits, np.array(alphas), changes, run)
     inside = y[within]
     return ridge.search_scores(run, operators, inside, run.put(np.concatenate([inside, inside])))
 
@@ -322,6 +323,8 @@ def test_too_many_inner_folds():
 )
 # 14 rows left for 12 features and hardly a penalty: the terms of a change's update cancel.
 @example(n=24, p=12, k=1, gap=2, n_constant=0, exponent=-5, seed=2)
+@example(n=50, p=44, k=1, gap=0, n_constant=1, exponent=-6, seed=0)
+@example(n=52, p=41, k=3, gap=0, n_constant=1, exponent=-6, seed=318)
 def test_random_problems_equal_scikit_learn(n, p, k, gap, n_constant, exponent, seed):
     X, y = problem(n, p, 4, seed)
     X[:, :n_constant] = 3.0
@@ -333,3 +336,17 @@ def test_random_problems_equal_scikit_learn(n, p, k, gap, n_constant, exponent, 
     for features, found in zip((X, changed), scores, strict=True):
         reference = reference_scores(features, y, splits, alphas)
         np.testing.assert_allclose(found, reference, rtol=1e-3, atol=1e-4)
+
+
+@given(n=st.integers(0, 40_000), size=st.integers(1, 5_000))
+def test_tiles_cover_all_voxels_once_and_no_thread_waits_for_a_narrow_one(n, size):
+    tiles = ridge.tiles(n, size)
+    widths = [tile.stop - tile.start for tile in tiles]
+    assert np.concatenate([np.arange(tile.start, tile.stop) for tile in tiles] or [[]]).tolist() == [
+        *range(n)
+    ]
+    assert not widths or (min(widths) >= 1 and max(widths) <= size)
+    if n >= 16 * 16 and size >= 16:
+        assert max(widths) - min(widths) < 2 * 16
+    if len(tiles) > 4 and n >= 64 * len(tiles):
+        assert len(tiles) % 4 == 0

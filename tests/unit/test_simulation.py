@@ -146,6 +146,15 @@ def test_the_command_writes_images_mask_and_truth(study, tmp_path):
     assert image.header.get_zooms()[3] == 2.0
     truth = read_table(tmp_path / "truth.tsv", ["i", "j", "k", "region", "driver", "gain"])
     assert len(truth) == np.asarray(mask.dataobj).sum()
+    made = flags(image=tmp_path / "F_rois.nii.gz", labels=tmp_path / "F_rois.tsv")
+    made += flags(truth=tmp_path / "truth.tsv", mask=tmp_path / "F_mask.nii.gz")
+    simulation.main(["rois", *made])
+    labels = np.asarray(nibabel.load(tmp_path / "F_rois.nii.gz").dataobj)
+    names = read_table(tmp_path / "F_rois.tsv").set_index("index")["name"]
+    assert set(names) == set(truth["region"])
+    for row in truth.itertuples():
+        assert names[labels[row.i, row.j, row.k]] == row.region
+    assert (labels > 0).sum() == len(truth)
     first = truth.iloc[0]
     assert np.ptp(np.asarray(image.dataobj)[int(first.i), int(first.j), int(first.k)]) > 0
 

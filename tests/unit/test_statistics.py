@@ -1,13 +1,19 @@
 """Tests and intervals against SciPy, by hand, and by simulation."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from dynalign import statistics
-from dynalign.config import Statistics
+from dynalign import encoding, statistics
+from dynalign.config import Encoding, Statistics
 from dynalign.encoding import Scores
 from dynalign.files import InputError
+
+#: Blocks for the short time courses of these tests.
+SMALL = Statistics(block=5)
+GAP = 2
 
 
 def scores(r, fold=None, timecourse=None):
@@ -49,7 +55,7 @@ def test_the_interval_and_the_test_agree():
 def test_degenerate_cases():
     assert statistics.corrected_t(np.zeros(5), 0.25, 0.05)["p"] == 1
     assert statistics.corrected_t(np.full(5, 0.1), 0.25, 0.05)["p"] == pytest.approx(0, abs=1e-12)
-    with pytest.raises(InputError, match="2 folds"):
+    with pytest.raises(InputError, match="2 parts"):
         statistics.corrected_t(np.ones(1), 0.25, 0.05)
 
 
@@ -74,7 +80,7 @@ def test_the_papers_test_is_scipys_and_skips_invalid_voxels():
 def test_alignment_is_the_mean_over_voxels_of_the_mean_over_folds():
     r = np.random.default_rng(4).normal(0.1, 0.05, (5, 30))
     r[:, 7] = np.nan
-    row = statistics.alignment_row(scores(r), 0.05)
+    row = statistics.alignment_row(scores(r), SMALL, GAP)
     valid = np.delete(r, 7, axis=1)
     assert row["mean_r"] == pytest.approx(valid.mean(), rel=1e-6)
     assert row["inner_score"] == pytest.approx(valid.mean() / 2, rel=1e-6)
@@ -86,12 +92,12 @@ def test_a_removal_that_hurts_has_a_negative_difference_and_is_found():
     rng = np.random.default_rng(5)
     before = rng.normal(0.2, 0.01, (5, 40))
     after = before - 0.1 + rng.normal(0, 0.005, (5, 40))
-    row = statistics.effect_row(scores(after), scores(before), Statistics())
+    row = statistics.effect_row(scores(after), scores(before), SMALL, GAP)
     assert row["mean_difference"] == pytest.approx(-0.1, abs=0.01)
     assert row["t_paper"] < 0
     assert row["ci_high"] < 0
     assert row["p"] < 0.01
-    unchanged = statistics.effect_row(scores(before), scores(before), Statistics())
+    unchanged = statistics.effect_row(scores(before), scores(before), SMALL, GAP)
     assert (unchanged["mean_difference"], unchanged["p"], unchanged["significant_paper"]) == (0, 1, 0)
 
 
@@ -117,7 +123,7 @@ def test_rejections_stay_near_the_level_where_the_papers_test_runs_wild():
                 product = z(predicted) * z(responses[test])
                 r[number], course[test] = product.mean(0), product.mean(1)
             results.append(scores(r, fold, course))
-        row = statistics.effect_row(*results, Statistics())
+        row = statistics.effect_row(*results, SMALL, GAP)
         calibrated += row["p"] < 0.05
         paper += row["p_paper"] < 0.05
     assert calibrated / studies < 0.10
@@ -136,3 +142,253 @@ def test_the_false_discovery_rate_is_adjusted_over_the_whole_grid(tmp_path):
     expected = stats.false_discovery_control(p)
     np.testing.assert_allclose(table["p_fdr"], expected, rtol=1e-6)
     assert table["significant"].tolist() == (expected < 0.05).astype(int).tolist()
+
+
+def equal_folds(n_folds, size):
+    return np.repeat(np.arange(n_folds), size)
+
+
+def autocorrelated(rng, n, share=0.4):
+    noise = rng.standard_normal(n)
+    for row in range(1, n):
+        noise[row] = share * noise[row - 1] + np.sqrt(1 - share**2) * noise[row]
+    return noise
+
+
+def test_rows_of_the_gap_train_nothing_and_test_nothing():
+    # 100 rows, folds of 20: the first and the last fold lose 3 rows to the gap, the others 6.
+    assert statistics.test_share(equal_folds(5, 20), gap=3) == pytest.approx(
+        (2 * 20 / 77 + 3 * 20 / 74) / 5, rel=1e-12
+    )
+    assert statistics.test_share(equal_folds(5, 20), gap=0) == pytest.approx(1 / 4)
+    runs = np.repeat([1, 2, 3, 4], [31, 20, 25, 24])
+    splits = encoding.outer_splits(runs, "runs", 4)
+    fold = np.empty(len(runs), dtype=int)
+    for number, (_, test) in enumerate(splits):
+        fold[test] = number
+    expected = np.mean([len(test) / len(train) for train, test in splits])
+    assert statistics.test_share(fold, 4) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [[60, 60, 60], [61, 44, 75, 9]])
+def test_blocks_are_successive_rows_of_one_fold_and_keep_the_mean_over_folds(sizes):
+    fold = np.repeat(np.arange(len(sizes)), sizes)
+    rows = np.arange(len(fold), dtype=float)
+    means, weights = statistics.block_means(rows, fold, 15)
+    assert len(means) == sum(max(1, round(size / 15)) for size in sizes)
+    assert weights.sum() == pytest.approx(1)
+    assert weights @ means == pytest.approx(
+        np.mean([rows[fold == name].mean() for name in range(len(sizes))])
+    )
+    # The mean of successive rows is the middle one: rebuilt from their lengths, blocks tile the rows.
+    lengths = []
+    for name, size in enumerate(sizes):
+        inside = (means >= rows[fold == name][0]) & (means <= rows[fold == name][-1])
+        lengths.append(np.round(weights[inside] * size * len(sizes)).astype(int))
+        assert lengths[-1].sum() == size
+    starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    np.testing.assert_allclose(means, (starts[:-1] + starts[1:] - 1) / 2)
+
+
+def test_the_block_test_is_scipys_t_over_blocks_with_a_larger_variance():
+    course = autocorrelated(np.random.default_rng(8), 300) + 0.1
+    fold, settings = equal_folds(5, 60), Statistics()
+    test = statistics.block_test(course, fold, settings, 5)
+    blocks = course.reshape(15, 20).mean(axis=1)
+    # 300 rows; the outer folds train on 235, the inner ones on 230.
+    factor = 1 + 5 * np.mean([60 / 235, 60 / 230, 60 / 230, 60 / 230, 60 / 235])
+    t = stats.ttest_1samp(blocks, 0).statistic / np.sqrt(factor)
+    assert test["t"] == pytest.approx(t)
+    assert test["p"] == pytest.approx(2 * stats.t.sf(abs(t), 14))
+    half = stats.t.ppf(0.975, 14) * np.sqrt(factor * blocks.var(ddof=1) / 15)
+    assert (test["ci_low"], test["ci_high"]) == (
+        pytest.approx(blocks.mean() - half),
+        pytest.approx(blocks.mean() + half),
+    )
+    assert test["effect_size"] == pytest.approx(blocks.mean() / blocks.std(ddof=1))
+    # An effect at a bound of its interval would give a t this far out with probability alpha / 2.
+    unit = np.sqrt(factor / 15)
+    assert stats.nct.sf(t, 14, test["effect_low"] / unit) == pytest.approx(0.025, rel=1e-4)
+    assert stats.nct.cdf(t, 14, test["effect_high"] / unit) == pytest.approx(0.025, rel=1e-4)
+
+
+def test_properties_of_the_block_test():
+    rng = np.random.default_rng(9)
+    fold = np.repeat(np.arange(4), [70, 61, 44, 90])
+    course = autocorrelated(rng, len(fold)) + 0.1
+    settings = Statistics(block=12)
+
+    def test(values, folds=fold, settings=settings):
+        return statistics.block_test(values, folds, settings, 3)
+
+    found = test(course)
+    swapped = test(-course)
+    assert swapped["p"] == found["p"]
+    assert [swapped[key] for key in ("mean", "ci_low", "ci_high")] == [
+        -found[key] for key in ("mean", "ci_high", "ci_low")
+    ]
+    assert swapped["effect_low"] == pytest.approx(-found["effect_high"], rel=1e-6)
+    shifted = test(course + 2)
+    for key in ("mean", "ci_low", "ci_high"):
+        assert shifted[key] == pytest.approx(found[key] + 2)
+    larger = test(7 * course)
+    for key in ("t", "p", "effect_size", "effect_low", "effect_high"):
+        assert larger[key] == pytest.approx(found[key])
+    renamed = test(course, np.array([3, 0, 2, 1])[fold])
+    assert renamed["p"] == pytest.approx(found["p"], rel=1e-12)
+    same = test(np.zeros(len(fold)))
+    assert (same["mean"], same["p"], same["effect_size"]) == (0, 1, 0)
+    assert (same["ci_low"], same["ci_high"]) == (0, 0)
+    assert np.isnan(test(np.ones(len(fold)))["effect_size"])
+    # A stricter level: a wider interval, the same p.
+    strict = test(course, settings=Statistics(block=12, alpha=0.01))
+    assert strict["p"] == found["p"]
+    assert strict["ci_low"] < found["ci_low"]
+    with pytest.raises(InputError, match="300 TRs leave one block of 100"):
+        statistics.block_test(course[:100], np.zeros(100, dtype=int), Statistics(block=300), 3)
+
+
+def test_p_is_below_alpha_exactly_where_the_intervals_exclude_zero():
+    rng = np.random.default_rng(10)
+    fold, rejected = equal_folds(5, 30), 0
+    for _ in range(300):
+        test = statistics.block_test(rng.normal(0.25, 1, 150), fold, SMALL, GAP)
+        rejected += test["p"] < 0.05
+        assert (test["p"] < 0.05) == (test["ci_low"] > 0 or test["ci_high"] < 0)
+        assert (test["p"] < 0.05) == (test["effect_low"] > 0 or test["effect_high"] < 0)
+    assert 50 < rejected < 250
+
+
+def learnt(rng, n_draws, n_trs=300, n_folds=5, dimensions=20):
+    """c(t) of differences that are nothing but chance: what rows have in common, learnt by the folds that train on it.
+
+    Row t scores ``u_t · mean(u_s)`` over the rows s that train for it. A pair of rows enters twice, with the same
+    value: once each way.
+    """
+    fold = np.repeat(np.arange(n_folds), n_trs // n_folds)
+    u = rng.standard_normal((n_draws, n_trs, dimensions))
+    per_fold = u.reshape(n_draws, n_folds, -1, dimensions).sum(axis=2)
+    training = (u.sum(axis=1, keepdims=True) - per_fold) / (n_trs - n_trs // n_folds)
+    return np.einsum("dtk,dtk->dt", u, training[:, fold]), fold
+
+
+def test_two_thousand_null_differences_are_rejected_at_the_level_and_planted_ones_more_often_than_over_folds():
+    draws = 2000
+    null, fold = learnt(np.random.default_rng(11), draws)
+    share = statistics.test_share(fold, 0)
+
+    def rejections(courses):
+        blocks = [statistics.block_test(course, fold, Statistics(), 0)["p"] for course in courses]
+        plain, over_folds = [], []
+        for course in courses:
+            means, weights = statistics.block_means(course, fold, 20)
+            plain.append(statistics.corrected_t(means, 0.0, 0.05, weights)["p"])
+            over_folds.append(statistics.corrected_t(course.reshape(5, -1).mean(axis=1), share, 0.05)["p"])
+        return [np.mean(np.array(p) < 0.05) for p in (blocks, plain, over_folds)]
+
+    blocks, plain, _ = rejections(null)
+    # 3 to 7 %; one standard error of 2,000 draws is .5 %.
+    assert 0.03 < blocks < 0.07
+    assert plain > 0.12
+    found, _, found_over_folds = rejections(null[:500] + 3.5 * null.mean(axis=1).std())
+    assert found > found_over_folds + 0.1
+
+
+def small_study(rng, n_trs=150, n_voxels=12):
+    """Scores of an original and of one removal by the workflow's encoding, a voxel in it constant."""
+    word_trs = np.repeat(np.arange(n_trs), 2)
+    design = encoding.make_design(word_trs, np.zeros(n_trs), np.ones(n_trs, dtype=bool), (1, 2))
+    vectors = rng.standard_normal((len(word_trs), 4))
+    label = rng.integers(0, 2, (len(word_trs), 1)) - 0.5
+    vectors += label * 3
+    arms = {("ridge", "tense"): (label, np.full((1, 4), 3.0), np.zeros(4))}
+    signal = np.roll(vectors.reshape(n_trs, 2, 4).mean(axis=1), 1, axis=0) @ rng.standard_normal(
+        (4, n_voxels)
+    )
+    responses = signal + 2 * rng.standard_normal((n_trs, n_voxels))
+    responses[:, 3] = 1
+    choices = Encoding(folds=3, inner_folds=3, gap=2, alphas=(1.0, 10.0, 100.0), delays=(1, 2))
+    return encoding.encode(vectors, arms, design, responses, choices)
+
+
+def test_the_mean_difference_is_the_difference_of_the_mean_r():
+    """One comes from c(t), the other from r."""
+    found = small_study(np.random.default_rng(12))
+    original, residual = found["none", "original"], found["ridge", "tense"]
+    rows = [statistics.alignment_row(one, SMALL, 2) for one in (original, residual)]
+    effect = statistics.effect_row(residual, original, SMALL, 2)
+    assert rows[0]["n_invalid"] == 1
+    assert abs(effect["mean_difference"]) > 0.02
+    assert effect["mean_difference"] == pytest.approx(rows[1]["mean_r"] - rows[0]["mean_r"], abs=1e-6)
+    for row in rows:
+        assert (row["ci_low"] + row["ci_high"]) / 2 == pytest.approx(row["mean_r"], abs=1e-6)
+
+
+def test_arms_with_other_folds_are_refused():
+    one = scores(np.full((5, 3), 0.1))
+    other = scores(np.full((5, 3), 0.1), fold=np.repeat([0, 1, 2, 3, 4], [12, 8, 10, 10, 10]))
+    with pytest.raises(InputError, match="other folds"):
+        statistics.effect_row(one, other, SMALL, GAP)
+
+
+def test_a_group_is_the_mean_of_its_subjects_and_the_population_scipys_t_over_them():
+    rng = np.random.default_rng(13)
+    fold = np.repeat(np.arange(4), [30, 35, 25, 30])
+    shared = autocorrelated(rng, 120)
+    courses = np.array([shared + autocorrelated(rng, 120) + shift for shift in (0.5, 0.9, 0.2)])
+    row = statistics.group_row(courses, fold, SMALL, GAP)
+    alone = [statistics.block_test(course, fold, SMALL, GAP)["mean"] for course in courses]
+    assert row["n_subjects"] == 3
+    assert row["mean_difference"] == pytest.approx(np.mean(alone))
+    expected = stats.ttest_1samp(alone, 0)
+    assert row["p_population"] == pytest.approx(expected.pvalue)
+    assert (row["ci_low_population"], row["ci_high_population"]) == (
+        pytest.approx(expected.confidence_interval().low),
+        pytest.approx(expected.confidence_interval().high),
+    )
+    # What all subjects share does not average out, so three are hardly better than one.
+    copies = statistics.group_row(np.repeat(courses[:1], 3, axis=0), fold, SMALL, GAP)
+    assert copies["p"] == pytest.approx(statistics.block_test(courses[0], fold, SMALL, GAP)["p"])
+    turned = statistics.group_row(courses[[2, 0, 1]], fold, SMALL, GAP)
+    assert turned == {key: pytest.approx(value) for key, value in row.items()}
+    single = statistics.group_row(courses[:1], fold, SMALL, GAP)
+    assert np.isnan(single["p_population"])
+    assert single["p"] == copies["p"]
+
+
+def test_the_commands_write_what_the_functions_say(tmp_path):
+    rng = np.random.default_rng(14)
+    found = {subject: small_study(rng) for subject in ("F", "M")}
+    for layer in (0, 2):
+        for subject, arms in found.items():
+            folder = tmp_path / f"encoding/layer-{layer}/{subject}"
+            folder.mkdir(parents=True)
+            for (method, name), one in arms.items():
+                encoding.write_scores(folder / f"{method}.{name}.npz", one)
+    for checkpoint, step in (("step-8", "8"), ("random", "")):
+        common = ["--checkpoint", checkpoint, f"--step={step}", "--folder", str(tmp_path / "encoding")]
+        common += ["--layers", "0", "2", "--arms", "none.original", "ridge.tense", "--gap", "2"]
+        common += ["--options", json.dumps({"block": 5})]
+        for subject in ("F", "M"):
+            tables = [str(tmp_path / f"{checkpoint}.{subject}.{kind}") for kind in ("alignment", "effects")]
+            wanted = ["--alignment", tables[0], "--effects", tables[1]]
+            statistics.main(["cell", *common, "--subject", subject, *wanted])
+        group = ["group", *common, "--subjects", "F", "M", "--output", str(tmp_path / f"{checkpoint}.group")]
+        statistics.main(group)
+    cells = [str(tmp_path / f"{name}.{who}.effects") for name in ("step-8", "random") for who in ("F", "M")]
+    effects = str(tmp_path / "effects.tsv")
+    statistics.main(["collect", *cells, "--fdr", "0.05", "--output", effects])
+    groups = [str(tmp_path / f"{name}.group") for name in ("step-8", "random")]
+    output = str(tmp_path / "group.tsv")
+    statistics.main(["collect-group", *groups, "--effects", effects, "--fdr", "0.05", "--output", output])
+    single, table = statistics.read_table(effects), statistics.read_table(output)
+    assert (len(single), len(table)) == (8, 4)
+    key = ["checkpoint", "layer", "removal", "property"]
+    np.testing.assert_allclose(
+        table["mean_difference"], single.groupby(key, sort=False)["mean_difference"].mean(), rtol=1e-6
+    )
+    assert table["n_significant"].tolist() == single.groupby(key, sort=False)["significant"].sum().tolist()
+    assert table["n_significant"].max() == 2
+    assert (table["n_subjects"] == 2).all()
+    np.testing.assert_allclose(table["p_fdr"], stats.false_discovery_control(table["p"]), rtol=1e-6)
+    assert table["step"].isna().tolist() == [False, False, True, True]

@@ -43,6 +43,23 @@ SMALL = {
 }
 
 
+#: Rules that put cells together: they run again when there is one more.
+AGGREGATIONS = {
+    "alignment_table",
+    "removal_effects_table",
+    "removal_effects_group_table",
+    "group_statistics",
+    "probing_table",
+    "perplexity_table",
+    "checkpoints_table",
+    "score_maps",
+    "table_1_probing",
+    "cell_statistics",
+    "table_dictionary",
+    "page",
+}
+
+
 def copy_repository(target: Path) -> Path:
     """Copy what git would clone, uncommitted changes included."""
     listed = subprocess.run(

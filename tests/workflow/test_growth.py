@@ -6,19 +6,9 @@ import shutil
 
 import pytest
 
-from tests.workflow.conftest import SMALL, copy_repository, snakemake
+from tests.workflow.conftest import AGGREGATIONS, SMALL, copy_repository, snakemake
 
-#: Rules that put cells together: they run again when there is one more.
-AGGREGATIONS = {
-    "alignment_table",
-    "removal_effects_table",
-    "probing_table",
-    "perplexity_table",
-    "checkpoints_table",
-    "score_maps",
-    "table_1_probing",
-    "cell_statistics",
-}
+FILES_OF_REGIONS = {"image": "nii.gz", "labels": "tsv"}
 
 
 def plan(folder, **changes) -> dict[str, int]:
@@ -59,6 +49,28 @@ def test_one_more_subject(finished):
 def test_one_more_layer(finished):
     jobs = plan(finished, model={"layers": [0, 2]})
     assert branch(jobs) == {"removal": 3, "probing": 3, "encoding": 3}
+
+
+def test_regions_and_a_ceiling_ask_for_no_encoding(finished):
+    rois = {key: f"results/small/data/sub-{{subject}}_rois.{end}" for key, end in FILES_OF_REGIONS.items()}
+    jobs = plan(finished, rois=rois)
+    assert jobs.pop("figure_roi_alignment") == 1
+    assert set(jobs) == {
+        "simulate_rois",
+        "rois",
+        "roi_statistics",
+        "roi_alignment_table",
+        "roi_effects_table",
+    }
+    two = plan(finished, subjects=["F", "M"])
+    jobs = plan(finished, subjects=["F", "M"], noise_ceiling={"compute": True})
+    assert {name: count for name, count in jobs.items() if count != two.get(name)} == {
+        "noise_ceiling": 2,
+        "ceiling_statistics": 2,
+        "noise_ceiling_table": 1,
+        "alignment_to_ceiling_table": 1,
+        "figure_noise_ceiling": 1,
+    }
 
 
 def test_an_option_reruns_what_uses_it(finished):

@@ -62,9 +62,9 @@ class Numpy:
         """A float64 array to add to."""
         return np.zeros(shape)
 
-    def index(self, positions):
-        """Positions, to index arrays of the device with."""
-        return positions
+    def columns(self, array, positions) -> np.ndarray:
+        """A copy of some columns of an array on the device."""
+        return np.take(array, positions, axis=1)
 
     def map(self, function: Callable, items: Iterable) -> list:
         """Apply a function that works on the device to all items, several in flight."""
@@ -120,9 +120,9 @@ class Torch:
         """A float64 tensor to add to."""
         return self.xp.zeros(shape, dtype=self.xp.float64, device=self.device)
 
-    def index(self, positions):
-        """Positions, to index tensors of the device with."""
-        return self.xp.from_numpy(np.ascontiguousarray(positions)).to(self.device)
+    def columns(self, tensor, positions):
+        """A copy of some columns of a tensor on the device."""
+        return tensor.index_select(1, self.xp.from_numpy(positions).to(self.device))
 
     def map(self, function: Callable, items: Iterable) -> list:
         """Apply a function that works on the device to all items, several in flight."""

@@ -95,6 +95,35 @@ def keep_rows(responses: np.ndarray, kept: np.ndarray, source: str) -> np.ndarra
     )
 
 
+def read_voxels(path: str | Path, n_voxels: int) -> np.ndarray:
+    """Read which voxels belong to a set, e.g. a region.
+
+    Parameters
+    ----------
+    path : path-like
+        A boolean ``.npy`` array with one entry per voxel.
+    n_voxels : int
+
+    Returns
+    -------
+    boolean array of shape (n_voxels,)
+
+    Raises
+    ------
+    InputError
+        If it is not boolean, has another length, or names no voxel.
+    """
+    inside = read_array(path)
+    if inside.dtype != bool or inside.shape != (n_voxels,):
+        raise InputError(
+            f"{path}: expected a boolean array of shape ({n_voxels},), an entry per voxel; got {inside.dtype} "
+            f"{inside.shape}"
+        )
+    if not inside.any():
+        raise InputError(f"{path}: all {n_voxels} entries are False; a set of voxels needs one at least")
+    return inside
+
+
 def read_images(pattern: str, mask_pattern: str, subject: str, runs: np.ndarray) -> np.ndarray:
     """Read a subject's 4-D images, run by run, inside the brain mask.
 
@@ -115,17 +144,15 @@ def read_images(pattern: str, mask_pattern: str, subject: str, runs: np.ndarray)
     InputError
         If a file is missing or unreadable, grids differ, or a run has another number of volumes than the story.
     """
-    import nibabel
-
     mask_path = mask_pattern.format(subject=subject)
-    mask_image = _load_image(mask_path)
+    mask_image = load_image(mask_path)
     mask = np.asarray(mask_image.dataobj) > 0
     if mask.ndim != 3 or not mask.any():
         raise InputError(f"{mask_path}: expected a 3-D mask with voxels above 0, got shape {mask.shape}")
     parts = []
     for name in dict.fromkeys(runs.tolist()):
         path = pattern.format(subject=subject, run=name)
-        image = _load_image(path)
+        image = load_image(path)
         expected = int((runs == name).sum())
         if image.ndim != 4 or image.shape[:3] != mask.shape:
             raise InputError(
@@ -139,23 +166,41 @@ def read_images(pattern: str, mask_pattern: str, subject: str, runs: np.ndarray)
             raise InputError(
                 f"{path}: {image.shape[3]} volumes, but story.trs gives run {name} {expected} TRs"
             )
-        try:
-            volumes = np.asarray(image.dataobj, dtype=np.float32)
-        except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
-            raise InputError(f"{path}: cannot be read: {error}; copy or convert it again") from None
-        parts.append(volumes[mask].T)
+        parts.append(np.asarray(image.dataobj, dtype=np.float32)[mask].T)
     return np.concatenate(parts)
 
 
-def _load_image(path: str):
+def load_image(path: str | Path):
+    """Load an image, and read it once to its end: only there does gzip keep its checksum.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no image, is cut short or damaged.
+    """
+    import gzip
+    import struct
+    import zlib
+
     import nibabel
 
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        return nibabel.load(path)
-    except (OSError, EOFError, nibabel.filebasedimages.ImageFileError) as error:
-        raise InputError(f"{path}: not a NIfTI image: {error}") from None
+        if path.suffix == ".gz":
+            with gzip.open(path) as stream:
+                while stream.read(1 << 22):
+                    pass
+        image = nibabel.load(path)
+        # Headers that do not fit the data are found out here, not in the midst of a job.
+        np.asarray(image.dataobj[..., -1:])
+    except (
+        OSError, EOFError, ValueError, ArithmeticError, MemoryError, zlib.error, struct.error,
+        nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError,
+    ) as error:  # fmt: skip
+        raise InputError(f"{path}: not a whole NIfTI image: {error}; copy or convert it again") from None
+    return image
 
 
 def write_image(path: str | Path, data: np.ndarray, affine: np.ndarray, tr: float | None = None) -> None:
@@ -200,6 +245,9 @@ def main(argv: list[str] | None = None) -> None:
             raise InputError(
                 f"{source}: expected numbers, TRs × voxels; got {responses.dtype} {responses.shape}"
             )
+        if args.options.voxels is not None:
+            chosen = args.options.voxels.format(subject=args.subject)
+            responses = responses[:, read_voxels(chosen, responses.shape[1])]
     else:
         source = args.options.images.format(subject=args.subject, run="*")
         responses = read_images(args.options.images, args.options.mask, args.subject, runs)

@@ -296,6 +296,41 @@ def download(
     return record
 
 
+def _read_record(folder: Path) -> dict:
+    """What :func:`download` noted: `source`, `revision`, `commit` and `weights`, a digest per file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return {key: record[key] for key in ("source", "revision", "commit")} | {
+            "weights": dict(record["weights"])
+        }
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder / RECORD}: broken; remove the folder and run again") from None
+
+
+def check_download(folder: str | Path) -> None:
+    """Check that the weights of a downloaded checkpoint are still those that were downloaded.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or differs from its digest.
+    """
+    folder = Path(folder)
+    if not (folder / RECORD).is_file():
+        return
+    for name, digest in _read_record(folder)["weights"].items():
+        if not (folder / name).is_file() or sha256(folder / name) != digest:
+            raise InputError(
+                f"{folder / name}: missing, or damaged since it was downloaded; remove the folder and run again"
+            )
+
+
 def describe(folder: str | Path, kind: str) -> dict[str, str]:
     """What a checkpoint's folder holds: `source`, `revision`, `commit` and `sha256` of its weights.
 
@@ -310,18 +345,15 @@ def describe(folder: str | Path, kind: str) -> dict[str, str]:
     folder = Path(folder)
     record = {"source": "", "revision": folder.name, "commit": ""}
     if (folder / RECORD).is_file():
-        try:
-            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-            sums = record.pop("weights")
-        except (ValueError, KeyError, AttributeError):
-            raise InputError(f"{folder / RECORD}: broken; remove the folder and run again") from None
+        record = _read_record(folder)
+        sums = record.pop("weights")
     else:
         sums = digests(folder, weight_files(os.listdir(folder), kind) if folder.is_dir() else [])
     if not sums:
         raise InputError(f"{folder}: holds no weights of the kind model.weights: {kind}")
     values = [sums[name] for name in sorted(sums)]
     joined = values[0] if len(values) == 1 else hashlib.sha256("\n".join(values).encode()).hexdigest()
-    return {key: record[key] for key in ("source", "revision", "commit")} | {"sha256": joined}
+    return record | {"sha256": joined}
 
 
 def table(folders: dict[str, Path], kind: str):

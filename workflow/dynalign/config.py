@@ -92,7 +92,7 @@ def _path(path: str) -> str:
 
 
 def _image_path(pattern: str) -> str:
-    _path(pattern.replace("{subject}", "x").replace("{run}", "1"))
+    _path(pattern.replace("{subject}", "x").replace("{run}", "1").replace("{roi}", "x"))
     return pattern
 
 
@@ -118,8 +118,18 @@ def _steps_of_suite(steps):
     return SUITES[steps]
 
 
+def _need_placeholders(section, **holders) -> None:
+    """Refuse a path that lacks a placeholder which tells its files apart."""
+    for key, needed in holders.items():
+        value = getattr(section, key)
+        for holder in needed:
+            if value is not None and holder not in value:
+                raise ValueError(f"{key}: {value!r} lacks {holder}")
+
+
 #: The field of a pattern of revisions.
 _STEP_FIELD = re.compile(r"\{step(:0?\d{0,2}d?)?\}")
+
 
 Name = Annotated[str, AfterValidator(_filename)]
 FilePath = Annotated[str, AfterValidator(_path)]
@@ -203,15 +213,66 @@ class Brain(Section):
     )
     high_pass_s: float = Field(128.0, gt=0, description="longest period in s that `cosine` keeps")
     standardize: bool = Field(False, description="z-score each voxel within each run after detrending")
+    voxels: str | None = Field(
+        None,
+        description="layout `arrays`: keep only these voxels, a boolean .npy with one entry per voxel, a path "
+        "with {subject} (images are cut by their mask)",
+    )
 
     @model_validator(mode="after")
     def _placeholders(self):
-        for key, holders in (("images", ("{subject}", "{run}")), ("mask", ("{subject}",))):
-            value = getattr(self, key)
-            for holder in holders:
-                if value is not None and holder not in value:
-                    raise ValueError(f"{key}: {value!r} lacks {holder}")
+        _need_placeholders(self, images=("{subject}", "{run}"), mask=("{subject}",), voxels=("{subject}",))
         return self
+
+
+class Rois(Section):
+    """Regions of interest: alignment and effects of removal are also given region by region."""
+
+    arrays: ImagePath | None = Field(
+        None,
+        description="a boolean .npy per region, one entry per voxel (of the whole array, or of the mask in C "
+        "order), a path with {subject} and {roi}; regions may overlap",
+    )
+    image: ImagePath | None = Field(
+        None,
+        description="layout `table`: a label image on the mask's grid (whole numbers, 0 = no region), a path "
+        "that may hold {subject}",
+    )
+    labels: ImagePath | None = Field(
+        None,
+        description="names of the labels of `image`: a table (index, name), a path that may hold {subject}",
+    )
+    names: Annotated[tuple[Name, ...], AfterValidator(_unique)] = Field(
+        (), description="regions in the order shown; `arrays` needs them, `image` gives all of `labels`"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self):
+        if (self.arrays is None) == (self.image is None):
+            raise ValueError(
+                f"needs exactly one of arrays, image; got {'none' if self.image is None else 'both'}"
+            )
+        _need_placeholders(self, arrays=("{subject}", "{roi}"))
+        if self.arrays is not None and not self.names:
+            raise ValueError("arrays: needs `names`, the regions that {roi} stands for")
+        if (self.image is None) != (self.labels is None):
+            raise ValueError("image and labels go together: the image holds numbers, the table their names")
+        return self
+
+    def files(self, subject: str) -> list[tuple[str, str]]:
+        """Key and path of every file that describes a subject's regions."""
+        if self.arrays is not None:
+            return [("arrays", self.arrays.format(subject=subject, roi=name)) for name in self.names]
+        return [(key, getattr(self, key).format(subject=subject)) for key in ("image", "labels")]
+
+
+class NoiseCeiling(Section):
+    """How well each subject can be predicted from the other subjects' responses (two or more)."""
+
+    compute: bool = Field(False, description="compute it, and set alignment against it (r/ceiling)")
+    threshold: float = Field(
+        0.1, ge=0, lt=1, description="r/ceiling is taken over voxels whose ceiling (mean r) exceeds this"
+    )
 
 
 class Annotation(Section):
@@ -490,6 +551,10 @@ class Statistics(Section):
     """Tests and intervals (METHOD section 8)."""
 
     alpha: float = Field(0.05, gt=0, lt=1, description="level of the tests")
+    block: Positive = Field(
+        20,
+        description="TRs in a block of the calibrated test; longer than the autocorrelation of the responses",
+    )
     paper_test: Literal["paired", "independent"] = Field(
         "paired", description="the paper's t-test over voxels; computed, never the headline"
     )
@@ -542,6 +607,8 @@ class Study(Section):
     probing: Probing = Field(Probing(), description="probing")
     encoding: Encoding = Field(Encoding(), description="encoding models")
     statistics: Statistics = Field(Statistics(), description="statistics")
+    rois: Rois | None = Field(None, description="regions of interest: alignment and effects in each")
+    noise_ceiling: NoiseCeiling = Field(NoiseCeiling(), description="intersubject noise ceiling")
     figures: Figures = Field(Figures(), description="figures")
     threads: Threads = Field(Threads(), description="CPU threads per job")
     training: Training | None = Field(
@@ -569,17 +636,22 @@ class Study(Section):
                 raise ValueError(
                     "simulation: needs story.layout 'table', brain.images and brain.mask (see demo.yaml)"
                 )
-            for key, path in (
-                ("story.words", self.story.words),
-                ("brain.images", self.brain.images),
-                ("brain.mask", self.brain.mask),
-            ):
+            written = {
+                "story.words": self.story.words,
+                "brain.images": self.brain.images,
+                "brain.mask": self.brain.mask,
+            }
+            if self.rois is not None and self.rois.image is not None:
+                written |= {"rois.image": self.rois.image, "rois.labels": self.rois.labels}
+            for key, path in written.items():
                 if not path.startswith(f"results/{self.study}/") or ".." in path.split("/"):
                     raise ValueError(
                         f"simulation: writes {key}, which must be in results/{self.study}/, not {path!r}"
                     )
             if self.training is None:
                 raise ValueError("simulation: needs the section `training` (its text drives voxels)")
+            if self.rois is not None and self.rois.image is not None:
+                _need_placeholders(self.rois, image=("{subject}",), labels=("{subject}",))
             for name in self.simulation.properties:
                 if name not in self.properties:
                     raise ValueError(
@@ -587,6 +659,17 @@ class Study(Section):
                     )
         elif self.story.layout == "table" and not (self.brain.images and self.brain.mask):
             raise ValueError("story.layout 'table' needs brain.images and brain.mask")
+        if self.story.layout == "table" and self.brain.voxels is not None:
+            raise ValueError(
+                "brain.voxels: goes with layout 'arrays'; brain.mask chooses the voxels of images"
+            )
+        if self.story.layout == "arrays" and self.rois is not None and self.rois.image is not None:
+            raise ValueError("rois.image: arrays have no coordinates; give rois.arrays and rois.names")
+        if self.noise_ceiling.compute and len(self.subjects) < 2:
+            raise ValueError(
+                "noise_ceiling.compute: predicts each subject from the others and needs two subjects or more; "
+                f"subjects has one ({self.subjects[0]})"
+            )
         for name, entry in self.properties.items():
             if entry.random is None and entry.table is None and (entry.raw or name) not in RAW_VALUES:
                 raise ValueError(
@@ -735,6 +818,16 @@ def check_files(study: Study, root: str | Path = ".") -> None:
                 need("brain.images", path, f" (subject {subject!r}, run {number})")
     else:
         need("simulation.text", study.simulation.text)
+
+    if study.brain.voxels is not None:
+        for subject in study.subjects:
+            path = study.brain.voxels.format(subject=subject)
+            need("brain.voxels", path, f" (subject {subject!r})")
+    # The embedded study makes its own label image.
+    if study.rois is not None and (study.simulation is None or study.rois.image is None):
+        for subject in study.subjects:
+            for key, path in study.rois.files(subject):
+                need(f"rois.{key}", path, f" (subject {subject!r})")
 
     if study.annotation.file is not None:
         need("annotation.file", study.annotation.file)

@@ -1155,13 +1155,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import yaml
 
-    from dynalign.files import atomic_path
+    from dynalign.files import InputError, write_text
 
-    lexicon = yaml.safe_load(arguments.lexicon.read_text(encoding="utf-8"))
-    text = generate(lexicon, arguments.characters, arguments.seed)
-    with atomic_path(arguments.output) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    try:
+        lexicon = yaml.safe_load(arguments.lexicon.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{arguments.lexicon}: not a YAML file: {' '.join(str(error).split())}") from None
+    write_text(arguments.output, generate(lexicon, arguments.characters, arguments.seed))
 
 
 if __name__ == "__main__":
-    main()
+    from dynalign.cli import run
+
+    run(main)

@@ -25,7 +25,7 @@ import numpy as np
 from dynalign import backend, delays, folds, hats, removal, ridge, story
 from dynalign.cli import note, options, progress, run
 from dynalign.config import Encoding
-from dynalign.files import InputError, read_array, read_record, write_record
+from dynalign.files import InputError, atomic_folder, read_array, read_record, write_record
 
 #: The arm without removal.
 ORIGINAL = ("none", "original")
@@ -495,7 +495,9 @@ def main(argv: list[str] | None = None) -> None:
         default=Encoding().block_voxels,
         help="voxels solved at a time on each stream of a GPU (memory, not results)",
     )
-    parser.add_argument("--output-dir", required=True, help="folder to write {removal}.{property}.npz into")
+    parser.add_argument(
+        "--output-dir", required=True, help="folder of {removal}.{property}.npz, replaced whole"
+    )
     args = parser.parse_args(argv)
     device = backend.choose(args.gpus, args.threads, args.block_voxels, args.options.tf32)
 
@@ -515,8 +517,9 @@ def main(argv: list[str] | None = None) -> None:
         results = encode(vectors, arms, design, responses, args.options, device=device)
     except InputError as error:
         raise InputError(f"{args.representation} layer {args.layer}, {args.responses}: {error}") from None
-    for (method, name), scores in results.items():
-        write_scores(Path(args.output_dir) / f"{method}.{name}.npz", scores)
+    with atomic_folder(args.output_dir) as folder:
+        for (method, name), scores in results.items():
+            write_scores(folder / f"{method}.{name}.npz", scores)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,21 @@
-"""Reading and writing: every file appears whole or not at all, and nothing is ever unpickled."""
+"""Reading and writing: every file appears whole or not at all, and nothing is ever unpickled.
+
+What is damaged later is seen when it is read: archives carry checksums, arrays get one behind their data (other
+readers do not look there), tables must be whole to their last line end.
+"""
 
 import csv
+import errno
 import hashlib
+import io
 import math
 import os
+import re
 import shutil
+import socket
+import struct
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -29,12 +39,80 @@ TEXT_COLUMNS = frozenset(
         "label",
         "class_name",
         "region",
+        "roi",
+        "name",
     }
 )
 
 
 class InputError(Exception):
     """Bad input; the message names the file or key, the value, and the way out."""
+
+
+#: What readers of numpy and zip raise on damaged files (an encrypted or unknown kind of member, say).
+_DAMAGE = (ValueError, EOFError, KeyError, RuntimeError, SyntaxError, struct.error, zlib.error)
+
+
+#: What a full disk, a quota and a limit on sizes of files answer, and what a folder that cannot be written to does.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_ENTRY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST})
+
+
+def _system_error(error: Exception) -> int | None:
+    """The system's number of an error, also where a library (safetensors) passes it on as text."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
+
+
+def _remove_leftovers(path: Path, host: str) -> None:
+    """Remove temporary folders beside `path` whose writer, a process of this machine, was killed."""
+    left = re.compile(rf"{re.escape(f'.{path.name}.{host}-')}(\d+)\..+")
+    for name in os.listdir(path.parent):
+        if found := left.fullmatch(name):
+            try:
+                os.kill(int(found[1]), 0)
+            except ProcessLookupError:
+                shutil.rmtree(path.parent / name, ignore_errors=True)
+            except OSError:
+                continue
+
+
+@contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, removed in the end.
+
+    Its name tells who writes (host and process), so that the next writer of `path` removes what a kill left.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to, or there is no room.
+    """
+    host = socket.gethostname()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path, host)
+        folder = tempfile.TemporaryDirectory(prefix=f".{path.name}.{host}-{os.getpid()}.", dir=path.parent)
+    except OSError as error:
+        if error.errno not in NO_ROOM | NO_ENTRY:
+            raise
+        raise InputError(
+            f"{path}: cannot be written: {error.strerror}: {error.filename}; make this a folder that you may write to"
+        ) from None
+    with folder as name:
+        try:
+            yield Path(name)
+        except Exception as error:
+            code = _system_error(error)
+            if code not in NO_ROOM:
+                raise
+            free = shutil.disk_usage(path.parent).free
+            raise InputError(
+                f"{path}: cannot be written: {os.strerror(code)} ({free / 1e6:.0f} MB free); make room (disk, quota, "
+                "ulimit -f) and run again: nothing half-written stays"
+            ) from None
 
 
 @contextmanager
@@ -46,11 +124,15 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     path : path-like
         The file to write. Missing parent folders are created. The temporary name keeps the suffixes,
         because libraries choose their format by them.
+
+    Raises
+    ------
+    InputError
+        If the disk is full or the folder cannot be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
+    with _folder_beside(path) as folder:
+        temporary = folder / path.name
         yield temporary
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
@@ -65,11 +147,15 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     ----------
     path : path-like
         The folder to write. Missing parent folders are created; a folder that stands there is replaced.
+
+    Raises
+    ------
+    InputError
+        If the disk is full or the folder cannot be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as outer:
-        temporary = Path(outer) / path.name
+    with _folder_beside(path) as outer:
+        temporary = outer / path.name
         temporary.mkdir()
         yield temporary
         for file in temporary.iterdir():
@@ -132,19 +218,36 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = ()):
     Raises
     ------
     InputError
-        If the file is missing, is no table, or lacks a column.
+        If the file is missing, is no table, is cut short, or lacks a column.
     """
     import pandas as pd
 
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        raise InputError(
+            f"{path}: ends inside a line: it may be cut short; make it again, or, if it is whole, end its last line"
+        )
     try:
         table = pd.read_csv(
-            path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8"
+            io.BytesIO(content),
+            sep="\t",
+            dtype=str,
+            keep_default_na=False,
+            quoting=csv.QUOTE_NONE,
+            encoding="utf-8",
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a tab-separated UTF-8 table: {error}") from None
+    # pandas fills a row that is too short.
+    for number, line in enumerate(content.splitlines(), start=1):
+        if line and line.count(TAB) + 1 != len(table.columns):
+            raise InputError(
+                f"{path}: line {number} has {line.count(TAB) + 1} cells, but there are {len(table.columns)} columns; "
+                "correct it or make the file again"
+            )
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise InputError(f"{path}: lacks column {missing[0]!r}; it has {', '.join(table.columns)}")
@@ -160,13 +263,21 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = ()):
     return table
 
 
+#: Separates the cells of a table.
+TAB = b"\t"
+#: Marks the checksum behind the data of a ``.npy`` file.
+SEAL = b"sha256:"
+SEAL_LENGTH = len(SEAL) + hashlib.sha256().digest_size * 2
+
+
 def read_array(path: str | os.PathLike, mmap: bool = False):
-    """Read one ``.npy`` array, never unpickling.
+    """Read one ``.npy`` array, never unpickling; what :func:`write_array` wrote must be as it was written.
 
     Raises
     ------
     InputError
-        If the file is missing, is no ``.npy`` file (an HTML page, say), is cut short, or holds pickled objects.
+        If the file is missing, is no ``.npy`` file (an HTML page, say), is cut short, is longer than its header
+        says, differs from its checksum, or holds pickled objects.
     """
     import numpy as np
 
@@ -178,17 +289,42 @@ def read_array(path: str | os.PathLike, mmap: bool = False):
             magic = stream.read(6)
             if magic != b"\x93NUMPY":
                 raise InputError(f"{path}: not a .npy file, it begins with {magic!r}; download it again")
+            size = path.stat().st_size
+            stream.seek(max(0, size - SEAL_LENGTH))
+            seal = stream.read()
             stream.seek(0)
-            dtype = array_header(stream)[2]
+            if seal.startswith(SEAL):
+                size -= SEAL_LENGTH
+                if seal != SEAL + _digest(stream, size):
+                    raise InputError(
+                        f"{path}: differs from its checksum: damaged since it was written; delete it and run again"
+                    )
+                stream.seek(0)
+            shape, _, dtype = array_header(stream)
+            expected = stream.tell() + math.prod(shape) * dtype.itemsize
         if dtype.hasobject:
             raise InputError(
                 f"{path}: holds pickled Python objects, which can run code when read; dynalign never unpickles. "
                 f"If it holds text, take that out without running anything: python -m dynalign.convert {path} "
                 f"--output {path.with_suffix('')}.plain.npy, and put the new file in place of the old one"
             )
+        if size != expected:
+            raise InputError(
+                f"{path}: cannot be read as a .npy array: {size} bytes, but its header says {expected}; it was "
+                "damaged or cut short: get or make it again"
+            )
         return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as a .npy array: {error}") from None
+    except (*_DAMAGE, OSError) as error:
+        raise InputError(f"{path}: cannot be read as a .npy array: {error}; get or make it again") from None
+
+
+def _digest(stream, length: int) -> bytes:
+    """SHA-256 of the next `length` bytes, in hexadecimal."""
+    total = hashlib.sha256()
+    while length and (block := stream.read(min(length, 1 << 20))):
+        total.update(block)
+        length -= len(block)
+    return total.hexdigest().encode()
 
 
 def array_file_size(path: str | os.PathLike) -> int | None:
@@ -212,11 +348,19 @@ def array_header(stream: BinaryIO) -> tuple:
 
 
 def write_array(path: str | os.PathLike, array) -> None:
-    """Write one array as ``.npy``."""
+    """Write one array as ``.npy``, with a checksum behind the data, which other readers pass over."""
     import numpy as np
 
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+    array = np.ascontiguousarray(array)
+    with atomic_path(path) as temporary, open(temporary, "w+b") as stream:
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+        # Not numpy's own writing, which hides what the system answers on a full disk.
+        stream.write(array.reshape(-1).view(np.uint8).data)
+        length = stream.tell()
+        stream.seek(0)
+        seal = SEAL + _digest(stream, length)
+        stream.seek(0, os.SEEK_END)
+        stream.write(seal)
 
 
 def write_arrays(path: str | os.PathLike, arrays: Mapping[str, object]) -> None:
@@ -243,13 +387,26 @@ def read_arrays(path: str | os.PathLike, names: Sequence[str] = ()) -> dict:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            missing = [name for name in names if name not in stored.files]
+        with zipfile.ZipFile(path) as stored:
+            there = [name.removesuffix(".npy") for name in stored.namelist()]
+            # The record at the end counts the members; zipfile itself does not compare.
+            with open(path, "rb") as stream:
+                stream.seek(-22 - len(stored.comment), os.SEEK_END)
+                count = int.from_bytes(stream.read(22)[10:12], "little")
+            if count not in (len(there), 0xFFFF):
+                raise ValueError(f"{len(there)} members where {count} are counted")
+            missing = [name for name in names if name not in there]
             if missing:
-                raise InputError(f"{path}: lacks array {missing[0]!r}; it has {', '.join(stored.files)}")
-            return {name: stored[name] for name in (names or stored.files)}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read as a .npz archive: {error}") from None
+                raise InputError(f"{path}: lacks array {missing[0]!r}; it has {', '.join(there)}")
+            # The whole of a member is read, because only then its checksum is looked at.
+            return {
+                name: np.lib.format.read_array(io.BytesIO(stored.read(f"{name}.npy")), allow_pickle=False)
+                for name in (names or there)
+            }
+    except (*_DAMAGE, OSError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: cannot be read as a .npz archive: {error}; delete it and run again"
+        ) from None
 
 
 def write_record(path: str | os.PathLike, record: object) -> None:

@@ -53,8 +53,9 @@ from dynalign.backend import spread
 
 #: Approximation of ``s / (s + λ)``, of order 1, by other penalties': what float32 resolves.
 TOLERANCE = 1e-7
-#: Condition number (1-norm, unit diagonal) of R_BB up to which float64 leaves float32's precision.
-WORST_CONDITION = 1e8
+#: Condition number (1-norm, unit diagonal) of R_BB up to which float64 leaves float32's precision, also where the
+#: terms of a change cancel. Features of the paper's size give about 15.
+WORST_CONDITION = 1e6
 #: Standard deviation, in that of the responses, of a term of W Y up to which it is formed in float32 from products
 #: over all rows and with residuals; their difference may be much smaller where the rows left fit almost perfectly.
 LARGEST_TERM = 30.0
@@ -305,8 +306,12 @@ class Former:
     def blocks(self, rows: slice) -> np.ndarray:
         """R_BB of every penalty, shape (n_alphas, n_left_out, n_left_out)."""
         part = self.spectrum.basis[rows]
-        shrunk = self.spectrum.shrinkage(self.alphas)[:, None, :] * part
-        return shrunk @ part.T - self.constants()[:, None, None]
+        found = np.empty((len(self.alphas), len(part), len(part)))
+        found[self.kept] = [whole[rows, rows] for whole in self.formers]
+        others = np.setdiff1d(np.arange(len(found)), self.kept)
+        shrunk = self.spectrum.shrinkage(self.alphas[others])[:, None, :] * part
+        found[others] = shrunk @ part.T - self.constants()[others, None, None]
+        return found
 
     def constants(self) -> np.ndarray:
         """What the vector of equal entries adds to every entry of G, shape (n_alphas,)."""
@@ -497,7 +502,9 @@ def refit(spectrum: Spectrum, alphas, changes: Sequence[Change]) -> Refit:
     spans = _spans([left.shape[2] for left, _ in pairs])
     n_rows = len(spectrum.held) + (spans[-1].stop if spans else 0)
     hats = np.empty((len(shrinkage), n_rows, len(spectrum.train)), dtype=np.float32)
+    # An orthonormal basis adds no error beyond the rounding of the factors: float32 will do.
+    basis = spectrum.basis.astype(np.float32)
     for j, hat in enumerate(hats):
         rows = np.concatenate([shrinkage[j] * spectrum.cross, *(right[j] for _, right in pairs)])
-        hat[:] = rows @ spectrum.basis.T
+        np.matmul(rows.astype(np.float32), basis.T, out=hat)
     return Refit(hats, [left.astype(np.float32) for left, _ in pairs], spans)

@@ -1,4 +1,15 @@
-"""Scores back in the brain: NIfTI images in mask space and slices of them.
+"""Scores back in the brain: NIfTI images in mask space and a table of what each volume is.
+
+Three images per subject, each with one kind of number, so that a viewer's colour scale fits the whole image:
+
+========================= =============== ================================================================
+``maps/{subject}``        ``r``           score of the original: Pearson r, mean over folds; every checkpoint and layer
+``maps/alpha/{subject}``  ``log10_alpha`` penalty chosen, log10, median over folds; the same cells
+``maps/effects/{subject}`` ``difference`` residual − original, difference of r; each checkpoint's best layer
+========================= =============== ================================================================
+
+The best layer is the one with the highest inner score, which does not look at the reported score. Volumes are written
+one after the other, so that memory holds one, however many checkpoints a study has.
 
 Source: METHOD sections 2.2 and 9.
 """
@@ -6,36 +17,32 @@ Source: METHOD sections 2.2 and 9.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
-from dynalign import style
-from dynalign.brain import write_image
+from dynalign.brain import load_image
 from dynalign.cli import progress, run
-from dynalign.encoding import read_scores
-from dynalign.files import InputError, read_table, write_table
+from dynalign.encoding import Scores, read_scores
+from dynalign.files import InputError, atomic_path, read_table, write_table
+from dynalign.rois import CELL, scores_path, subject_cells
 from dynalign.statistics import voxel_scores
 
 
-def best_layers(alignment, subject: str):
+def best_layers(cells) -> dict[str, int]:
     """Each checkpoint's layer with the highest inner score (chosen without looking at the reported score).
 
     Parameters
     ----------
-    alignment : pandas.DataFrame
-        ``tables/alignment.tsv``.
-    subject : str
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per checkpoint in the table's order: checkpoint, step, layer, mean_r, inner_score.
+    cells : pandas.DataFrame
+        One subject's rows of ``tables/alignment.tsv``. Ties go to the lower layer.
     """
-    rows = alignment[(alignment["subject"] == subject) & (alignment["removal"] == "none")]
-    if rows.empty:
-        raise InputError(f"the alignment table has no subject {subject!r}")
+    rows = cells[cells["removal"] == "none"].sort_values("layer", kind="stable")
+    if rows["inner_score"].isna().any():
+        raise InputError("alignment table: inner_score is empty in some row; run the encoding again")
     best = rows.loc[rows.groupby("checkpoint", sort=False)["inner_score"].idxmax()]
-    return best[["checkpoint", "step", "layer", "mean_r", "inner_score"]].reset_index(drop=True)
+    return dict(zip(best["checkpoint"], best["layer"].astype(int), strict=True))
 
 
 def into_mask(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -43,110 +50,165 @@ def into_mask(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    values : array of shape (n_maps, n_voxels)
+    values : array of shape (n_voxels,)
+        In the mask's C order.
     mask : boolean array, 3-D
 
     Returns
     -------
-    array of shape (*mask.shape, n_maps), float32
+    array of the mask's shape, float32
 
     Raises
     ------
     InputError
         If the number of voxels differs from the mask's.
     """
-    if values.shape[1] != mask.sum():
-        raise InputError(f"scores have {values.shape[1]} voxels, the mask {int(mask.sum())}")
-    volumes = np.full((*mask.shape, len(values)), np.nan, dtype=np.float32)
-    volumes[mask] = values.T
-    return volumes
+    if len(values) != mask.sum():
+        raise InputError(f"scores have {len(values)} voxels, the mask {int(mask.sum())}")
+    volume = np.full(mask.shape, np.nan, dtype=np.float32)
+    volume[mask] = values
+    return volume
 
 
-def draw_slices(volumes: np.ndarray, titles: list[str], subject: str, label: str, paths: list[str]) -> None:
-    """Draw axial slices, one row per map, on one symmetric colour scale.
+def write_volumes(
+    path: str | Path, values: Iterable[np.ndarray], n: int, mask_image, description: str
+) -> None:
+    """Write a 4-D NIfTI-1 image in the space of a mask, one volume in memory at a time.
+
+    Its space is the mask's: affine, qform and sform with their codes, voxel sizes. The bytes depend on the values and
+    the mask alone.
 
     Parameters
     ----------
-    volumes : array of shape (x, y, z, n_maps)
-    titles : list of str
-        One per map.
-    subject, label : str
-        For the title and the colour bar.
-    paths : list of str
-        Images to write.
+    path : path-like
+        A ``.nii.gz`` file.
+    values : iterable of `n` arrays of shape (n_voxels,)
+    n : int
+        Volumes; what they are stands in the index table.
+    mask_image : nibabel image, 3-D
+    description : str
+        At most 79 bytes, for the header.
     """
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
+    import gzip
 
-    # Slices with brain in them, evenly spread.
-    inside = np.flatnonzero(np.isfinite(volumes[..., 0]).any(axis=(0, 1)))
-    chosen = inside[np.unique(np.linspace(0, len(inside) - 1, min(6, len(inside))).round().astype(int))]
-    limit = float(np.nanmax(np.abs(volumes)))
-    width = 1.5 * len(chosen) + 2.6
-    figure = Figure(figsize=(width, 1.55 * len(titles) + 0.9), layout="constrained")
-    # Room for the row titles, which the layout does not see.
-    figure.get_layout_engine().set(rect=(0.4 / width, 0, 1 - 0.4 / width, 1))
-    axes = figure.subplots(len(titles), len(chosen), squeeze=False)
-    colours = colormaps["RdBu_r"].with_extremes(bad="white")
-    for row, title in enumerate(titles):
-        for column, z in enumerate(chosen):
-            axis = axes[row, column]
-            shown = axis.imshow(
-                volumes[:, :, z, row].T,
-                origin="lower",
-                cmap=colours,
-                vmin=-limit,
-                vmax=limit,
-                interpolation="nearest",
-            )
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.set_frame_on(False)
-            if row == 0:
-                axis.set_title(f"z = {z}", fontsize=9)
-        axes[row, 0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
-    figure.colorbar(shown, ax=axes, shrink=min(1.0, 2.0 / len(titles)), label=label)
-    figure.suptitle(
-        f"Subject {subject}: alignment of each checkpoint's best layer (by inner score)", fontsize=11
+    import nibabel
+
+    mask = np.asarray(mask_image.dataobj) > 0
+    header = nibabel.Nifti1Header.from_header(mask_image.header, check=False)
+    if not (header["sform_code"] or header["qform_code"]):
+        # Formats without codes (Analyze): what nibabel reads as their affine.
+        header.set_sform(mask_image.affine, code="aligned")
+    header.set_data_dtype(np.float32)
+    header.set_data_shape((*mask.shape, n))
+    # The fourth dimension counts volumes, not seconds.
+    header.set_zooms((*mask_image.header.get_zooms()[:3], 1.0))
+    header.set_xyzt_units(xyz="mm", t="unknown")
+    header.set_slope_inter(1, 0)
+    header.set_data_offset(352)
+    header["cal_min"] = header["cal_max"] = 0
+    header["descrip"] = description.encode()
+    header.extensions.clear()
+    written = 0
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=4) as stream,
+    ):
+        stream.write(header.binaryblock)
+        stream.write(bytes(352 - len(header.binaryblock)))
+        for volume in values:
+            stream.write(into_mask(volume, mask).astype(header.get_data_dtype()).tobytes(order="F"))
+            written += 1
+        if written != n:
+            raise ValueError(f"{path}: {n} volumes announced, {written} written")
+
+
+def log10_alpha(scores: Scores) -> np.ndarray:
+    """log10 of the penalty chosen, median over folds; NaN for a voxel without a score.
+
+    Returns
+    -------
+    array of shape (n_voxels,)
+    """
+    return np.median(np.log10(scores.alpha.astype(float)), axis=0)
+
+
+def subject_maps(cells, folder: str | Path) -> Iterator[tuple[str, str, list, Callable]]:
+    """The images of one subject.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        From :func:`dynalign.rois.subject_cells`.
+    folder : path-like
+        ``encoding/``.
+
+    Yields
+    ------
+    image : {"score", "alpha", "effects"}
+    quantity : {"r", "log10_alpha", "difference"}
+    rows : list of rows of `cells`
+        One per volume.
+    value : function of a row to an array of shape (n_voxels,)
+    """
+    rows = list(cells.itertuples(index=False))
+    best = best_layers(cells)
+    original = [row for row in rows if row.removal == "none"]
+    removed = [row for row in rows if row.removal != "none" and int(row.layer) == best[row.checkpoint]]
+
+    def scores(row, *arm) -> Scores:
+        return read_scores(scores_path(folder, row, *arm))
+
+    yield "score", "r", original, lambda row: voxel_scores(scores(row))
+    yield "alpha", "log10_alpha", original, lambda row: log10_alpha(scores(row))
+    yield (
+        "effects",
+        "difference",
+        removed,
+        lambda row: voxel_scores(scores(row)) - voxel_scores(scores(row, "none", "original")),
     )
-    for path in paths:
-        style.save(figure, path)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Command: a subject's scores → NIfTI (one volume per checkpoint, at its best layer), its index, slices."""
+    """Command: a subject's scores, penalties and effects of removal → NIfTI in mask space, and their index."""
     parser = argparse.ArgumentParser(prog="dynalign.maps", description=main.__doc__)
     parser.add_argument("--subject", required=True)
     parser.add_argument("--alignment", required=True, help="tables/alignment.tsv")
     parser.add_argument("--folder", required=True, help="encoding/")
     parser.add_argument("--mask", required=True, help="the subject's brain mask")
-    parser.add_argument("--image", required=True, help="4-D NIfTI to write (.nii.gz): mean r over folds")
+    parser.add_argument("--score", required=True, help="4-D NIfTI to write (.nii.gz): r of the original")
+    parser.add_argument("--alpha", required=True, help="4-D NIfTI to write: log10 of the penalties")
+    parser.add_argument("--effects", required=True, help="4-D NIfTI to write: residual − original")
     parser.add_argument("--index", required=True, help="table to write: what each volume is")
-    parser.add_argument("--slices", nargs="+", required=True, help="pictures to write")
     args = parser.parse_args(argv)
 
-    import nibabel
+    import pandas as pd
 
-    best = best_layers(
-        read_table(args.alignment, ["checkpoint", "layer", "inner_score", "subject"]), args.subject
-    )
-    mask_image = nibabel.load(args.mask)
-    mask = np.asarray(mask_image.dataobj) > 0
-    values = [
-        voxel_scores(
-            read_scores(
-                f"{args.folder}/{row.checkpoint}/layer-{int(row.layer)}/{args.subject}/none.original.npz"
+    cells = subject_cells(read_table(args.alignment, [*CELL, "subject", "inner_score"]), args.subject)
+    best = best_layers(cells)
+    mask_image = load_image(args.mask)
+    index = []
+
+    def values(name, quantity, rows, value):
+        for volume, row in enumerate(progress(rows, f"maps: {name}")):
+            voxels = value(row)
+            valid = np.isfinite(voxels)
+            index.append(
+                {"image": name, "volume": volume, "quantity": quantity}
+                | {key: getattr(row, key) for key in CELL}
+                | {
+                    "best_layer": int(int(row.layer) == best[row.checkpoint]),
+                    "mean": float(voxels[valid].mean()) if valid.any() else np.nan,
+                    "n_invalid": int((~valid).sum()),
+                }
             )
-        )
-        for row in progress(list(best.itertuples()), "maps")
-    ]
-    volumes = into_mask(np.stack(values), mask)
-    titles = [f"{row.checkpoint}\nlayer {int(row.layer)}" for row in best.itertuples()]
-    with style.house():
-        draw_slices(volumes, titles, args.subject, "Pearson r (mean over folds)", args.slices)
-    best.insert(0, "volume", np.arange(len(best)))
-    write_table(best, args.index)
-    write_image(args.image, volumes, mask_image.affine)
+            yield voxels
+
+    for name, quantity, rows, value in subject_maps(cells, args.folder):
+        described = f"dynalign {quantity}, subject {args.subject}"[:79]
+        path = {"score": args.score, "alpha": args.alpha, "effects": args.effects}[name]
+        write_volumes(path, values(name, quantity, rows, value), len(rows), mask_image, described)
+    write_table(pd.DataFrame(index), args.index)
 
 
 if __name__ == "__main__":

@@ -168,8 +168,8 @@ def page(title: str, *parts: str) -> str:
     )
 
 
-def probing_page(table) -> str:
-    """Table 1 as a page: per removal method the paper's table, then the calibrated one."""
+def probing_body(table) -> str:
+    """Table 1 as HTML: per removal method the paper's table, then the calibrated one."""
     parts = []
     for method, rows in table.groupby("removal", sort=False):
         parts += [
@@ -189,19 +189,16 @@ def probing_page(table) -> str:
             "text, and falls below the interval where training and test words differ in their largest class.</p>",
             probing_grid(rows, calibrated_cell),
         ]
-    return page("Table 1. Probing for each property before and after its removal", *parts)
+    return "\n".join(parts)
 
 
-def correlations_page(table) -> str:
-    """Table 2 as a page: a square of correlations, shaded by sign and size."""
+def correlations_body(table) -> str:
+    """Table 2 as HTML: a square of correlations, shaded by sign and size."""
     names = in_paper_order(table["property_a"])
     cells = {(row.property_a, row.property_b): correlation_cell(row) for row in table.itertuples()}
     body = [(style.label(a), [cells.get((a, b), "–") for b in names]) for a in names]
-    return page(
-        "Table 2. Correlations between the labels",
-        "<p>Pearson's r between the class codes of all words. An asterisk marks p ≥ 0.05.</p>",
-        grid(["", "", *map(style.label, names)], [("", body)]),
-    )
+    text = "<p>Pearson's r between the class codes of all words. An asterisk marks p ≥ 0.05.</p>\n"
+    return text + grid(["", "", *map(style.label, names)], [("", body)])
 
 
 def correlation_cell(row) -> str:
@@ -213,13 +210,14 @@ def correlation_cell(row) -> str:
 
 
 class PaperTable(NamedTuple):
-    """How a table is made: the table it reads (a flag), its keys, numbers and texts, the tidy table, the page."""
+    """How a table is made: the table it reads (a flag), its keys, numbers, texts; what it becomes."""
 
     source: str
     keys: tuple[str, ...]
     numbers: tuple[str, ...]
     tidy: Callable
-    html: Callable[[object], str]
+    title: str
+    body: Callable[[object], str]
     texts: tuple[str, ...] = ()
 
 
@@ -230,11 +228,17 @@ PAPER_TABLES = {
         ("checkpoint", "layer", "removal", "property"),
         ("step", "layer", *PROBING_COLUMNS),
         probing_table,
-        probing_page,
+        "Table 1. Probing for each property before and after its removal",
+        probing_body,
         ("crossfit_position",),
     ),
     "table-2-correlations": PaperTable(
-        "correlations", ("property_a", "property_b"), ("r", "p"), correlation_table, correlations_page
+        "correlations",
+        ("property_a", "property_b"),
+        ("r", "p"),
+        correlation_table,
+        "Table 2. Correlations between the labels",
+        correlations_body,
     ),
 }
 
@@ -257,7 +261,7 @@ def main(argv: list[str] | None = None) -> None:
         if suffix == ".tsv":
             files.write_table(tidy, path)
         elif suffix == ".html":
-            files.write_text(path, table.html(tidy))
+            files.write_text(path, page(table.title, table.body(tidy)))
         else:
             raise InputError(f"{path}: tables are written as .tsv or .html; choose one of these suffixes")
 

@@ -6,6 +6,7 @@ hidden states of the word whose last token is e, and the prediction of token e +
 """
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dynalign import checkpoints
 from dynalign.cli import note, options, run
 from dynalign.config import Model
 from dynalign.files import InputError, atomic_path, write_table
@@ -84,7 +86,7 @@ def load_model(
             weights_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError) as error:
         raise InputError(
             "holds no causal language model that transformers can load with model.weights: "
             f"{weights}: {' '.join(str(error).split())}"
@@ -397,6 +399,13 @@ def bits_per_word(nll: np.ndarray, tokens: Tokens) -> float:
     return float(nats / np.log(2) / whole.sum())
 
 
+def _digest(values: np.ndarray) -> str:
+    """SHA-256 of an array's type, shape and bytes: safetensors itself has no checksums."""
+    about = hashlib.sha256(f"{values.dtype} {values.shape} ".encode())
+    about.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+    return about.hexdigest()
+
+
 def write_layers(path: str | Path, layers, tokens: Tokens, name: str, **about: str) -> None:
     """Write ``representation/{ckpt}.safetensors``.
 
@@ -416,6 +425,7 @@ def write_layers(path: str | Path, layers, tokens: Tokens, name: str, **about: s
     arrays = {f"layer-{layer}": np.ascontiguousarray(values) for layer, values in enumerate(layers)}
     arrays["word_index"] = tokens.word_index[tokens.represented]
     # safetensors writes several metadata keys in an order that differs from run to run: one key, one order.
+    about = about | {"sha256": {name: _digest(values) for name, values in arrays.items()}}
     text = json.dumps({"context_tokens": tokens.context_tokens, "name": name} | about, sort_keys=True)
     with atomic_path(path) as temporary:
         temporary.touch()
@@ -438,7 +448,7 @@ def read_layer(path: str | Path, layer: int) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     InputError
-        If the file is missing or broken, or has no such layer.
+        If the file is missing or broken, has no such layer, or differs from its checksum.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -453,10 +463,17 @@ def read_layer(path: str | Path, layer: int) -> tuple[np.ndarray, np.ndarray]:
                 raise InputError(
                     f"{path}: lacks {', '.join(sorted(wanted - names))}; it has {', '.join(there)}"
                 )
-            X = stored.get_tensor(f"layer-{layer}")
-            return X.astype(np.float32, copy=False), stored.get_tensor("word_index")
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a safetensors file: {error}") from None
+            found = {name: stored.get_tensor(name) for name in wanted}
+            # Another program's file has none.
+            written = json.loads((stored.metadata() or {}).get("dynalign", "{}")).get("sha256", {})
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"{path}: not a safetensors file: {error}; delete it and run again") from None
+    for name, values in found.items():
+        if name in written and _digest(values) != written[name]:
+            raise InputError(
+                f"{path}: {name} differs from its checksum: damaged since it was written; delete it and run again"
+            )
+    return found[f"layer-{layer}"].astype(np.float32, copy=False), found["word_index"]
 
 
 def compute(folder: Path, tokens: Tokens, settings: Model, device: str):
@@ -538,6 +555,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     folder = args.checkpoint.parent if args.checkpoint.is_file() else args.checkpoint
     tokens, device = read_tokens(args.tokens), choose_device(args.gpus)
+    checkpoints.check_download(folder)
     try:
         layers, nll, table = compute(folder, tokens, args.options, device)
     except InputError as error:

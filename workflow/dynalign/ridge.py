@@ -13,6 +13,7 @@ voxel by voxel. No array is as long as responses × features, or × penalties be
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -106,22 +107,21 @@ class Operators:
 
 def prepare(
     kernel,
-    train,
-    test,
+    spectrum: hats.Spectrum,
     splits,
     alphas,
     changes: Sequence[hats.Change] = (),
     run=None,
     tolerance: float = hats.TOLERANCE,
 ) -> Operators:
-    """Factorise an outer fold and lay out its operators.
+    """Lay out the operators of an outer fold.
 
     Parameters
     ----------
     kernel : array of float64, shape (n_rows, n_rows)
         Kernel of the first feature set.
-    train, test : arrays of int
-        Rows of the outer fold.
+    spectrum : hats.Spectrum
+        Of the kernel, for the outer fold's training and test rows.
     splits : sequence of (train, held) pairs of arrays of int
         Inner folds.
     alphas : array of float64, shape (n_alphas,)
@@ -133,12 +133,11 @@ def prepare(
         See :func:`dynalign.hats.skeleton`.
     """
     run = run or backend.Numpy()
-    spectrum = hats.decompose(kernel, train, test)
     former = hats.make_former(spectrum, alphas, changes, tolerance, run.threads)
     tasks = [partial(hats.refit, spectrum, alphas, changes)]
     tasks += [partial(hats.search, kernel, former, *split) for split in splits]
     refit, *searches = backend.spread(lambda task: task(), tasks, run.threads)
-    nothing = np.empty((len(alphas), len(train), 0))
+    nothing = np.empty((len(alphas), len(spectrum.train), 0))
     thin = np.concatenate([nothing, *former.formed], axis=2).transpose(0, 2, 1)
     return Operators(
         [
@@ -259,19 +258,24 @@ def predictions(run, refit: hats.Refit, device_y, choice) -> list:
         Relative to the mean of the training rows; the first feature set's, then each change's.
     """
     n_test = refit.hats.shape[1] - (refit.spans[-1].stop if refit.spans else 0)
-    predicted = [run.empty((n_test, choice.shape[1])) for _ in choice]
+    parts = [[] for _ in choice]
     for index in np.unique(choice):
         chosen = choice == index
         voxels = np.flatnonzero(chosen.any(axis=0))
-        products = refit.hats[index] @ device_y[:, run.index(voxels)]
+        products = refit.hats[index] @ run.columns(device_y, voxels)
         first, thin = products[:n_test], products[n_test:]
         for number, mine in enumerate(chosen[:, voxels]):
-            places = run.index(np.flatnonzero(mine))
-            columns = first[:, places]
+            places = np.flatnonzero(mine)
+            part = run.columns(first, places)
             if number:
-                columns += refit.lefts[number - 1][index] @ thin[refit.spans[number - 1]][:, places]
-            predicted[number][:, run.index(voxels[mine])] = columns
-    return predicted
+                part += refit.lefts[number - 1][index] @ run.columns(thin[refit.spans[number - 1]], places)
+            parts[number].append(part)
+    # Parts come by penalty, and by voxel within one.
+    orders = (np.argsort(np.argsort(row, kind="stable")) for row in choice)
+    return [
+        run.columns(run.xp.concatenate(part, axis=1), order)
+        for part, order in zip(parts, orders, strict=True)
+    ]
 
 
 def standard_scores(columns) -> np.ndarray:
@@ -328,11 +332,23 @@ def scorable(responses, splits, run=None) -> np.ndarray:
                 good &= ~constant(columns[train]) & ~constant(columns[test])
         return good
 
-    return np.concatenate(backend.spread(tile, _tiles(responses.shape[1], run.width), run.threads))
+    return np.concatenate(backend.spread(tile, tiles(responses.shape[1], run.width), run.threads))
 
 
-def _tiles(n: int, size: int) -> list[slice]:
-    return [slice(first, min(first + size, n)) for first in range(0, n, size)]
+def tiles(n: int, size: int) -> list[slice]:
+    """Cut n voxels into tiles of nearly equal width, at most `size`.
+
+    A narrow last tile, or one tile more than the threads share evenly, would leave threads idle at the end: beyond
+    four tiles their number is a multiple of four. Widths are multiples of 16 voxels where n allows, as products
+    like them, and do not depend on the number of threads.
+    """
+    unit = 16 if size >= 16 else 1
+    units = -(-n // unit)
+    count = -(-units // (size // unit))
+    if count > 4:
+        count = min(count + -count % 4, units)
+    ends = unit * (np.arange(count + 1) * units // max(1, count))
+    return [slice(int(first), int(min(last, n))) for first, last in pairwise(ends)]
 
 
 def standardised(columns, train) -> np.ndarray:
@@ -347,9 +363,11 @@ def standardised(columns, train) -> np.ndarray:
     -------
     array of float32, shape (n_rows, n_voxels)
     """
-    columns = np.asarray(columns, dtype=np.float64)
+    columns = np.array(columns, dtype=np.float64)
+    columns -= columns[train].mean(axis=0)
     inside = columns[train]
-    return ((columns - inside.mean(axis=0)) / inside.std(axis=0)).astype(np.float32)
+    columns /= np.sqrt(np.einsum("tv,tv->v", inside, inside) / len(inside))
+    return columns.astype(np.float32)
 
 
 def fit_fold(
@@ -403,10 +421,17 @@ def fit_fold(
     voxels = np.arange(responses.shape[1]) if voxels is None else np.asarray(voxels)
     alphas = np.sort(np.asarray(alphas, dtype=np.float64))
     splits = inner_splits(len(kernel), train, inner_folds, gap)
-    operators = prepare(kernel, train, test, splits, alphas, changes, run, tolerance)
 
-    def solve(tile: slice):
-        y = standardised(responses[:, voxels[tile]], train)
+    def standardise(tile: slice) -> np.ndarray:
+        return standardised(responses[:, voxels[tile]], train)
+
+    # A decomposition keeps one thread busy: the others standardise meanwhile.
+    tasks = [partial(hats.decompose, kernel, train, test)]
+    tasks += [partial(standardise, tile) for tile in tiles(len(voxels), run.width)]
+    spectrum, *parts = backend.spread(lambda task: task(), tasks, run.threads)
+    operators = prepare(kernel, spectrum, splits, alphas, changes, run, tolerance)
+
+    def solve(y: np.ndarray):
         twice = np.concatenate([y[train], y[train]])
         device_y = run.put(twice)
         scores = search_scores(run, operators, twice[: len(train)], device_y)
@@ -420,7 +445,7 @@ def fit_fold(
             course.append(run.get(agreed.sum(axis=1, dtype=run.xp.float64)))
         return np.stack(r), choice, best, np.stack(course)
 
-    parts = run.map(solve, _tiles(len(voxels), run.width))
-    r, choice, best = (np.concatenate([part[i] for part in parts], axis=1) for i in range(3))
-    course = sum(part[3] for part in parts) / len(voxels)
+    found = run.map(solve, parts)
+    r, choice, best = (np.concatenate([part[i] for part in found], axis=1) for i in range(3))
+    course = sum(part[3] for part in found) / len(voxels)
     return [FoldScores(*values) for values in zip(r, alphas[choice], best, course, strict=True)]

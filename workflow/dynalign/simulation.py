@@ -355,8 +355,33 @@ def simulate_subject(
     return bold.astype(np.float32), mask, truth
 
 
+def region_image(truth, shape: tuple[int, int, int]) -> tuple:
+    """Label image of the planted regions, and its table of labels.
+
+    Parameters
+    ----------
+    truth : pandas.DataFrame
+        From :func:`simulate_subject`.
+    shape : (int, int, int)
+
+    Returns
+    -------
+    labels : array of the shape, uint8
+        0 outside the brain.
+    names : pandas.DataFrame
+        ``index``, ``name``, in the order of :data:`REGION_SHARES`.
+    """
+    import pandas as pd
+
+    # Along the left–right axis they follow each other in this order.
+    names = list(dict.fromkeys(truth.sort_values("i", kind="stable")["region"]))
+    labels = np.zeros(shape, dtype=np.uint8)
+    labels[truth["i"], truth["j"], truth["k"]] = [1 + names.index(region) for region in truth["region"]]
+    return labels, pd.DataFrame({"index": range(1, 1 + len(names)), "name": names})
+
+
 def main(argv: list[str] | None = None) -> None:
-    """Command: `words` lays the story out in time, `subject` simulates one reader's images."""
+    """Command: `words` lays the story out in time, `subject` simulates one reader's images, `rois` labels them."""
     parser = argparse.ArgumentParser(prog="dynalign.simulation", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     shared = argparse.ArgumentParser(add_help=False)
@@ -382,8 +407,21 @@ def main(argv: list[str] | None = None) -> None:
     subject_parser.add_argument(
         "--truth", required=True, help="table of the planted truth, one row per voxel"
     )
+    rois_parser = commands.add_parser("rois", help="planted truth → label image of the regions")
+    rois_parser.add_argument("--truth", required=True)
+    rois_parser.add_argument("--mask", required=True)
+    rois_parser.add_argument("--image", required=True, help="label image to write (.nii.gz)")
+    rois_parser.add_argument("--labels", required=True, help="table of its labels to write")
     args = parser.parse_args(argv)
 
+    if args.command == "rois":
+        import nibabel
+
+        mask_image = nibabel.load(args.mask)
+        image, names = region_image(read_table(args.truth, ["i", "j", "k", "region"]), mask_image.shape)
+        write_image(args.image, image, mask_image.affine)
+        write_table(names, args.labels)
+        return
     if args.command == "words":
         story = args.story_options
         text = Path(args.options.text).read_text(encoding="utf-8")

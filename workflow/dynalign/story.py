@@ -274,14 +274,48 @@ def tables(timing: Timing, story: Story) -> tuple:
     return words, measurements
 
 
+def _read_counted(path: str | Path, index: str, columns: Sequence[str], numbers: Sequence[str]):
+    """Read a table whose rows are counted from 0 in `index`, so that one that lost lines is seen."""
+    table = read_table(path, [index, *columns, *numbers])
+    if not len(table):
+        raise InputError(
+            f"{path}: no rows, but {index} must count the rows 0, 1, 2, …; delete the file and run again"
+        )
+    for name in (index, *numbers):
+        if table[name].dtype.kind not in "iuf" or not np.isfinite(table[name].to_numpy(dtype=float)).all():
+            raise InputError(f"{path}: column {name} must hold numbers; delete the file and run again")
+    wrong = np.flatnonzero(table[index].to_numpy() != np.arange(len(table)))
+    if len(wrong) or not len(table):
+        where = (
+            f"row {wrong[0]} has {index} {table[index].iloc[wrong[0]]}" if len(wrong) else "it has no rows"
+        )
+        raise InputError(
+            f"{path}: {where}, but {index} must count the rows 0, 1, 2, …; lines are missing or changed: delete the "
+            "file and run again"
+        )
+    return table
+
+
 def read_words(path: str | Path):
-    """Read ``story/words.tsv``; dropped words have no sentence (NaN)."""
-    return read_table(path, ["word_index", "word", "sentence", "run", "onset", "tr", "dropped"])
+    """Read ``story/words.tsv``; dropped words have no sentence (NaN).
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read or has lost lines.
+    """
+    return _read_counted(path, "word_index", ["word", "sentence"], ["run", "onset", "tr", "dropped"])
 
 
 def read_trs(path: str | Path):
-    """Read ``story/trs.tsv``."""
-    return read_table(path, ["tr", "run", "time", "kept"])
+    """Read ``story/trs.tsv``.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read or has lost lines.
+    """
+    return _read_counted(path, "tr", [], ["run", "time", "kept"])
 
 
 def read_timing(story: Story) -> Timing:

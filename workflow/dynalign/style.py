@@ -40,7 +40,7 @@ class Mark(NamedTuple):
     """How one property (or the original representation) is drawn in every figure."""
 
     colour: str
-    marker: str
+    marker: str | tuple[int, int, float]
 
 
 #: Colours that any colour vision tells apart (Okabe and Ito 2008; Tol 2021, "muted"); markers say it again.
@@ -64,7 +64,7 @@ FURTHER_MARKS = (
     Mark("#661100", "d"),
     Mark("#44AA99", "H"),
     Mark("#DDCC77", "8"),
-    Mark("#6699CC", "P"),
+    Mark("#6699CC", (4, 1, 45)),
 )
 
 #: Removal methods, where several are drawn together.
@@ -98,7 +98,12 @@ def marks(properties: Iterable[str]) -> dict[str, Mark]:
         All properties of the study in its order, so that a property looks the same in every figure.
     """
     others = [name for name in properties if name not in MARKS]
-    return MARKS | {name: FURTHER_MARKS[k % len(FURTHER_MARKS)] for k, name in enumerate(others)}
+    n = len(FURTHER_MARKS)
+    # Colours come again after n; each time with the next marker.
+    return MARKS | {
+        name: Mark(FURTHER_MARKS[k % n].colour, FURTHER_MARKS[(k + k // n) % n].marker)
+        for k, name in enumerate(others)
+    }
 
 
 def method_mark(method: str, k: int) -> Mark:
@@ -129,10 +134,13 @@ class StepAxis:
         the axis marks that the distance between them means nothing.
     inches : float
         About how wide the axis is drawn: what decides which labels have room.
+    baselines : sequence of str
+        Baselines that stand left of the first step.
     """
 
-    def __init__(self, steps: Iterable[float], kind: str, inches: float):
+    def __init__(self, steps: Iterable[float], kind: str, inches: float, baselines: Sequence[str] = ()):
         self.steps = sorted({int(step) for step in steps})
+        self.baselines = list(baselines)
         self.broken = kind == "log" and self.steps[0] == 0 and len(self.steps) > 1
         if kind == "log":
             logs = np.log10([step for step in self.steps if step > 0])
@@ -144,16 +152,23 @@ class StepAxis:
         gaps = np.diff(self.places)
         self.spacing = float(gaps.min()) if len(gaps) else 1.0
         span = float(np.ptp(self.places))
-        self.pad = max(0.5 * self.spacing, 0.07 * span)
-        self.per_unit = inches / (span + 2 * self.pad)
+        self.pad = max(0.5 * self.spacing, (0.07 if inches > 3 else 0.04) * span)
+        n = len(self.baselines)
+        # Baselines stand as far apart as their names need.
+        self.apart = 2 * self.pad
+        if n:
+            self.apart = max(self.apart, 0.18 * (span + 2 * self.pad) / max(inches - 0.18 * n, 0.5 * inches))
+        self.per_unit = inches / (span + 2 * self.pad + n * self.apart)
+        #: Small panels have small labels.
+        self.small = inches < 3
 
     def __call__(self, steps: Iterable[float]) -> np.ndarray:
         """Places of `steps`, which are among the axis's."""
         return self.places[np.searchsorted(self.steps, np.asarray(list(steps), dtype=int))]
 
-    def with_baselines(self, rows, baselines: Sequence[str]) -> np.ndarray:
+    def of(self, rows) -> np.ndarray:
         """Places of the rows of a table: baselines, which have no step, stand left of the first step."""
-        apart = dict(zip(baselines, self.baseline_places(len(baselines)), strict=True))
+        apart = dict(zip(self.baselines, self.baseline_places, strict=True))
         return np.array(
             [
                 self([step])[0] if step == step else apart[name]
@@ -161,9 +176,31 @@ class StepAxis:
             ]
         )
 
-    def baseline_places(self, n: int) -> np.ndarray:
-        """Places of `n` baselines, side by side."""
-        return self.places[0] - 2 * self.pad * np.arange(n, 0, -1)
+    @property
+    def baseline_places(self) -> np.ndarray:
+        """Places of the baselines, side by side."""
+        return self.places[0] - self.apart * np.arange(len(self.baselines), 0, -1)
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Borders of the cells around the steps, half way between them: one more than there are steps."""
+        if len(self.places) == 1:
+            return self.places[0] + np.array([-0.5, 0.5])
+        middles = (self.places[1:] + self.places[:-1]) / 2
+        outer = [2 * self.places[0] - middles[0], 2 * self.places[-1] - middles[-1]]
+        low, high = max(outer[0], self.places[0] - self.pad), min(outer[1], self.places[-1] + self.pad)
+        return np.concatenate([[low], middles, [high]])
+
+    def cells(self, rows) -> tuple[np.ndarray, np.ndarray]:
+        """Left borders and widths of the cells of a table's rows, baselines' a little apart."""
+        left = dict(zip(self.steps, self.edges[:-1], strict=True))
+        width = dict(zip(self.steps, np.diff(self.edges), strict=True))
+        apart = dict(zip(self.baselines, self.baseline_places - 0.42 * self.apart, strict=True))
+        pairs = [
+            (left[step], width[step]) if step == step else (apart[name], 0.84 * self.apart)
+            for name, step in zip(rows["checkpoint"], rows["step"], strict=True)
+        ]
+        return np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])
 
     def dodge(self, k: int, n: int) -> float:
         """Shift of the k-th of n symbols that share a place, so that none hides another."""
@@ -177,18 +214,21 @@ class StepAxis:
                 chosen.append(k)
         return chosen[::-1]
 
-    def dress(self, axes, baselines: Sequence[str] = ()) -> None:
-        """Ticks, labels, limits and the break on the x axis of `axes`; `baselines` left of the steps.
+    def dress(self, axes) -> None:
+        """Ticks, labels, limits and the break on the x axis of `axes`, baselines left of the steps.
 
         Labels turn when they are too long for their room; a step too near to the next keeps its tick alone.
         """
-        apart = self.baseline_places(len(baselines))
+        apart = self.baseline_places
         axes.set_xlim([*apart, self.places[0]][0] - self.pad, self.places[-1] + self.pad)
-        labelled = self.with_room(0.2)
-        texts = [*baselines, *(step_label(self.steps[k]) for k in labelled)]
-        axes.set_xticks(np.append(apart, self.places[labelled]), texts)
+        size, room, letter = (8, 0.16, 0.068) if self.small else (10, 0.2, 0.085)
+        labelled = self.with_room(room)
+        texts = [*self.baselines, *(step_label(self.steps[k]) for k in labelled)]
+        axes.set_xticks(np.append(apart, self.places[labelled]), texts, fontsize=size)
         axes.set_xticks(np.delete(self.places, labelled), minor=True)
-        if len(self.with_room(max(len(text) for text in texts) * 0.085 + 0.06)) < len(texts):
+        width = max(len(text) for text in texts) * letter + 0.06
+        crowded = len(self.with_room(width)) < len(labelled)
+        if crowded or (self.baselines and self.apart * self.per_unit < width):
             turn(axes)
         axes.set_xlabel("training step")
         if self.broken:
@@ -219,12 +259,33 @@ def gridlines(axes) -> None:
     axes.set_axisbelow(True)
 
 
-def baselines(axes, values: Mapping[str, float]) -> None:
+def baseline_dashes(k: int) -> tuple[int, tuple[float, ...]]:
+    """The dashes of the k-th baseline, as a line style of matplotlib."""
+    return 0, ((5, 3), (2, 2), (6, 2, 1, 2))[k % 3]
+
+
+def baselines(axes, values: Mapping[str, float], colour: str = BASELINE) -> None:
     """A labelled dashed line per baseline: baselines have no place on an axis of steps."""
     for k, (name, value) in enumerate(values.items()):
-        dashes = ((5, 3), (2, 2), (6, 2, 1, 2))[k % 3]
-        text = f"{name} baseline: {value:.4f}"
-        axes.axhline(value, color=BASELINE, linewidth=1.3, dashes=dashes, label=text, zorder=1.5)
+        look = {"color": colour, "linewidth": 1.3, "linestyle": baseline_dashes(k)}
+        axes.axhline(value, **look, label=f"{name} baseline: {value:.4f}", zorder=1.5)
+
+
+def shades(low: float, high: float):
+    """Colours for alignment: diverging and symmetric about 0 where some is clearly negative, else
+    dark to bright.
+
+    Returns
+    -------
+    matplotlib.colors.Normalize, str
+        The scale, and the name of a colour map that any colour vision reads.
+    """
+    from matplotlib.colors import Normalize
+
+    if -low > 0.1 * high:
+        most = max(-low, high)
+        return Normalize(-most, most), "RdBu_r"
+    return Normalize(low, high), "cividis"
 
 
 def key(text: str, **look):
@@ -264,6 +325,33 @@ def numbers_above(axes, axis: StepAxis, texts: Sequence[str], heading: str) -> N
     axes.text(-0.01, 1.01, heading, ha="right", transform=axes.transAxes, **look)
 
 
+def scatter_labels(axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> None:
+    """A text beside each point, the last points first, leaving out those that would touch another text.
+
+    Call it when the limits and the scales of `axes` stand.
+    """
+    from matplotlib.patheffects import withStroke
+
+    axes.figure.draw_without_rendering()
+    look = {"fontsize": 8, "gid": "step", "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
+    sides = (
+        (-6, 6, "right", "bottom"),
+        (6, -6, "left", "top"),
+        (6, 6, "left", "bottom"),
+        (-6, -6, "right", "top"),
+    )
+    taken = []
+    for *point, text in list(zip(x, y, texts, strict=True))[::-1]:
+        for dx, dy, across, along in sides:
+            offset = {"xytext": (dx, dy), "textcoords": "offset points", "ha": across, "va": along}
+            label = axes.annotate(text, point, **offset, **look, zorder=4)
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                taken.append(box.padded(2))
+                break
+            label.remove()
+
+
 def interval(axes, places, low, high) -> None:
     """Vertical bars without caps, dark with a white rim, so that they show on bars of any colour."""
     axes.vlines(places, low, high, color="white", linewidth=3.4, zorder=2.5)
@@ -276,24 +364,27 @@ def turn(axes) -> None:
         text.set(rotation=45, ha="right", rotation_mode="anchor")
 
 
-def layer_ticks(axis, layers: Sequence[int]) -> None:
-    """Ticks at the layers studied; of many, every second, third … is labelled."""
+def layer_ticks(axis, places: Sequence[int], layers: Sequence[int] | None = None) -> None:
+    """Ticks at the layers studied (at `places`, by default the layers); of many, every second … is labelled."""
+    layers = places if layers is None else layers
     every = -(-len(layers) // 14)
-    axis.set_ticks(layers, [str(layer) if k % every == 0 else "" for k, layer in enumerate(layers)])
+    axis.set_ticks(places, [str(layer) if k % every == 0 else "" for k, layer in enumerate(layers)])
 
 
-def plain_log_axis(axes) -> None:
-    """A log y axis with plain numbers (also within one decade) and room for labels above the points."""
+def plain_log_axis(axes, axis=None) -> None:
+    """A log axis (by default y) with plain numbers (also within one decade) and room beyond the points."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
+    upright = axis is None or axis is axes.yaxis
+    axis = axes.yaxis if upright else axis
+    (axes.set_yscale if upright else axes.set_xscale)("log")
+    low, high = axis.get_view_interval()
     span = max(high / low, 1.02)
-    axes.set_ylim(low / span**0.06, high * span**0.08)
+    (axes.set_ylim if upright else axes.set_xlim)(low / span**0.06, high * span**0.08)
     several = LogLocator(subs=(1, 2, 5)) if span <= 300 else LogLocator()
-    axes.yaxis.set_major_locator(several if span > 6 else MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(several if span > 6 else MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def bars_of_counts(axes, values: Sequence[str], counts: np.ndarray, colour: str, inches: float) -> None:

@@ -17,6 +17,32 @@ ACCURACIES = ("accuracy_before", "accuracy_after", "accuracy_after_crossfit")
 #: Layers that get a panel each.
 MOST_LAYERS = 7
 
+#: An estimate of alignment and its interval.
+BOUNDS = ["mean_r", "ci_low", "ci_high"]
+
+#: Each table that is drawn: the columns that tell its rows apart, and the columns of numbers.
+TABLES = {
+    "class-counts": (("property", "level", "distribution", "value"), ("count",)),
+    "perplexity": (("checkpoint",), ("step", "perplexity", "bits_per_word", "n_tokens")),
+    "alignment": (
+        ("checkpoint", "layer", "removal", "property", "subject"),
+        ("step", "layer", *BOUNDS, "inner_score", "n_voxels"),
+    ),
+    "removal-effects": (
+        ("checkpoint", "layer", "removal", "property", "subject"),
+        ("step", "layer", "mean_difference", "ci_low", "ci_high", "significant_paper", "significant"),
+    ),
+    "probing": (
+        ("checkpoint", "layer", "removal", "property"),
+        ("step", "layer", *ACCURACIES, "chance", "null_low", "null_high"),
+    ),
+    "emergence": (
+        ("quantity", "property", "subject", "layer", "reference"),
+        ("level", "emergence_step", "emergence_after", "lasting_step", "lasting_after"),
+    ),
+    "perplexity-alignment": (("subject", "layer"), ("n_checkpoints", "rho", "ci_low", "ci_high")),
+}
+
 
 def read(path: str | PathLike, keys: Sequence[str], numbers: Sequence[str], texts: Sequence[str] = ()):
     """Read a table to draw: `keys` tell its rows apart, `numbers` and `texts` are its columns of each kind.
@@ -60,29 +86,23 @@ def best_layers(alignment):
     Returns
     -------
     pandas.DataFrame
-        ``checkpoint step subject layer mean_r ci_low ci_high layer_by_inner_score mean_r_by_inner_score``.
+        ``checkpoint step subject layer mean_r ci_low ci_high`` and, of the layer that the inner score chooses,
+        ``layer_by_inner_score mean_r_by_inner_score ci_low_by_inner_score ci_high_by_inner_score``.
     """
     import pandas as pd
 
     rows = []
+    shown = ["layer", *BOUNDS]
     cells = original(alignment).sort_values("layer", kind="stable")
-    for (checkpoint, step, subject), cell in cells.groupby(CELL, dropna=False, sort=False):
+    for key, cell in cells.groupby(CELL, dropna=False, sort=False):
         if cell["mean_r"].isna().all():
             continue
         best = cell.loc[cell["mean_r"].idxmax()]
         inner = cell.loc[cell["inner_score"].idxmax()] if cell["inner_score"].notna().any() else None
         rows.append(
-            {
-                "checkpoint": checkpoint,
-                "step": step,
-                "subject": subject,
-                "layer": best["layer"],
-                "mean_r": best["mean_r"],
-                "ci_low": best["ci_low"],
-                "ci_high": best["ci_high"],
-                "layer_by_inner_score": np.nan if inner is None else inner["layer"],
-                "mean_r_by_inner_score": np.nan if inner is None else inner["mean_r"],
-            }
+            dict(zip(CELL, key, strict=True))
+            | {name: best[name] for name in shown}
+            | {f"{name}_by_inner_score": np.nan if inner is None else inner[name] for name in shown}
         )
     if not rows:
         raise InputError("alignment table: no original representation has a finite mean_r; see its n_invalid")
@@ -90,17 +110,36 @@ def best_layers(alignment):
 
 
 def layer_means(alignment):
-    """Alignment per checkpoint and subject, mean over layers: ``checkpoint step subject mean_r``."""
-    means = (
-        original(alignment).groupby(CELL, dropna=False, sort=False)["mean_r"].mean().dropna().reset_index()
-    )
+    """Alignment of the originals per checkpoint and subject, mean over layers.
+
+    The layers of one subject share their noise: their bounds are averaged, as if fully dependent (no interval is
+    wider).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``checkpoint step subject mean_r ci_low ci_high``.
+    """
+    means = original(alignment).groupby(CELL, dropna=False, sort=False)[BOUNDS].mean().reset_index()
+    means = means.dropna(subset="mean_r")
     return means.sort_values(["step", "checkpoint"], kind="stable", ignore_index=True)
 
 
 def over_subjects(values):
-    """Mean of ``mean_r`` per checkpoint over subjects, as rows of subject ``mean``."""
-    means = values.groupby(["checkpoint", "step"], dropna=False, sort=False)["mean_r"].mean().reset_index()
-    return means.assign(subject="mean")
+    """Mean per checkpoint over subjects and its interval (:func:`mean_interval`), as rows of subject ``mean``.
+
+    Parameters
+    ----------
+    values : pandas.DataFrame
+        ``checkpoint step mean_r ci_low ci_high``, one row per checkpoint and subject.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(
+        {"checkpoint": checkpoint, "step": step, "subject": "mean"}
+        | dict(zip(BOUNDS, mean_interval(*(cell[name] for name in BOUNDS)), strict=True))
+        for (checkpoint, step), cell in values.groupby(["checkpoint", "step"], dropna=False, sort=False)
+    )
 
 
 def baseline_levels(alignment) -> dict[str, float]:

@@ -62,9 +62,24 @@ rule properties:
         annotation=f"{R}/annotation/story.conllu",
         tables=[entry.table for entry in STUDY.properties.values() if entry.table is not None],
     output:
-        labels=f"{R}/tables/labels.tsv",
-        counts=f"{R}/tables/class_counts.tsv",
-        correlations=f"{R}/tables/label_correlations.tsv",
+        labels=report(
+            f"{R}/tables/labels.tsv",
+            category="Tables",
+            caption="../report/labels-table.rst",
+            labels={"table": "labels"},
+        ),
+        counts=report(
+            f"{R}/tables/class_counts.tsv",
+            category="Tables",
+            caption="../report/class-counts-table.rst",
+            labels={"table": "class counts"},
+        ),
+        correlations=report(
+            f"{R}/tables/label_correlations.tsv",
+            category="Tables",
+            caption="../report/label-correlations-table.rst",
+            labels={"table": "label correlations"},
+        ),
     log:
         f"{R}/logs/properties.log",
     localrule: True

@@ -7,18 +7,32 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import apply_wildcards, get_flag_value, is_flagged
 
 # Every process that reads this file (the head, a job on a cluster node) finds the package and the Python
 # that runs it, whatever the environment: nothing is installed into a job's environment, nothing is tracked.
 WORKFLOW = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(WORKFLOW))
 
-from dynalign import checkpoints, codehash, config as configuration, harry_potter
+from dynalign import checkpoints, codehash, config as configuration, harry_potter, heads
 from dynalign.cli import prepend_to_environment
 from dynalign.files import InputError
 
 prepend_to_environment("PYTHONPATH", WORKFLOW)
 prepend_to_environment("PATH", Path(sys.executable).parent)
+
+# A run that was killed goes on with the same command. Locks of dead heads are removed; jobs that were at work are done
+# again without --rerun-incomplete: files appear whole or not at all, but a job of several may have written some.
+if workflow.is_main_process:
+    HEAD = heads.attend(".snakemake")
+    prepare_dag = workflow._prepare_dag
+
+    def prepare_dag_anew(*arguments, **options):
+        """Snakemake has its settings only after this file is read."""
+        workflow.dag_settings.force_incomplete = True
+        return prepare_dag(*arguments, **options)
+
+    workflow._prepare_dag = prepare_dag_anew
 
 try:
     STUDY = configuration.load(config)
@@ -71,6 +85,49 @@ def on_gpu(device):
 def step_of(ckpt):
     """Training step of a checkpoint's name, empty for a baseline."""
     return ckpt.removeprefix("step-") if ckpt.startswith("step-") else ""
+
+
+def scores_of_subject():
+    """A subject's folders of scores, for every checkpoint and layer."""
+    return [
+        f"{R}/encoding/{ckpt}/layer-{layer}/{{subject}}"
+        for ckpt in STUDY.checkpoints
+        for layer in STUDY.layers_of(ckpt)
+    ]
+
+
+def reported(targets, suffixes):
+    """Outputs of these kinds marked for the report, of the rules that make any of the targets, in their order.
+
+    Returns
+    -------
+    list of dict
+        path, caption (file name), category, labels, wildcards.
+    """
+    found, targets = [], set(targets)
+    for one in workflow.rules:
+        if not one.wildcard_names <= {"subject"}:
+            continue
+        for subject in STUDY.subjects if "subject" in one.wildcard_names else [""]:
+            wildcards = {"subject": subject} if subject else {}
+            paths = {path: apply_wildcards(str(path), wildcards) for path in one.output}
+            if targets.isdisjoint(paths.values()):
+                continue
+            for path, filled in paths.items():
+                if is_flagged(path, "report") and Path(filled).suffix in suffixes:
+                    marked = get_flag_value(path, "report")
+                    found.append(
+                        {
+                            "path": filled,
+                            "caption": Path(marked.caption.get_path_or_uri(secret_free=True)).name,
+                            "category": marked.category,
+                            "labels": {
+                                key: apply_wildcards(text, wildcards) for key, text in marked.labels.items()
+                            },
+                            "wildcards": wildcards,
+                        }
+                    )
+    return found
 
 
 #: With `--cache`, downloads and representations are shared between workflows ($SNAKEMAKE_OUTPUT_CACHE).

@@ -57,3 +57,28 @@ if STUDY.simulation is not None:
             " --words {input.words:q} --trs {input.trs:q} --labels {input.labels:q} --texts {input.texts:q}"
             " --seed {params.seed} --images {params.images:q} --mask {params.mask:q} --truth {output.truth:q}"
             " &> {log:q}"
+
+    # A rule of its own: asking for regions simulates no subject again.
+    if STUDY.rois is not None and STUDY.rois.image is not None:
+
+        rule simulate_rois:
+            input:
+                truth=f"{R}/data/sub-{{subject}}_truth.tsv",
+                mask=STUDY.brain.mask,
+            output:
+                image=STUDY.rois.image,
+                labels=STUDY.rois.labels,
+            log:
+                f"{R}/logs/simulate_rois/{{subject}}.log",
+            localrule: True
+            conda:
+                "../../envs/analysis.yaml"
+            resources:
+                mem_mb=1000,
+                runtime=5,
+                gpu=0,
+            params:
+                code=code("simulation"),
+            shell:
+                "python -m dynalign.simulation rois --truth {input.truth:q} --mask {input.mask:q}"
+                " --image {output.image:q} --labels {output.labels:q} &> {log:q}"

@@ -13,6 +13,7 @@ rule brain:
             if STUDY.story.layout == "table"
             else []
         ),
+        voxels=STUDY.brain.voxels or [],
     output:
         f"{R}/brain/{{subject}}.npy",
     log:
@@ -42,8 +43,9 @@ rule encoding:
         words=f"{R}/story/words.tsv",
         trs=f"{R}/story/trs.tsv",
         responses=f"{R}/brain/{{subject}}.npy",
+    # One file per arm, in one folder that appears whole: of tens of thousands of cells, Snakemake tracks the folders.
     output:
-        expand(f"{R}/encoding/{{{{ckpt}}}}/layer-{{{{layer}}}}/{{{{subject}}}}/{{arm}}.npz", arm=ARMS),
+        directory(f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}"),
     log:
         f"{R}/logs/encoding/{{ckpt}}.layer-{{layer}}.{{subject}}.log",
     benchmark:
@@ -59,7 +61,6 @@ rule encoding:
         code=code("encoding"),
         properties=PROPERTIES,
         options=section(STUDY.encoding, without=("block_voxels", "device")),
-        folder=lambda wildcards, output: str(Path(output[0]).parent),
         # Takes `input`, so that it is not tracked: it changes memory, not results.
         block_voxels=lambda wildcards, input: STUDY.encoding.block_voxels,
     shell:
@@ -67,4 +68,4 @@ rule encoding:
         " --labels {input.labels:q} --maps {input.maps:q} --words {input.words:q} --trs {input.trs:q}"
         " --responses {input.responses:q} --properties {params.properties:q} --options {params.options:q}"
         " --threads {threads} --gpus {resources.gpu} --block-voxels {params.block_voxels}"
-        " --output-dir {params.folder:q} &> {log:q}"
+        " --output-dir {output:q} &> {log:q}"

@@ -1,5 +1,5 @@
-# Tables → the paper's figures and tables; scores → brain images.
-from dynalign.figures import FIGURES as DRAWINGS
+# Tables → the paper's figures and tables and those beyond it.
+from dynalign.figures import FIGURES as DRAWINGS, PAPER_FIGURES
 
 PUBLISHED = "resources/paper_values.json"
 #: Which files a drawing's tables are.
@@ -9,6 +9,8 @@ TABLE_FILES = {
     "alignment": f"{R}/tables/alignment.tsv",
     "removal-effects": f"{R}/tables/removal_effects.tsv",
     "probing": f"{R}/tables/probing.tsv",
+    "emergence": f"{R}/tables/emergence.tsv",
+    "perplexity-alignment": f"{R}/tables/perplexity_alignment.tsv",
 }
 TABLES = [
     f"{R}/tables/{name}.tsv"
@@ -21,16 +23,76 @@ TABLES = [
         "probing",
         "alignment",
         "removal_effects",
+        "removal_effects_group",
+        "emergence",
+        "perplexity_alignment",
     )
 ]
-FIGURES = [f"{R}/figures/{name}.{suffix}" for name in DRAWINGS for suffix in ("png", "pdf")]
+FIGURES = [f"{R}/figures/{name}.{suffix}" for name in DRAWINGS for suffix in ("png", "pdf", "svg")]
 FIGURES += [
     f"{R}/figures/{name}.{suffix}"
     for name in ("table-1-probing", "table-2-correlations")
     for suffix in ("tsv", "html")
 ]
-#: Arrays have no coordinates, so they get no images (METHOD section 2.2).
-MAPS = expand(f"{R}/maps/{{subject}}.nii.gz", subject=STUDY.subjects) if STUDY.story.layout == "table" else []
+
+
+rule emergence_table:
+    input:
+        alignment=f"{R}/tables/alignment.tsv",
+        probing=f"{R}/tables/probing.tsv",
+        perplexity=f"{R}/tables/perplexity.tsv",
+        labels=f"{R}/tables/labels.tsv",
+    output:
+        report(
+            f"{R}/tables/emergence.tsv",
+            category="Tables",
+            caption="../report/emergence-table.rst",
+            labels={"table": "emergence"},
+        ),
+    log:
+        f"{R}/logs/emergence_table.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        code=code("emergence"),
+    shell:
+        "python -m dynalign.emergence steps --alignment {input.alignment:q} --probing {input.probing:q}"
+        " --perplexity {input.perplexity:q} --labels {input.labels:q} --output {output:q} &> {log:q}"
+
+
+rule perplexity_alignment_table:
+    input:
+        alignment=f"{R}/tables/alignment.tsv",
+        perplexity=f"{R}/tables/perplexity.tsv",
+    output:
+        report(
+            f"{R}/tables/perplexity_alignment.tsv",
+            category="Tables",
+            caption="../report/perplexity-alignment-table.rst",
+            labels={"table": "perplexity and alignment"},
+        ),
+    log:
+        f"{R}/logs/perplexity_alignment_table.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        code=code("emergence"),
+        level=STUDY.statistics.alpha,
+        seed=STUDY.seed,
+    shell:
+        "python -m dynalign.emergence correlation --alignment {input.alignment:q} --perplexity {input.perplexity:q}"
+        " --level {params.level} --seed {params.seed} --output {output:q} &> {log:q}"
+
 
 # One rule per figure, because a report's caption belongs to a rule.
 for name, drawing in DRAWINGS.items():
@@ -43,11 +105,12 @@ for name, drawing in DRAWINGS.items():
         output:
             report(
                 f"{R}/figures/{name}.png",
-                category="Figures",
+                category="Figures" if name in PAPER_FIGURES else "Figures beyond the paper",
                 caption=f"../report/{name}.rst",
-                labels={"figure": name.split("-")[1].lstrip("0"), "shows": " ".join(name.split("-")[2:])},
+                labels={"figure": name.split("-")[1], "shows": " ".join(name.split("-")[2:])},
             ),
             f"{R}/figures/{name}.pdf",
+            f"{R}/figures/{name}.svg",
             f"{R}/figures/{name}.tsv",
         log:
             f"{R}/logs/figures/{name}.log",
@@ -121,40 +184,3 @@ rule table_2_correlations:
         code=code("paper_tables"),
     shell:
         "python -m dynalign.paper_tables table-2-correlations --correlations {input:q} --output {output:q} &> {log:q}"
-
-
-rule score_maps:
-    input:
-        alignment=f"{R}/tables/alignment.tsv",
-        scores=[
-            f"{R}/encoding/{ckpt}/layer-{layer}/{{subject}}/none.original.npz"
-            for ckpt in STUDY.checkpoints
-            for layer in STUDY.layers_of(ckpt)
-        ],
-        mask=STUDY.brain.mask or [],
-    output:
-        image=f"{R}/maps/{{subject}}.nii.gz",
-        index=f"{R}/maps/{{subject}}.tsv",
-        slices=report(
-            f"{R}/figures/map-{{subject}}.png",
-            category="Brain images",
-            caption="../report/map.rst",
-            labels={"subject": "{subject}"},
-        ),
-        pdf=f"{R}/figures/map-{{subject}}.pdf",
-    log:
-        f"{R}/logs/score_maps/{{subject}}.log",
-    localrule: True
-    conda:
-        "../../envs/analysis.yaml"
-    resources:
-        mem_mb=4000,
-        runtime=20,
-        gpu=0,
-    params:
-        code=code("maps"),
-        folder=lambda wildcards: f"{R}/encoding",
-    shell:
-        "python -m dynalign.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
-        " --folder {params.folder:q} --mask {input.mask:q} --image {output.image:q} --index {output.index:q}"
-        " --slices {output.slices:q} {output.pdf:q} &> {log:q}"

@@ -2,11 +2,10 @@
 rule cell_statistics:
     input:
         lambda wildcards: expand(
-            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}/{{arm}}.npz",
+            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}",
             ckpt=wildcards.ckpt,
             layer=STUDY.layers_of(wildcards.ckpt),
             subject=wildcards.subject,
-            arm=ARMS,
         ),
     output:
         alignment=f"{R}/statistics/{{ckpt}}/{{subject}}.alignment.tsv",
@@ -26,10 +25,11 @@ rule cell_statistics:
         folder=lambda wildcards: f"{R}/encoding/{wildcards.ckpt}",
         layers=lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
         arms=ARMS,
+        gap=STUDY.encoding.gap,
     shell:
         "python -m dynalign.statistics cell --checkpoint {wildcards.ckpt} --step={params.step}"
         " --subject {wildcards.subject:q} --folder {params.folder:q} --layers {params.layers}"
-        " --arms {params.arms:q} --options {params.options:q}"
+        " --arms {params.arms:q} --options {params.options:q} --gap {params.gap}"
         " --alignment {output.alignment:q} --effects {output.effects:q} &> {log:q}"
 
 
@@ -90,6 +90,68 @@ rule removal_effects_table:
         level=STUDY.statistics.alpha,
     shell:
         "python -m dynalign.statistics collect {input:q} --fdr {params.level} --output {output:q} &> {log:q}"
+
+
+rule group_statistics:
+    input:
+        lambda wildcards: expand(
+            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}",
+            ckpt=wildcards.ckpt,
+            layer=STUDY.layers_of(wildcards.ckpt),
+            subject=STUDY.subjects,
+        ),
+    output:
+        f"{R}/statistics/{{ckpt}}/group.tsv",
+    log:
+        f"{R}/logs/group_statistics/{{ckpt}}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        gpu=0,
+    params:
+        code=code("statistics"),
+        options=section(STUDY.statistics, "alpha", "block"),
+        step=lambda wildcards: step_of(wildcards.ckpt),
+        folder=lambda wildcards: f"{R}/encoding/{wildcards.ckpt}",
+        layers=lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
+        subjects=list(STUDY.subjects),
+        arms=ARMS,
+        gap=STUDY.encoding.gap,
+    shell:
+        "python -m dynalign.statistics group --checkpoint {wildcards.ckpt} --step={params.step}"
+        " --subjects {params.subjects:q} --folder {params.folder:q} --layers {params.layers}"
+        " --arms {params.arms:q} --options {params.options:q} --gap {params.gap}"
+        " --output {output:q} &> {log:q}"
+
+
+rule removal_effects_group_table:
+    input:
+        cells=expand(f"{R}/statistics/{{ckpt}}/group.tsv", ckpt=STUDY.checkpoints),
+        effects=f"{R}/tables/removal_effects.tsv",
+    output:
+        report(
+            f"{R}/tables/removal_effects_group.tsv",
+            category="Tables",
+            caption="../report/removal-effects-group-table.rst",
+            labels={"table": "removal effects, all subjects"},
+        ),
+    log:
+        f"{R}/logs/removal_effects_group_table.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        code=code("statistics"),
+        level=STUDY.statistics.alpha,
+    shell:
+        "python -m dynalign.statistics collect-group {input.cells:q} --effects {input.effects:q}"
+        " --fdr {params.level} --output {output:q} &> {log:q}"
 
 
 rule perplexity_table:

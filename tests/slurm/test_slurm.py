@@ -1,0 +1,135 @@
+"""The SLURM profiles on a real SLURM: what is submitted, what stays, what happens when jobs fail and heads die."""
+
+import subprocess
+import sys
+from collections import Counter
+
+import yaml
+
+from tests.slurm.conftest import CLUSTER, TINY, outputs
+from tests.workflow.conftest import copy_repository, snakemake
+
+
+def test_a_study_ends_well(story):
+    assert story.last.status == 0, story.last.log[-6000:]
+    again = snakemake(story.folder, "-n", "--cores", "1", config="config/test.yaml")
+    assert not {"representation", "encoding", "probing", "train_model"} & set(again.jobs), again.output
+
+
+def test_jobs_ask_for_what_their_rules_say(story):
+    for head in (story.failing, story.last):
+        stated = Counter(
+            (job["rule"], job["threads"], int(job["mem_mb"]), int(job["runtime"]), int(job["gpu"]))
+            for job in head.started()
+        )
+        asked = Counter((job.rule, job.cpus, job.mem_mb, job.minutes, job.gpus) for job in head.jobs)
+        assert asked == stated
+    assert ("encoding", 2, 4000, 60, 0) in asked
+
+
+def test_gpu_jobs_go_to_the_gpu_partition_and_are_given_a_gpu(story):
+    jobs = [*story.killed.jobs, *story.failing.jobs, *story.last.jobs]
+    on_gpus = [job for job in jobs if job.gpus]
+    assert {job.rule for job in on_gpus} == {"representation"}
+    assert {(job.partition, job.node, job.gpus, job.device) for job in on_gpus if job.node != "(null)"} == {
+        ("gpu", "n2", 1, "gpu:1(IDX:0)")
+    }
+    assert {(job.partition, job.device) for job in jobs if not job.gpus} == {("main", "")}
+    # With model.device: cpu the same rule asks for none.
+    assert [job.partition for job in story.last.jobs if job.rule == "representation"] == ["main"]
+
+
+def test_small_steps_stay_with_the_head(story):
+    on_cluster, local = set(), set()
+    for head in (story.killed, story.failing, story.last):
+        on_cluster |= {job.rule for job in head.jobs}
+        local |= {job["rule"] for job in head.started("localrule")}
+    assert on_cluster == {
+        *("annotate", "train_model", "simulate_subject", "brain", "representation", "baseline"),
+        *("removal", "probing", "encoding", "cell_statistics"),
+    }
+    assert local == {
+        *("time_story", "story", "properties", "generate_text", "tokens", "probing_table", "alignment_table"),
+    }
+
+
+def test_a_failing_job_is_tried_again_with_more_time_then_reported_with_its_log(story):
+    assert story.failing.status == 1
+    attempts = [job for job in story.failing.jobs if job.rule == "representation"]
+    assert [(job.state, job.minutes) for job in attempts] == [
+        ("FAILED", 60),
+        ("FAILED", 120),
+        ("FAILED", 180),
+    ]
+    report = story.failing.log[story.failing.log.rindex("Error in rule representation") :]
+    assert "results/small/logs/representation/step-16.log" in report
+    assert "finds no GPU here; set model.device: cpu" in report
+    # What does not depend on it was done all the same.
+    assert {"removal", "probing", "encoding"} <= set(story.failing.finished)
+
+
+def test_a_killed_head_is_resumed(story):
+    assert story.killed.status == -9
+    assert story.finished_at_kill
+    assert story.running_at_kill
+    assert story.locked.status == 1
+    assert "--unlock" in story.locked.log
+    # Nothing that had been finished is done again, what was running is.
+    later = [job["rule"] for head in (story.failing, story.last) for job in head.started()]
+    once = {"annotate", "train_model", "simulate_subject", "brain", "baseline"}
+    assert not once & set(story.finished_at_kill) & set(later)
+    assert once - set(story.finished_at_kill) <= set(later)
+    assert len(later) == len(set(later)) + 2 + 3 + 4
+
+
+def test_a_killed_head_leaves_nothing_half_written(story):
+    final = outputs(story.folder)
+    assert story.left_by_kill
+    assert {name: final.get(name) for name in story.left_by_kill} == story.left_by_kill
+
+
+def test_states_are_asked_of_the_controller_where_accounting_is_off(story, accounting):
+    asked = "sacct" if accounting else "squeue"
+    assert f"Status query timing (cycle): command={asked}," in story.last.log
+
+
+def test_a_study_runs_inside_one_allocation(story, tmp_path):
+    copy_repository(tmp_path)
+    (tmp_path / "config/test.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    labels = "results/small/tables/labels.tsv"
+    command = f"{sys.executable} -m snakemake --workflow-profile workflow/profiles/allocation"
+    before = last_job()
+    submission = subprocess.run(
+        [
+            *("sbatch", "--wait", "--cpus-per-task=2", "--mem=5000", "--output=head.log"),
+            f"--wrap={command} --configfile config/test.yaml -- {labels}",
+        ],
+        cwd=tmp_path,
+        check=False,
+    )
+    log = (tmp_path / "head.log").read_text(encoding="utf-8")
+    assert submission.returncode == 0, log[-6000:]
+    assert last_job() == before + 1
+    assert "Provided cores: 2\n" in log
+    # `annotate` asks for 6000 MB: it is given what the allocation has.
+    assert 'Provided resources: mem_mb=Resource("mem_mb", 5000)' in log
+    assert "mem_mb=5000" in log[log.index("rule annotate:") :]
+    assert (tmp_path / labels).read_bytes() == (story.folder / labels).read_bytes()
+
+
+def last_job() -> int:
+    """Number of the last job that was submitted."""
+    listed = subprocess.run(
+        ["squeue", "--states=all", "--noheader", "--format=%A"], capture_output=True, text=True, check=True
+    )
+    return max(map(int, listed.stdout.split()))
+
+
+def test_a_machine_that_runs_slurm_is_left_alone(cluster, tmp_path):
+    second = subprocess.run([CLUSTER, "up", tmp_path / "second"], capture_output=True, text=True)
+    assert second.returncode == 1
+    assert "a SLURM runs on this machine already" in second.stderr
+    assert not (tmp_path / "second").exists()
+    # Nor does the end of another take this one down.
+    subprocess.run([CLUSTER, "down", tmp_path / "second"], check=True)
+    subprocess.run(["scontrol", "ping"], check=True, capture_output=True)

@@ -1,0 +1,207 @@
+"""The intersubject noise ceiling, against scikit-learn and against what is planted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
+from tests.helpers import flags
+
+from dynalign import backend, ceiling, encoding, folds
+from dynalign.config import Encoding, NoiseCeiling
+from dynalign.files import InputError, read_table, write_array, write_table
+
+CHOICES = Encoding(folds=4, inner_folds=3, gap=2, alphas=(0.1, 1.0, 10.0, 100.0, 1000.0))
+
+
+def mean_r(scores):
+    return scores.r.mean(axis=0)
+
+
+def test_it_is_scikit_learns_ridge_on_the_other_subjects_voxels():
+    rng = np.random.default_rng(0)
+    n = 96
+    shared = rng.normal(size=(n, 3))
+    target, *others = (
+        shared @ rng.normal(size=(3, v)) + 0.7 * rng.normal(size=(n, v)) + 5 for v in (6, 7, 30)
+    )
+    others[0][:, 2] = 4.0
+    others[1][5, 3] = np.nan
+    got = ceiling.intersubject(others, target, np.ones(n, dtype=int), CHOICES)
+    # Constant and unfinished feature voxels are left out.
+    features = np.concatenate([np.delete(others[0], 2, axis=1), np.delete(others[1], 3, axis=1)], axis=1)
+    for number, block in enumerate(folds.contiguous(n, 4)):
+        train = np.setdiff1d(np.arange(n), np.arange(block[0] - 2, block[-1] + 3))
+        centre, scale = features[train].mean(axis=0), features[train].std(axis=0)
+        x = (features - centre) / scale
+        y = (target - target[train].mean(axis=0)) / target[train].std(axis=0)
+        inner = np.zeros((len(CHOICES.alphas), 6))
+        for part in folds.contiguous(len(train), 3):
+            held = train[part]
+            rest = train[(train < held[0] - 2) | (train > held[-1] + 2)]
+            for k, alpha in enumerate(CHOICES.alphas):
+                model = Ridge(alpha).fit(x[rest], y[rest])
+                inner[k] += r2_score(y[held], model.predict(x[held]), multioutput="raw_values") / 3
+        chosen = inner.argmax(axis=0)
+        np.testing.assert_allclose(got.alpha[number], np.array(CHOICES.alphas)[chosen], rtol=1e-6)
+        np.testing.assert_allclose(got.inner_score[number], inner.max(axis=0), atol=2e-5)
+        for voxel, k in enumerate(chosen):
+            model = Ridge(CHOICES.alphas[k]).fit(x[train], y[train, voxel])
+            expected = np.corrcoef(model.predict(x[block]), y[block, voxel])[0, 1]
+            assert got.r[number, voxel] == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("m", [1, 2, 6])
+@pytest.mark.parametrize("reliability", [0.2, 0.6])
+def test_shared_signal_in_independent_noise_gives_the_ceiling_of_spearman_and_brown(m, reliability):
+    """Each subject's one feature voxel is a noisy copy of the signal: the best predictor is their mean."""
+    rng = np.random.default_rng(m)
+    n = 900
+    signal = rng.normal(size=(n, 1))
+    noise = np.sqrt((1 - reliability) / reliability)
+    target, *others = (signal + noise * rng.normal(size=(n, v)) for v in (80, *[1] * m))
+    choices = CHOICES.model_copy(update={"folds": 3, "inner_folds": 2})
+    got = mean_r(ceiling.intersubject(others, target, np.ones(n, dtype=int), choices)).mean()
+    boosted = m * reliability / (1 + (m - 1) * reliability)
+    assert got == pytest.approx(np.sqrt(reliability * boosted), abs=0.025)
+
+
+def test_many_voxels_of_a_shared_signal_reach_the_ceiling_of_a_perfect_model():
+    rng = np.random.default_rng(3)
+    n, gain = 800, np.linspace(0.3, 2, 10)
+    signal = rng.normal(size=n)
+    target = signal[:, None] * gain + rng.normal(size=(n, 10))
+    target[:, 0] = rng.normal(size=n)
+    others = [signal[:, None] + rng.normal(size=(n, 200)) for _ in range(2)]
+    scores = ceiling.intersubject(others, target, np.ones(n, dtype=int), CHOICES)
+    expected = gain / np.sqrt(1 + gain**2)
+    expected[0] = 0
+    np.testing.assert_allclose(mean_r(scores), expected, atol=0.09)
+    assert np.abs(mean_r(scores) - expected).mean() < 0.03
+
+
+def test_subjects_who_share_nothing_have_no_ceiling():
+    """Autocorrelated noise of different people: contiguous folds with a gap keep it from predicting."""
+    rng = np.random.default_rng(4)
+    walks = [np.cumsum(rng.normal(size=(600, 40)), axis=0) for _ in range(3)]
+    smooth = [np.diff(walk[::2] - np.roll(walk[::2], 3, axis=0), axis=0)[5:] for walk in walks]
+    scores = ceiling.intersubject(smooth[1:], smooth[0], np.ones(len(smooth[0]), dtype=int), CHOICES)
+    assert abs(mean_r(scores).mean()) < 0.05
+
+
+def test_bytes_do_not_depend_on_threads_and_invalid_voxels_are_nan(monkeypatch):
+    monkeypatch.setattr(ceiling, "TILE", 7)
+    rng = np.random.default_rng(5)
+    target, other = rng.normal(size=(80, 5)).astype(np.float32), rng.normal(size=(80, 40)).astype(np.float32)
+    target[:, 1] = 2
+    one, three = (
+        ceiling.intersubject([other], target, np.ones(80, dtype=int), CHOICES, backend.Numpy(k))
+        for k in (1, 3)
+    )
+    for name, values in vars(one).items():
+        assert values.tobytes() == getattr(three, name).tobytes(), name
+    assert np.isnan(one.r[:, 1]).all()
+    assert np.isfinite(np.delete(one.r, 1, axis=1)).all()
+    monkeypatch.setattr(ceiling, "TILE", 4096)
+    whole = ceiling.intersubject([other], target, np.ones(80, dtype=int), CHOICES)
+    np.testing.assert_allclose(whole.r, one.r, atol=1e-5)
+
+
+def test_folds_are_the_encoding_models(tmp_path):
+    runs = np.repeat([1, 2, 3], 30)
+    rng = np.random.default_rng(6)
+    brains = [rng.normal(size=(90, 4)) for _ in range(2)]
+    scores = ceiling.intersubject(brains[1:], brains[0], runs, CHOICES.model_copy(update={"folds": "runs"}))
+    assert scores.fold.tolist() == (runs - 1).tolist()
+    splits = encoding.outer_splits(runs, 4, 2)
+    scores = ceiling.intersubject(brains[1:], brains[0], runs, CHOICES)
+    for number, (_, test) in enumerate(splits):
+        assert (scores.fold[test] == number).all()
+
+
+def scores_of(r):
+    r = np.asarray(r, dtype=np.float32)
+    fold = np.repeat(np.arange(len(r)), 4).astype(np.int16)
+    return encoding.Scores(r, np.ones_like(r), r / 2, np.zeros(len(fold)), fold)
+
+
+def test_the_ratio_is_of_means_over_voxels_above_the_threshold():
+    rng = np.random.default_rng(7)
+    limit = rng.normal(0.4, 0.02, (5, 30))
+    limit[:, 20:] = rng.normal(0, 0.01, (5, 10))
+    limit[:, 3] = np.nan
+    r = limit * 0.5
+    r[:, 20:] = 9
+    chosen = ceiling.above(scores_of(limit), 0.1)
+    assert chosen.tolist() == [k < 20 and k != 3 for k in range(30)]
+    row = ceiling.ratio_row(scores_of(r), scores_of(limit), chosen, 0.05)
+    assert row["n_voxels"] == 19
+    assert row["ratio"] == pytest.approx(0.5, rel=1e-6)
+    # A ratio that is the same in every fold is certain, however much the ceiling varies.
+    assert row["ci_high"] - row["ci_low"] < 1e-6
+    assert row["mean_r"] / row["mean_ceiling"] == pytest.approx(row["ratio"])
+    nothing = ceiling.ratio_row(scores_of(r), scores_of(limit), np.zeros(30, dtype=bool), 0.05)
+    assert nothing["n_voxels"] == 0
+    assert np.isnan(nothing["ratio"])
+
+
+def test_the_ratios_interval_agrees_with_the_jackknife():
+    rng = np.random.default_rng(8)
+    limit = rng.normal(0.4, 0.02, (10, 1)) + np.zeros((10, 50))
+    r = rng.normal(0.2, 0.02, (10, 1)) + 0.2 * (limit - 0.4)
+    row = ceiling.ratio_row(scores_of(r), scores_of(limit), np.ones(50, dtype=bool), 0.05)
+    a, b = r[:, 0], limit[:, 0]
+    left_out = np.array([np.delete(a, k).sum() / np.delete(b, k).sum() for k in range(10)])
+    error = np.sqrt(9 / 10 * np.square(left_out - left_out.mean()).sum())
+    # Nadeau and Bengio's factor for ten folds, t with nine degrees of freedom.
+    half = 2.2622 * error * np.sqrt((1 / 10 + 1 / 9) / (1 / 10))
+    assert (row["ci_high"] - row["ci_low"]) / 2 == pytest.approx(half, rel=0.05)
+
+
+def test_wrong_input_is_told():
+    rng = np.random.default_rng(9)
+    target = rng.normal(size=(80, 3))
+    runs = np.ones(80, dtype=int)
+    with pytest.raises(InputError, match="give one other subject or more"):
+        ceiling.intersubject([], target, runs, CHOICES)
+    with pytest.raises(InputError, match="80 TRs, but another subject has 79"):
+        ceiling.intersubject([target[1:]], target, runs, CHOICES)
+    with pytest.raises(InputError, match="none of the 3 voxels varies"):
+        ceiling.intersubject([target], np.ones((80, 3)), runs, CHOICES)
+    with pytest.raises(InputError, match="both need the same responses and folds"):
+        ceiling.ratio_row(
+            scores_of(np.ones((5, 3))), scores_of(np.ones((4, 3))), np.ones(3, dtype=bool), 0.05
+        )
+
+
+def test_the_commands(tmp_path):
+    rng = np.random.default_rng(10)
+    signal = rng.normal(size=(100, 1))
+    for name in "FMH":
+        write_array(tmp_path / f"{name}.npy", (signal + rng.normal(size=(100, 8))).astype(np.float32))
+    trs = pd.DataFrame({"tr": range(110), "run": 1, "time": 2.0 * np.arange(110), "kept": 1})
+    trs.loc[:9, "kept"] = 0
+    write_table(trs, tmp_path / "trs.tsv")
+    predict = ["predict", *flags(responses=tmp_path / "F.npy", trs=tmp_path / "trs.tsv")]
+    predict += [*flags(encoding=CHOICES.model_dump_json(), output=tmp_path / "F.npz"), "--others"]
+    ceiling.main([*predict, str(tmp_path / "M.npy"), str(tmp_path / "H.npy")])
+    limit = encoding.read_scores(tmp_path / "F.npz")
+    rows = []
+    for name, share in (("original", 0.5), ("tense", 0.25)):
+        removal = "none" if name == "original" else "ridge"
+        half = encoding.Scores(limit.r * share, limit.alpha, limit.inner_score, limit.timecourse, limit.fold)
+        encoding.write_scores(tmp_path / f"encoding/step-4/layer-0/F/{removal}.{name}.npz", half)
+        rows.append(["step-4", 4, 0, removal, name, "F"])
+    write_table(pd.DataFrame(rows, columns=[*ceiling.CELL, "subject"]), tmp_path / "alignment.tsv")
+    ratio = flags(subject="F", n_others=2, ceiling=tmp_path / "F.npz", folder=tmp_path / "encoding")
+    ratio += flags(alignment=tmp_path / "alignment.tsv", ceiling_output=tmp_path / "c.tsv")
+    ratio += flags(options=NoiseCeiling(threshold=0.2).model_dump_json(), output=tmp_path / "r.tsv")
+    ceiling.main(["ratio", *ratio])
+    ratios = read_table(tmp_path / "r.tsv")
+    assert ratios["ratio"].tolist() == pytest.approx([0.5, 0.25])
+    row = read_table(tmp_path / "c.tsv").iloc[0]
+    assert (row["n_others"], row["n_voxels"], row["threshold"]) == (2, 8, 0.2)
+    assert row["mean_r"] == pytest.approx(np.nanmean(limit.r), rel=1e-6)
+    write_array(tmp_path / "M.npy", np.zeros((99, 3), dtype=np.float32))
+    with pytest.raises(InputError, match=r"M\.npy: shape \(99, 3\), but .*trs\.tsv keeps 100 TRs"):
+        ceiling.main([*predict, str(tmp_path / "M.npy")])

@@ -1,0 +1,284 @@
+"""The study's page as HTML and JSON; tests/browser looks at it in a browser."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from tests import page_study
+
+from dynalign import config, files, page, style
+from dynalign.files import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+class Reader(HTMLParser):
+    """Elements with their attributes, and the text of scripts."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.scripts, self._script = [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag == "script":
+            self._script = (dict(attrs), [])
+
+    def handle_data(self, data):
+        if self._script:
+            self._script[1].append(data)
+
+    def handle_endtag(self, tag):
+        if tag == "script":
+            attributes, text = self._script
+            self.scripts.append((attributes, "".join(text)))
+            self._script = None
+
+    def values(self, *names):
+        return [value for _, given in self.elements for name, value in given.items() if name in names]
+
+
+def decoded(column, rows):
+    """A column's values, as the page's script reads them."""
+    if "values" in column:
+        return column["values"]
+    codes = column.get("codes")
+    if codes is None:
+        runs = column["runs"]
+        codes = [code for code, n in zip(runs[::2], runs[1::2], strict=True) for _ in range(n)]
+    assert len(codes) == rows
+    return [column["levels"][code] for code in codes]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    study = page_study.configuration()
+    found = page_study.tables(study)
+    path = page_study.write(tmp_path_factory.mktemp("made"), study, found)
+    return path, Reader(path.read_text(encoding="utf-8"))
+
+
+def test_the_tables_are_embedded_as_they_are(made):
+    path, reader = made
+    shown = {given["data-table"]: (given, text) for given, text in reader.scripts if "data-table" in given}
+    for name in ("alignment", "removal_effects", "probing", "labels", "perplexity"):
+        table = files.read_table(path.parent / f"tables/{name}.tsv")
+        given, text = shown[name]
+        stored = json.loads(text)
+        assert stored["rows"] == len(table)
+        about = json.loads(given["data-columns"])
+        assert [column["name"] for column in about] == list(table.columns)
+        for column, values in zip(stored["columns"], table.items(), strict=True):
+            expected = [None if value != value else value for value in values[1]]
+            assert decoded(column, len(table)) == expected, values[0]
+    assert "figures/figure-01-perplexity" in shown
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([0.125, 0.25, 0.5], "values"),
+        (["a"] * 50 + ["b"] * 50, "runs"),
+        (["long text", "other text"] * 50, "codes"),
+        ([], "values"),
+        ([np.nan] * 9 + [1.0] * 9, "runs"),
+    ],
+)
+def test_a_column_takes_the_shortest_form(values, kind):
+    column = page.column_json(values)
+    assert kind in column
+    expected = [None if value != value else value for value in values]
+    assert decoded(json.loads(page.embedded_json(column)), len(values)) == expected
+
+
+def test_json_cannot_leave_its_element():
+    value = ["</script><script>", "<!--", "&amp;", "\u2028", float("nan"), float("inf"), -float("inf"), 2.0]
+    text = page.embedded_json(value)
+    assert not set("<>&\u2028") & set(text)
+    assert "2.0" not in text
+    # Python's reader, like JavaScript's, reads a number beyond all floats as infinity.
+    assert json.loads(text) == [*value[:4], None, float("inf"), -float("inf"), 2]
+
+
+def test_nothing_is_fetched_and_only_the_pages_script_may_run(made):
+    path, reader = made
+    for value in reader.values("src", "srcset", "poster", "data", "action"):
+        assert value.startswith("data:"), value
+    assert not [tag for tag, _ in reader.elements if tag in ("iframe", "object", "embed", "base", "form")][1:]
+    for value in reader.values("href"):
+        assert value.startswith(("#", "data:,")) or (path.parent / value).is_file(), value
+    (policy,) = [
+        given["content"]
+        for tag, given in reader.elements
+        if tag == "meta" and given.get("http-equiv") == "Content-Security-Policy"
+    ]
+    (script,) = [text for given, text in reader.scripts if not given]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    assert "url(" not in page.asset("page.css")
+    assert "@import" not in page.asset("page.css")
+    for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "fetch("):
+        assert forbidden not in page.asset("page.js")
+
+
+def test_every_anchor_and_every_identifier_is_one(made):
+    _, reader = made
+    names = reader.values("id")
+    assert len(names) == len(set(names))
+    for value in reader.values("href"):
+        assert not value.startswith("#") or value[1:] in names, value
+
+
+def test_the_page_reads_aloud(made):
+    _, reader = made
+    for tag, given in reader.elements:
+        if tag == "img":
+            assert given["alt"]
+        if given.get("role") == "region":
+            assert given["aria-label"]
+    headings = [int(tag[1]) for tag, _ in reader.elements if re.fullmatch("h[1-6]", tag)]
+    assert headings.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(headings)), headings
+
+
+def test_the_same_study_gives_the_same_bytes_wherever_it_lies(tmp_path):
+    texts = []
+    for folder in (tmp_path / "a", tmp_path / "b/c"):
+        study = page_study.configuration()
+        texts.append(page_study.write(folder, study, page_study.tables(study)).read_bytes())
+    assert texts[0] == texts[1]
+    text = texts[0].decode()
+    assert str(tmp_path) not in text
+    assert str(ROOT) not in text
+    # The model's folder is named, not where the machine keeps it.
+    assert "/somewhere" not in text
+    assert "mine" in text
+
+
+def test_captions_state_the_configuration(made):
+    path, _ = made
+    text = path.read_text(encoding="utf-8")
+    assert "<strong>Figure 4.</strong>" in text
+    assert "(steps 0, 1, 8, 64)" in text
+    assert "Scores of subject F in the brain" in text
+    for leftover in ("{{", "{%", "system-message", "Undefined"):
+        assert leftover not in text.split("<script")[0], leftover
+
+
+@pytest.mark.parametrize("name", ["demo", "published-code"])
+def test_every_caption_renders_for_the_configurations_that_come_with_the_project(name):
+    study = config.load(yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8")))
+    for path in sorted(page.CAPTIONS.glob("*.rst")):
+        html = page.caption_html(path, study.model_dump(mode="json"), {"subject": "F"})
+        assert html.strip()
+        assert "system-message" not in html
+
+
+def test_a_caption_holds_no_raw_html_and_includes_no_file(tmp_path):
+    path = tmp_path / "evil.rst"
+    secret = files.write_text(tmp_path / "secret.txt", "hidden words") or tmp_path / "secret.txt"
+    path.write_text(
+        f"{{{{ snakemake.config.study }}}}\n\n.. include:: {secret}\n\n.. raw:: html\n   :file: {secret}\n",
+        encoding="utf-8",
+    )
+    html = page.caption_html(path, {"study": "<b>x</b>\n\n.. raw:: html\n\n   <img src=x>\n"}, {})
+    assert "<img" not in html
+    assert "<b>" not in html
+    assert "hidden words" not in html
+    path.write_text("{{ snakemake.config.nothing }}", encoding="utf-8")
+    with pytest.raises(InputError, match=r"evil\.rst: the caption cannot be rendered: .*nothing"):
+        page.caption_html(path, {}, {})
+
+
+def test_a_vector_drawing_is_taken_unless_it_is_large(tmp_path):
+    path = tmp_path / "figure.png"
+    path.write_bytes(page_study.PIXEL)
+    assert page.image_uri(path).startswith("data:image/png;base64,")
+    vector = tmp_path / "figure.svg"
+    vector.write_bytes(b"<svg/>")
+    assert page.image_uri(path) == "data:image/svg+xml;base64,PHN2Zy8+"
+    vector.write_bytes(b" " * (page.LARGEST_SVG + 1))
+    assert page.image_uri(path).startswith("data:image/png;base64,")
+    with pytest.raises(InputError, match=r"missing\.png: the figure cannot be read"):
+        page.image_uri(tmp_path / "missing.png")
+
+
+def test_a_table_that_is_too_large_is_linked_and_described(tmp_path):
+    table = page_study.tables(page_study.configuration())["alignment"]
+    path = tmp_path / "tables/alignment.tsv"
+    files.write_table(table, path)
+    for most, embedded in ((len(table), True), (len(table) - 1, False)):
+        view, _ = page.table_view(path, [], tmp_path, most)
+        assert (view.data is not None) == embedded
+        assert view.href == "tables/alignment.tsv"
+        assert view.columns[0]["text"]
+
+
+def test_the_explorer_has_the_figures_colours():
+    study = page_study.configuration()
+    given = page.explorer(study, list(study["properties"]))
+    marks = style.marks(study["properties"])
+    assert given["marks"]["tense"] == {"colour": marks["tense"].colour, "marker": "^"}
+    assert given["marks"]["added"]["colour"] == marks["added"].colour
+    assert given["checkpoints"] == ["step-0", "step-1", "step-8", "step-64", "random"]
+    drawn = set(re.findall(r"[\s{,](\"?[\^<>*\w]\"?): (?:polygon|cross|turned)", page.asset("page.js")))
+    drawn = {name.strip('"') for name in drawn} | {"o"}
+    every = {mark.marker for mark in (*style.MARKS.values(), *style.FURTHER_MARKS)}
+    assert every <= drawn
+
+
+def test_the_headline_is_the_first_that_the_study_has(made):
+    assert page.is_headline("figure-13-emergence") < page.is_headline("figure-04-best-layer-alignment")
+    assert page.is_headline("figure-02-sentence-classes") == len(page.HEADLINES)
+    _, reader = made
+    figures = [given["id"] for tag, given in reader.elements if tag == "figure"]
+    assert figures == ["figure-04-best-layer-alignment", "figure-01-perplexity", "map-F"]
+
+
+def test_the_highlights_are_the_tables_numbers():
+    study = page_study.configuration()
+    found = page_study.tables(study)
+    shown = {item["value"]: item["label"] for item in page.highlights(found)}
+    table = found["alignment"]
+    original = table[(table["removal"] == "none") & (table["checkpoint"] == "step-64")]
+    expected = np.mean([rows["mean_r"].max() for _, rows in original.groupby("subject")])
+    assert "alignment at step 64" in shown[f"{expected:.3f}"]
+    effects = found["removal_effects"]
+    assert f"{sum(effects['significant'] == 1):,} of {len(effects):,}" in shown
+    assert page.highlights({}) == []
+
+
+def test_a_figure_is_named_by_its_labels():
+    def named(**labels):
+        return page.heading(page.Figure(Path("map-F.png"), labels=labels))
+
+    assert named(figure="4", shows="best layer alignment") == "Figure 4: best layer alignment"
+    assert named(figure="Table 1", shows="probing") == "Table 1: probing"
+    assert named(subject="F") == "Subject F"
+    assert named() == "Map F"
+
+
+def test_the_command_refuses_what_it_cannot_read(tmp_path, capsys):
+    for flag, text in (("--configuration", "{"), ("--configuration", '{"a": 1}'), ("--figures", "[1]")):
+        with pytest.raises(SystemExit):
+            page.main(["--configuration", "{}", flag, text, "--output", str(tmp_path / "index.html")])
+        assert flag in capsys.readouterr().err
+
+
+def test_the_installed_package_brings_the_pages_files():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["dynalign"]
+    packed = {path for pattern in patterns for path in page.ASSETS.parent.glob(pattern)}
+    assert packed == set(page.ASSETS.iterdir())
+    assert {path.name for path in packed} == {"index.html.j2", "page.css", "page.js"}

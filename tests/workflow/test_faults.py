@@ -1,0 +1,349 @@
+"""Kills at random moments, a full disk, damage, two heads: what is lost is nothing, and the same command goes on.
+
+Every try ends in the same check: no output that stands in the folder differs from an undisturbed run's, whether the
+run had ended or not, and a rerun brings the missing ones. ``FAULTS=20 pytest tests/workflow/test_faults.py`` sets the
+number of kills.
+"""
+
+import copy
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from dynalign.config import Simulation
+from dynalign.simulation import time_words
+from tests.workflow.conftest import SMALL, copy_repository, snakemake
+
+#: All stages, and of the figures (2 s of imports each) two: one that draws a table, one that reads scores.
+TARGETS = [
+    *(f"results/tiny/tables/{name}.tsv" for name in ("checkpoints", "perplexity", "probing", "alignment")),
+    "results/tiny/tables/removal_effects.tsv",
+    "results/tiny/figures/table-2-correlations.tsv",
+    "results/tiny/figures/figure-01-perplexity.png",
+    "results/tiny/maps/F.nii.gz",
+]
+KILLS = int(os.environ.get("FAULTS", "6"))
+
+
+def tiny_story(text: str) -> str:
+    """Two runs of six and five paragraphs."""
+    first, second = text.split("\n---\n")[:2]
+    return "\n---\n".join("\n\n".join(run.split("\n\n")[:n]) for run, n in ((first, 6), (second, 5)))
+
+
+def tiny_study(folder: Path) -> dict:
+    """The smallest study in which every rule has a job: a story of two minutes, two checkpoints, one layer."""
+    text = tiny_story((folder / "resources/demo/story.txt").read_text(encoding="utf-8"))
+    (folder / "resources/demo/tiny.txt").write_text(text, encoding="utf-8")
+    simulation = {"text": "resources/demo/tiny.txt", "shape": [6, 8, 5]}
+    study = copy.deepcopy(SMALL)
+    study["study"] = "tiny"
+    study["story"] |= {
+        "words": "results/tiny/data/words.tsv",
+        "trs": time_words(text, Simulation(**simulation), 2.0)[1],
+        "trim": {"start": 2, "end": 2},
+    }
+    study["brain"] |= {
+        "images": "results/tiny/data/sub-{subject}_run-{run}_bold.nii.gz",
+        "mask": "results/tiny/data/sub-{subject}_mask.nii.gz",
+    }
+    study["training"] = {
+        "steps": 16,
+        "depth": 1,
+        "hidden": 32,
+        "vocabulary": 300,
+        "characters": 40_000,
+        "sequence": 32,
+    }
+    study["model"] |= {"depth": 1, "steps": [0, 16], "layers": [1], "context_tokens": 16}
+    study["properties"] = {
+        "tense": {"classes": ["Past"]},
+        "sentence_length": {"thresholds": [7, 16]},
+    }
+    study["probing"] = {"permutations": 10, "C": [0.01, 1.0], "folds": 2, "inner_folds": 2}
+    study["encoding"] = {
+        "inner_folds": 3,
+        "folds": 3,
+        "alphas": [1.0, 1000.0, 1e6],
+        "delays": [1, 2],
+        "gap": 2,
+    }
+    study["simulation"] = simulation
+    study["figures"] = {"properties": ["tense"], "steps": [16]}
+    return study
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """SHA-256 of every output; logs and benchmarks tell times, hidden folders are what a kill left."""
+    results = folder / "results/tiny"
+    paths = (path.relative_to(results) for path in results.rglob("*") if path.is_file())
+    return {
+        str(path): hashlib.sha256((results / path).read_bytes()).hexdigest()
+        for path in paths
+        if path.parts[0] not in ("logs", "benchmarks")
+        and not any(part.startswith(".") for part in path.parts)
+    }
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return [path for path in (folder / "results").rglob(".*") if path.name != ".snakemake_timestamp"]
+
+
+class Undisturbed:
+    """A folder in which the tiny study ran once, its outputs, and how long that took."""
+
+    def __init__(self, folder: Path):
+        self.folder = copy_repository(folder)
+        self.study = tiny_study(folder)
+        start = time.monotonic()
+        run = snakemake(folder, "--cores", "2", "--show-failed-logs", *TARGETS, config=self.study)
+        self.seconds = time.monotonic() - start
+        assert run.status == 0, run.output[-6000:]
+        self.outputs = outputs(folder)
+        assert not leftovers(folder)
+
+    def copy(self, target: Path, without: tuple[str, ...] = ()) -> Path:
+        """A copy of all, without some outputs."""
+        shutil.copytree(self.folder, target, symlinks=True)
+        for name in without:
+            path = target / "results/tiny" / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return target
+
+    def run(self, folder: Path, *arguments: str):
+        targets = [name for name in arguments if not name.startswith("-")]
+        flags = [name for name in arguments if name.startswith("-")]
+        targets = [f"results/tiny/{name}" for name in targets] or TARGETS
+        return snakemake(folder, "--cores", "2", "--show-failed-logs", *flags, *targets, config=self.study)
+
+    def check(self, folder: Path, complete: bool = True) -> None:
+        """Nothing that stands there differs; if `complete`, nothing is missing and nothing lies about."""
+        found = outputs(folder)
+        different = {name for name, digest in found.items() if self.outputs.get(name) != digest}
+        assert not different
+        if complete:
+            assert found.keys() == self.outputs.keys()
+            assert not leftovers(folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Undisturbed:
+    return Undisturbed(tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_kills_at_random_moments_lose_nothing(undisturbed, tmp_path, record_property):
+    """SIGKILL of the head (its jobs go on as orphans, beside those of the next head) or of one job."""
+    rng = random.Random(7)
+    folder = copy_repository(tmp_path / "killed")
+    tiny_study(folder)
+    (folder / "config/test.yaml").write_text(yaml.safe_dump(undisturbed.study), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "2",
+        "--configfile",
+        "config/test.yaml",
+        *TARGETS,
+    ]
+    groups, killed, parts = [], {"head": 0, "job": 0}, []
+    while sum(killed.values()) < KILLS:
+        with open(folder / "head.log", "w") as log:
+            head = psutil.Popen(
+                command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        groups.append(head.pid)
+        end = time.monotonic() + rng.uniform(0, undisturbed.seconds / 5)
+        victim = rng.choice(["head", "job"])
+        while head.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+        jobs = []
+        while victim == "job" and head.poll() is None and not jobs:
+            jobs = steps_of(head)
+        if head.poll() is None and victim == "head":
+            head.kill()
+            killed["head"] += 1
+        elif jobs and head.poll() is None:
+            rng.choice(jobs).kill()
+            killed["job"] += 1
+        status = head.wait(timeout=300)
+        output = (folder / "head.log").read_text(encoding="utf-8")
+        assert status == -signal.SIGKILL or "cannot be locked" not in output, output[-3000:]
+        undisturbed.check(folder, complete=False)
+        if status == 0:
+            parts.append(remove_a_part(folder, rng))
+        else:
+            # A killed job is all that may have gone wrong: no file was found broken.
+            assert victim in ("head", "job")
+            assert "\nerror: " not in output, output[-3000:]
+    run = undisturbed.run(folder)
+    assert run.status == 0, run.output[-6000:]
+    for group in groups:
+        wait_for_orphans(group)
+    undisturbed.check(folder)
+    assert undisturbed.run(folder, "-n").jobs == {}
+    record_property("kills", killed)
+    print(f"killed {killed}, removed {parts}")
+
+
+def steps_of(head: psutil.Process) -> list[psutil.Process]:
+    """The steps' processes that a head has started."""
+    found = []
+    for process in head.children(recursive=True):
+        try:
+            if process.name().startswith("python") and any("dynalign." in word for word in process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+#: Folders in the order of their making, from the first that a rerun may have to make again.
+STAGES = ("representation", "removal", "probing", "encoding", "statistics", "maps", "figures")
+EARLY_TABLES = ("labels.tsv", "class_counts.tsv", "label_correlations.tsv")
+
+
+def remove_a_part(folder: Path, rng: random.Random) -> str:
+    """Remove what a random stage made, and all that follows."""
+    first = rng.choice(STAGES[:5])
+    for stage in STAGES[STAGES.index(first) :]:
+        shutil.rmtree(folder / "results/tiny" / stage)
+    for path in (folder / "results/tiny/tables").iterdir():
+        if path.name not in EARLY_TABLES:
+            path.unlink()
+    return first
+
+
+def wait_for_orphans(group: int, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"processes of group {group} are still alive")
+
+
+STEP = "representation/step-16.safetensors"
+
+
+def test_a_full_disk_says_so_and_a_rerun_goes_on(undisturbed, tmp_path):
+    folder = undisturbed.copy(tmp_path / "full", without=(STEP, "representation/step-16.layers.tsv"))
+    whole = (undisturbed.folder / "results/tiny" / STEP).stat().st_size
+    limit = f'ulimit -f {whole // 2 // 1024}; exec "$@"'
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "1",
+        "--show-failed-logs",
+        f"results/tiny/{STEP}",
+    ]
+    command += ["--configfile", "config/test.yaml"]
+    full = subprocess.run(["bash", "-c", limit, "bash", *command], cwd=folder, capture_output=True, text=True)
+    output = full.stdout + full.stderr
+    assert full.returncode == 1
+    assert re.search(rf"error: results/tiny/{STEP}: cannot be written: File too large .*run again", output), (
+        output
+    )
+    assert "Traceback" not in output
+    undisturbed.check(folder, complete=False)
+    assert STEP not in outputs(folder)
+    assert undisturbed.run(folder).status == 0
+    undisturbed.check(folder)
+
+
+def flip(path: Path, share: float) -> None:
+    """Flip one bit, at a place given as a share of the file, and leave the time stamp as it was."""
+    data, times = bytearray(path.read_bytes()), path.stat()
+    data[int(share * len(data))] ^= 16
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def cut(path: Path) -> None:
+    data, times = path.read_bytes(), path.stat()
+    path.write_bytes(data[: len(data) // 2])
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_damaged_files_are_named_and_made_again(undisturbed, tmp_path):
+    """Time stamps stay as they were, so that Snakemake sees nothing: the steps do."""
+    damaged = {
+        # file: (damage, an output that is made from it, what the log says)
+        STEP: (lambda path: flip(path, 0.6), "probing/step-16/layer-1.tsv", "differs from its checksum"),
+        "brain/F.npy": (
+            lambda path: flip(path, 0.5),
+            "encoding/random/layer-1/F",
+            "differs from its checksum",
+        ),
+        "removal/step-0/layer-1.npz": (
+            lambda path: flip(path, 0.5),
+            "probing/step-0/layer-1.tsv",
+            r"cannot be read as a \.npz archive",
+        ),
+        "statistics/step-0/F.effects.tsv": (cut, "tables/removal_effects.tsv", "ends inside a line"),
+    }
+    folder = undisturbed.copy(
+        tmp_path / "damaged", without=tuple(output for _, output, _ in damaged.values())
+    )
+    for name, (damage, _, _) in damaged.items():
+        damage(folder / "results/tiny" / name)
+    run = undisturbed.run(folder, "--keep-going", *(output for _, output, _ in damaged.values()))
+    assert run.status == 1
+    assert "Traceback" not in run.output
+    for name, (_, output, message) in damaged.items():
+        assert re.search(rf"\nerror: .*{name}: .*{message}.*(delete it and|make it again)", run.output), (
+            run.output
+        )
+        assert not (folder / "results/tiny" / output).exists()
+        # As the message says.
+        (folder / "results/tiny" / name).unlink()
+    assert undisturbed.run(folder).status == 0
+    undisturbed.check(folder)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(undisturbed, tmp_path):
+    """Also where root may write everywhere: a file stands in the folder's place."""
+    folder = undisturbed.copy(tmp_path / "closed", without=("removal",))
+    (folder / "results/tiny/removal").write_text("not a folder")
+    run = undisturbed.run(folder, "removal/step-16/layer-1.npz")
+    assert run.status == 1
+    assert "results/tiny/removal" in run.output
+    assert run.output.count("\n") < 60, run.output
+    (folder / "results/tiny/removal").unlink()
+    assert undisturbed.run(folder).status == 0
+    undisturbed.check(folder)
+
+
+def test_the_second_head_on_a_folder_stops_and_the_first_goes_on(undisturbed, tmp_path):
+    folder = undisturbed.copy(tmp_path / "two", without=(STEP,))
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "config/test.yaml"]
+    command.append(f"results/tiny/{STEP}")
+    first = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for line in first.stdout:
+        if "localrule" in line or "rule representation" in line:
+            break
+    second = undisturbed.run(folder, STEP)
+    assert second.status == 1
+    assert "cannot be locked" in second.output
+    assert "Traceback" not in second.output
+    assert undisturbed.run(folder, "-n", STEP).status == 0
+    rest = first.communicate()[0]
+    assert first.returncode == 0, rest
+    undisturbed.check(folder)
+    assert undisturbed.run(folder, STEP).status == 0

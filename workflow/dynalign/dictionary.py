@@ -1,0 +1,480 @@
+"""What every column of every table means: one place for the data packages, the page's headings and the tests.
+
+A table of a study is described by one entry of :data:`TABLES`; a column that several tables share by one entry of
+:data:`COLUMNS`. ``python -m dynalign.dictionary --study demo --output tables/datapackage.json tables/*.tsv`` writes
+the description beside the tables, as a tabular data package.
+
+References
+----------
+Data Package (v1), Tabular Data Resource and Table Schema: https://specs.frictionlessdata.io
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dynalign.cli import note, run
+from dynalign.figures import names_from_json
+from dynalign.files import InputError, write_text
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Parameters
+    ----------
+    type : {"string", "integer", "number", "boolean"}
+        As in Table Schema; a boolean is written 1 or 0.
+    text : str
+        What it says, in one or two sentences.
+    unit : str
+        Empty where the values have none.
+    values : tuple of str
+        The values that can occur, where they are few.
+    """
+
+    type: str
+    text: str
+    unit: str = ""
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table.
+
+    Parameters
+    ----------
+    title : str
+    row : str
+        What one row stands for.
+    key : str
+        Columns that tell the rows apart, separated by spaces.
+    columns : str
+        All columns in order, separated by spaces.
+    own : mapping of str to Column
+        Columns that mean something else here than in :data:`COLUMNS`, or stand in no other table.
+    per_property : mapping of str to Column
+        Columns that the table has for each property of the study, by what follows the property's name.
+    """
+
+    title: str
+    row: str
+    key: str
+    columns: str
+    own: Mapping[str, Column] = field(default_factory=dict)
+    per_property: Mapping[str, Column] = field(default_factory=dict)
+
+    def described(self, properties: Iterable[str] = ()) -> dict[str, Column]:
+        """Every column by name, in order; those per property last."""
+        named = {name: self.own.get(name) or COLUMNS[name] for name in self.columns.split()}
+        return named | {
+            name + ending: Column(column.type, column.text.format(property=name), column.unit, column.values)
+            for name in properties
+            for ending, column in self.per_property.items()
+        }
+
+
+def _share(text: str) -> Column:
+    return Column("number", text, "share of words")
+
+
+def _count(text: str, unit: str) -> Column:
+    return Column("integer", text, unit)
+
+
+def _flag(text: str) -> Column:
+    return Column("boolean", text)
+
+
+def _r(text: str) -> Column:
+    return Column("number", text, "Pearson r")
+
+
+#: Columns that mean the same in every table that has them.
+COLUMNS = {
+    "checkpoint": Column("string", "Checkpoint (`step-<n>`), or the name of a baseline."),
+    "step": Column("integer", "Training step of the checkpoint; empty for a baseline.", "training steps"),
+    "layer": Column("integer", "Layer of the model: 0 is the embeddings."),
+    "removal": Column("string", "How the property was removed; `none` for the original representation."),
+    "property": Column("string", "Property that was removed; `original` where none was."),
+    "subject": Column("string", "fMRI subject."),
+    "mean_r": _r("Alignment: correlation of predicted and measured responses, mean over folds and voxels."),
+    "ci_low": _r("Lower end of the interval, from the outer folds."),
+    "ci_high": _r("Upper end of the interval, from the outer folds."),
+    "inner_score": Column(
+        "number",
+        "Score in the inner validation folds of the training data, mean over voxels: chooses a layer without a "
+        "look at the reported alignment.",
+        "R²",
+    ),
+    "mean_difference": _r(
+        "Residual's alignment minus the original's: negative where removing the property hurts."
+    ),
+    "n_voxels": _count("Voxels.", "voxels"),
+    "n_subjects": _count("Subjects in the mean.", "subjects"),
+    "perplexity": Column(
+        "number", "exp of the mean negative log-likelihood of each token given the tokens before it."
+    ),
+    "n_tokens": _count("Tokens that were predicted.", "tokens"),
+    "level": Column(
+        "string", "Whether the property belongs to words or to sentences.", "", ("sentence", "word")
+    ),
+    "distribution": Column(
+        "string",
+        "`used`: classes of the study; `original`: raw values before they were put into classes.",
+        "",
+        ("used", "original"),
+    ),
+    "value": Column("string", "Class or raw value; UNDEF where it is unclear or does not apply."),
+    "count": _count("How often the value occurs.", "sentences or words"),
+    "property_a": Column("string", "One property."),
+    "property_b": Column("string", "The other property."),
+    "r": _r("Correlation of the two properties' class codes over all words."),
+    "p": Column("number", "p-value, two-tailed."),
+    "accuracy_before": _share("Accuracy of a probe for the property before its removal."),
+    "accuracy_after": _share(
+        "Accuracy after removal fitted on all words, the paper's way: falls below chance even for a label unrelated "
+        "to the vectors."
+    ),
+    "accuracy_after_crossfit": _share(
+        "Accuracy after removal fitted on the training words of each fold: the one to trust."
+    ),
+    "balanced_before": Column(
+        "number", "As accuracy_before, mean over classes of each class's accuracy.", "share"
+    ),
+    "balanced_after": Column(
+        "number", "As accuracy_after, mean over classes of each class's accuracy.", "share"
+    ),
+    "balanced_after_crossfit": Column(
+        "number", "As accuracy_after_crossfit, mean over classes of each class's accuracy.", "share"
+    ),
+    "chance": _share("Share of the largest class."),
+    "null_low": _share(
+        "Lower end of the null interval: 95 % of accuracies with labels permuted by sentence."
+    ),
+    "null_high": _share("Upper end of the null interval, at least chance."),
+    "selectivity": _share("accuracy_before minus the accuracy of the same probe on a control label."),
+    "removed_paper": _flag("The paper's rule: before above chance and after below chance. Easily fooled."),
+    "removed": _flag("Calibrated rule: accuracy_after_crossfit lies inside the null interval."),
+    "crossfit_position": Column(
+        "string",
+        "Where accuracy_after_crossfit lies against the null interval; only `above` means that the property can "
+        "still be read.",
+        "",
+        ("below", "inside", "above"),
+    ),
+}
+
+CELL = "checkpoint step layer removal property"
+_COUNTS = Table(
+    "How often each value of a property occurs",
+    "property, distribution and value",
+    "property distribution value",
+    "property level distribution value count",
+    {"property": Column("string", "Property.")},
+)
+_BEST = Table(
+    "Alignment at the best layer",
+    "checkpoint and subject, and one per checkpoint for the mean of the subjects",
+    "checkpoint subject",
+    "checkpoint step subject layer mean_r ci_low ci_high layer_by_inner_score mean_r_by_inner_score",
+    {
+        "subject": Column("string", "fMRI subject, or `mean` of the subjects."),
+        "layer": Column("integer", "Layer with the highest alignment, the paper's choice."),
+        "layer_by_inner_score": Column(
+            "integer", "Layer with the highest inner score, chosen without a look at the alignment."
+        ),
+        "mean_r_by_inner_score": _r("Alignment at that layer."),
+    },
+)
+
+#: Every table by the name of its file: those of tables/, then the numbers that the figures draw.
+TABLES = {
+    "labels": Table(
+        "Labels of every word",
+        "word that the parser and the model see",
+        "word_index",
+        "word_index word sentence tr run",
+        {
+            "word_index": Column("integer", "Position in the stimulus, from 0."),
+            "word": Column("string", "The word."),
+            "sentence": Column("integer", "Sentence, from 0."),
+            "tr": Column(
+                "integer", "Last measurement that starts before the word's onset, from 0, untrimmed.", "TR"
+            ),
+            "run": Column("integer", "Run of the scanner."),
+        },
+        {
+            "": Column("integer", "Class code of {property}; empty: no label, takes no part in probing."),
+            "_raw": Column("string", "Raw value of {property}, before it was put into a class."),
+        },
+    ),
+    "checkpoints": Table(
+        "Checkpoints of the study",
+        "checkpoint",
+        "checkpoint",
+        "checkpoint step source revision commit sha256",
+        {
+            "checkpoint": Column("string", "Checkpoint (`step-<n>`)."),
+            "source": Column("string", "Hub repository; empty for a local model or one trained here."),
+            "revision": Column("string", "Revision or sub-folder that was asked for."),
+            "commit": Column("string", "Commit that the revision pointed to; empty where there is none."),
+            "sha256": Column("string", "SHA-256 of the weights; no two checkpoints share it."),
+        },
+    ),
+    "class_counts": _COUNTS,
+    "label_correlations": Table(
+        "Correlations between the labels",
+        "ordered pair of properties",
+        "property_a property_b",
+        "property_a property_b r p",
+        {"p": Column("number", "p-value of the correlation, two-tailed, words taken as independent.")},
+    ),
+    "perplexity": Table(
+        "Perplexity over training",
+        "checkpoint",
+        "checkpoint",
+        "checkpoint step perplexity bits_per_word n_tokens",
+        {
+            "bits_per_word": Column(
+                "number", "Negative log2-likelihood of the predicted tokens per word.", "bits"
+            )
+        },
+    ),
+    "probing": Table(
+        "Probing before and after removal",
+        "checkpoint, layer, removal method and property",
+        "checkpoint layer removal property",
+        f"{CELL} accuracy_before accuracy_after accuracy_after_crossfit balanced_before balanced_after "
+        "balanced_after_crossfit chance null_low null_high selectivity removed_paper removed crossfit_position "
+        "n_words n_classes n_masked not_converged",
+        {
+            "property": Column("string", "Property that was probed and removed."),
+            "n_words": _count("Words that took part.", "words"),
+            "n_classes": _count("Classes of the property.", "classes"),
+            "n_masked": _count("Words without a label, which took no part.", "words"),
+            "not_converged": _count(
+                "Fits behind the row that stopped at the greatest number of iterations.", "fits"
+            ),
+        },
+    ),
+    "alignment": Table(
+        "Alignment of every representation",
+        "checkpoint, layer, representation (removal and property) and subject",
+        "checkpoint layer removal property subject",
+        f"{CELL} subject mean_r ci_low ci_high inner_score n_voxels n_invalid",
+        {
+            "n_voxels": _count("Voxels of the subject, those without a score among them.", "voxels"),
+            "n_invalid": _count("Voxels without a score (constant or not finite).", "voxels"),
+        },
+    ),
+    "removal_effects": Table(
+        "Effect of removing each property",
+        "checkpoint, layer, removal method, property and subject",
+        "checkpoint layer removal property subject",
+        f"{CELL} subject mean_difference ci_low ci_high t_paper p_paper significant_paper p n_voxels p_fdr significant",
+        {
+            "property": Column("string", "Property that was removed."),
+            "removal": Column("string", "How the property was removed."),
+            "t_paper": Column("number", "The paper's t-test over voxels, which rejects far too often: t."),
+            "p_paper": Column("number", "The paper's t-test over voxels: p, two-tailed."),
+            "significant_paper": _flag("p_paper is below the level of the tests."),
+            "p": Column(
+                "number", "Calibrated test of the paired difference: p, two-tailed. The one to trust."
+            ),
+            "p_fdr": Column("number", "p adjusted over the whole table (Benjamini and Hochberg)."),
+            "significant": _flag("p_fdr is below the level of the tests. The headline."),
+            "n_voxels": _count("Voxels with a score in both arms.", "voxels"),
+        },
+    ),
+    "figure-01-perplexity": Table(
+        "Perplexity over training", "checkpoint", "checkpoint", "checkpoint step perplexity n_tokens"
+    ),
+    "figure-02-sentence-classes": _COUNTS,
+    "figure-03-word-classes": _COUNTS,
+    "figure-04-best-layer-alignment": _BEST,
+    "figure-05-best-layer": _BEST,
+    "figure-06-significant-layers": Table(
+        "Where removal has an effect significant for all subjects",
+        "step, property and layer",
+        "step property layer",
+        "step property layer paper calibrated mean_difference n_subjects",
+        {
+            "paper": _flag("Significant for every subject by the paper's t-test over voxels."),
+            "calibrated": _flag("Significant for every subject by the calibrated test, adjusted."),
+            "mean_difference": _r("Residual's alignment minus the original's, mean over subjects."),
+        },
+    ),
+    "figure-07-removal-bars": Table(
+        "Alignment of each representation, and its difference to the original",
+        "quantity, step, property and subject",
+        "quantity step property subject",
+        "quantity step property subject value std_over_layers ci_low ci_high",
+        {
+            "quantity": Column(
+                "string",
+                "`alignment` (the paper's bars) or `difference` to the original.",
+                "",
+                ("alignment", "difference"),
+            ),
+            "subject": Column("string", "fMRI subject, or `mean` over them."),
+            "value": _r("Mean over voxels and layers."),
+            "std_over_layers": _r("Standard deviation over layers (ddof 0), the paper's error bar."),
+        },
+    ),
+    "figure-08-alignment-by-layer": Table(
+        "Alignment by layer",
+        "step, representation and layer",
+        "step property layer",
+        "step property layer n_subjects mean_r ci_low ci_high",
+        {"mean_r": _r("Alignment, mean over subjects.")},
+    ),
+    "figure-09-sentence-distributions": _COUNTS,
+    "figure-10-word-distributions": _COUNTS,
+    "figure-11-mean-layer-alignment": Table(
+        "Alignment, mean over layers",
+        "checkpoint and subject, and one per checkpoint for the mean of the subjects",
+        "checkpoint subject",
+        "checkpoint step subject mean_r",
+        {
+            "subject": Column("string", "fMRI subject, or `mean` of the subjects."),
+            "mean_r": _r("Alignment, mean over voxels and layers."),
+        },
+    ),
+    "figure-12-probing": Table(
+        "Probing over training",
+        "checkpoint, layer, removal method and property",
+        "checkpoint layer removal property",
+        f"{CELL} accuracy_before accuracy_after accuracy_after_crossfit chance null_low null_high",
+    ),
+    "table-1-probing": Table(
+        "Table 1 as tidy rows",
+        "part of the table, checkpoint, layer, removal method and property",
+        "part checkpoint layer removal property",
+        f"part {CELL} accuracy_before accuracy_after removed_paper accuracy_after_crossfit null_low null_high removed "
+        "chance crossfit_position",
+        {
+            "part": Column(
+                "string",
+                "`last step`: every layer of the last checkpoint; `last layer`: every checkpoint at the last layer.",
+                "",
+                ("last step", "last layer"),
+            )
+        },
+    ),
+    "table-2-correlations": Table(
+        "Table 2 as tidy rows",
+        "ordered pair of properties",
+        "property_a property_b",
+        "property_a property_b r p asterisk",
+        {"asterisk": _flag("p is 0.05 or more, off the diagonal.")},
+    ),
+}
+
+
+def describe(table: str, columns: Sequence[str], properties: Iterable[str] = ()) -> dict[str, Column | None]:
+    """The description of each of a table's columns, None where there is none."""
+    known = TABLES[table].described(properties) if table in TABLES else {}
+    return {name: known.get(name) for name in columns}
+
+
+def header(path: str | Path) -> list[str]:
+    """The column names of a table.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or empty.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            names = stream.readline().rstrip("\n").split("\t")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if names == [""]:
+        raise InputError(f"{path}: is empty; run its step again")
+    return names
+
+
+def _field(name: str, column: Column | None) -> dict:
+    if column is None:
+        return {"name": name, "type": "any"}
+    described: dict = {"name": name, "type": column.type, "description": column.text}
+    if column.unit:
+        described["unit"] = column.unit
+    if column.type == "boolean":
+        described |= {"trueValues": ["1"], "falseValues": ["0"]}
+    if column.values:
+        described["constraints"] = {"enum": list(column.values)}
+    return described
+
+
+def resource(path: str | Path, properties: Iterable[str] = ()) -> dict:
+    """One table as a Tabular Data Resource, with its size and hash."""
+    path = Path(path)
+    columns = describe(path.stem, header(path), properties)
+    content = path.read_bytes()
+    schema: dict = {"fields": [_field(*item) for item in columns.items()], "missingValues": [""]}
+    described: dict = {
+        "name": path.stem,
+        "path": path.name,
+        "profile": "tabular-data-resource",
+        "format": "tsv",
+        "mediatype": "text/tab-separated-values",
+        "encoding": "utf-8",
+        # No cell is quoted (a quotation mark is a word of the story), and readers want some character here.
+        "dialect": {"delimiter": "\t", "lineTerminator": "\n", "quoteChar": "\x1f", "doubleQuote": False},
+        "bytes": len(content),
+        "hash": f"sha256:{hashlib.sha256(content).hexdigest()}",
+        "schema": schema,
+    }
+    if path.stem in TABLES:
+        table = TABLES[path.stem]
+        described |= {"title": table.title, "description": f"One row per {table.row}."}
+        schema["primaryKey"] = table.key.split()
+    return described
+
+
+def package(study: str, paths: Sequence[str | Path], properties: Iterable[str] = ()) -> dict:
+    """The tables of one folder as a Tabular Data Package.
+
+    Raises
+    ------
+    InputError
+        If the tables lie in several folders: a package names its tables relative to itself.
+    """
+    folders = sorted({str(Path(path).parent) for path in paths})
+    if len(folders) > 1:
+        raise InputError(f"a data package describes the tables of one folder, got {', '.join(folders)}")
+    properties = tuple(properties)
+    return {
+        "profile": "tabular-data-package",
+        "name": f"{study.lower()}-{Path(folders[0]).name}" if folders else study.lower(),
+        "title": f"Study {study}",
+        "resources": [resource(path, properties) for path in paths],
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Describe the tables of a folder."""
+    parser = argparse.ArgumentParser(prog="python -m dynalign.dictionary", description=main.__doc__)
+    parser.add_argument("tables", nargs="+", help="tables of one folder")
+    parser.add_argument("--study", required=True, help="name of the study")
+    parser.add_argument("--properties", type=names_from_json, default=(), help="properties as a JSON list")
+    parser.add_argument("--output", required=True, help="datapackage.json, beside the tables")
+    args = parser.parse_args(argv)
+    described = package(args.study, args.tables, args.properties)
+    for table in described["resources"]:
+        for column in table["schema"]["fields"]:
+            if "description" not in column:
+                note(f"{table['path']}: column {column['name']} has no description in dynalign/dictionary.py")
+    write_text(args.output, json.dumps(described, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,386 @@
+# Scores → brain images, regions of interest, noise ceiling. None of these is an input of an encoding.
+
+PICTURES = ("png", "pdf", "svg")
+
+#: Arrays have no coordinates, so they get no images (METHOD section 2.2).
+MAPS = (
+    expand(f"{R}/maps/{{subject}}.nii.gz", subject=STUDY.subjects)
+    + expand(f"{R}/figures/{{kind}}-{{subject}}.png", kind=("map", "effect-map"), subject=STUDY.subjects)
+    if STUDY.story.layout == "table"
+    else []
+)
+ROI_RESULTS = (
+    [
+        f"{R}/tables/roi_alignment.tsv",
+        f"{R}/tables/roi_effects.tsv",
+        f"{R}/figures/roi-alignment.png",
+    ]
+    if STUDY.rois is not None
+    else []
+)
+CEILING_RESULTS = (
+    [
+        f"{R}/tables/noise_ceiling.tsv",
+        f"{R}/tables/alignment_to_ceiling.tsv",
+        f"{R}/figures/noise-ceiling.png",
+    ]
+    if STUDY.noise_ceiling.compute
+    else []
+)
+
+
+rule score_maps:
+    input:
+        alignment=f"{R}/tables/alignment.tsv",
+        scores=scores_of_subject(),
+        mask=STUDY.brain.mask or [],
+    output:
+        score=f"{R}/maps/{{subject}}.nii.gz",
+        alpha=f"{R}/maps/alpha/{{subject}}.nii.gz",
+        effects=f"{R}/maps/effects/{{subject}}.nii.gz",
+        index=f"{R}/maps/{{subject}}.tsv",
+    log:
+        f"{R}/logs/score_maps/{{subject}}.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=0,
+    params:
+        code=code("maps"),
+        folder=lambda wildcards: f"{R}/encoding",
+    shell:
+        "python -m dynalign.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
+        " --folder {params.folder:q} --mask {input.mask:q} --score {output.score:q} --alpha {output.alpha:q}"
+        " --effects {output.effects:q} --index {output.index:q} &> {log:q}"
+
+
+rule figure_score_map:
+    input:
+        image=f"{R}/maps/{{subject}}.nii.gz",
+        index=f"{R}/maps/{{subject}}.tsv",
+    output:
+        report(
+            f"{R}/figures/map-{{subject}}.png",
+            category="Maps of the brain",
+            caption="../report/map.rst",
+            labels={"shows": "scores", "subject": "{subject}"},
+        ),
+        [f"{R}/figures/map-{{subject}}.{suffix}" for suffix in PICTURES[1:]],
+    log:
+        f"{R}/logs/figures/map-{{subject}}.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=10,
+        gpu=0,
+    params:
+        code=code("brain_figures"),
+    shell:
+        "python -m dynalign.brain_figures scores --subject {wildcards.subject:q} --image {input.image:q}"
+        " --index {input.index:q} --output {output:q} &> {log:q}"
+
+
+rule figure_effect_map:
+    input:
+        image=f"{R}/maps/effects/{{subject}}.nii.gz",
+        index=f"{R}/maps/{{subject}}.tsv",
+    output:
+        report(
+            f"{R}/figures/effect-map-{{subject}}.png",
+            category="Maps of the brain",
+            caption="../report/effect-map.rst",
+            labels={"shows": "effects of removal", "subject": "{subject}"},
+        ),
+        [f"{R}/figures/effect-map-{{subject}}.{suffix}" for suffix in PICTURES[1:]],
+    log:
+        f"{R}/logs/figures/effect-map-{{subject}}.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=10,
+        gpu=0,
+    params:
+        code=code("brain_figures"),
+        removal=STUDY.removal.methods[0],
+        properties=list(STUDY.properties),
+    shell:
+        "python -m dynalign.brain_figures effects --subject {wildcards.subject:q} --image {input.image:q}"
+        " --index {input.index:q} --removal {params.removal} --properties {params.properties:q}"
+        " --output {output:q} &> {log:q}"
+
+
+if STUDY.rois is not None:
+
+    rule rois:
+        input:
+            regions=[path for _, path in STUDY.rois.files("{subject}")],
+            space=(
+                f"{STUDY.story.folder}/data_subject_{{subject}}.npy"
+                if STUDY.story.layout == "arrays"
+                else STUDY.brain.mask
+            ),
+            kept=STUDY.brain.voxels or [],
+        output:
+            f"{R}/rois/{{subject}}.npz",
+        log:
+            f"{R}/logs/rois/{{subject}}.log",
+        # Wrong regions are to be known before hours of encoding are spent, so this goes first.
+        priority: 100
+        localrule: True
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=1000,
+            runtime=10,
+            gpu=0,
+        params:
+            code=code("rois"),
+            options=section(STUDY.rois),
+            space="--array" if STUDY.story.layout == "arrays" else "--mask",
+        shell:
+            "python -m dynalign.rois voxels --subject {wildcards.subject:q} --options {params.options:q}"
+            " {params.space} {input.space:q} --kept {input.kept:q} --output {output:q} &> {log:q}"
+
+    rule roi_statistics:
+        input:
+            alignment=f"{R}/tables/alignment.tsv",
+            scores=scores_of_subject(),
+            rois=f"{R}/rois/{{subject}}.npz",
+        output:
+            alignment=f"{R}/rois/{{subject}}.alignment.tsv",
+            effects=f"{R}/rois/{{subject}}.effects.tsv",
+        log:
+            f"{R}/logs/roi_statistics/{{subject}}.log",
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=2000,
+            runtime=60,
+            gpu=0,
+        params:
+            code=code("rois"),
+            options=section(STUDY.statistics),
+            folder=lambda wildcards: f"{R}/encoding",
+        shell:
+            "python -m dynalign.rois subject --subject {wildcards.subject:q} --alignment {input.alignment:q}"
+            " --folder {params.folder:q} --rois {input.rois:q} --options {params.options:q}"
+            " --alignment-output {output.alignment:q} --effects-output {output.effects:q} &> {log:q}"
+
+    rule roi_alignment_table:
+        input:
+            expand(f"{R}/rois/{{subject}}.alignment.tsv", subject=STUDY.subjects),
+        output:
+            report(
+                f"{R}/tables/roi_alignment.tsv",
+                category="Tables",
+                caption="../report/roi-alignment-table.rst",
+                labels={"table": "alignment by region"},
+            ),
+        log:
+            f"{R}/logs/roi_alignment_table.log",
+        localrule: True
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=2000,
+            runtime=10,
+            gpu=0,
+        params:
+            code=code("rois"),
+        shell:
+            "python -m dynalign.rois collect {input:q} --output {output:q} &> {log:q}"
+
+    rule roi_effects_table:
+        input:
+            expand(f"{R}/rois/{{subject}}.effects.tsv", subject=STUDY.subjects),
+        output:
+            report(
+                f"{R}/tables/roi_effects.tsv",
+                category="Tables",
+                caption="../report/roi-effects-table.rst",
+                labels={"table": "removal effects by region"},
+            ),
+        log:
+            f"{R}/logs/roi_effects_table.log",
+        localrule: True
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=2000,
+            runtime=10,
+            gpu=0,
+        params:
+            code=code("rois"),
+            level=STUDY.statistics.alpha,
+        shell:
+            "python -m dynalign.rois collect {input:q} --fdr {params.level} --output {output:q} &> {log:q}"
+
+    rule figure_roi_alignment:
+        input:
+            f"{R}/tables/roi_alignment.tsv",
+        output:
+            report(
+                f"{R}/figures/roi-alignment.png",
+                category="Maps of the brain",
+                caption="../report/roi-alignment.rst",
+                labels={"shows": "regions", "subject": "all"},
+            ),
+            [f"{R}/figures/roi-alignment.{suffix}" for suffix in (*PICTURES[1:], "tsv")],
+        log:
+            f"{R}/logs/figures/roi-alignment.log",
+        localrule: True
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=2000,
+            runtime=10,
+            gpu=0,
+        params:
+            code=code("brain_figures"),
+            options=section(STUDY.figures),
+        shell:
+            "python -m dynalign.brain_figures rois --alignment {input:q} --options {params.options:q}"
+            " --output {output:q} &> {log:q}"
+
+
+if STUDY.noise_ceiling.compute:
+
+    rule noise_ceiling:
+        input:
+            responses=f"{R}/brain/{{subject}}.npy",
+            others=lambda wildcards: expand(
+                f"{R}/brain/{{subject}}.npy",
+                subject=[name for name in STUDY.subjects if name != wildcards.subject],
+            ),
+            trs=f"{R}/story/trs.tsv",
+        output:
+            f"{R}/ceiling/{{subject}}.npz",
+        log:
+            f"{R}/logs/noise_ceiling/{{subject}}.log",
+        benchmark:
+            f"{R}/benchmarks/noise_ceiling/{{subject}}.tsv"
+        conda:
+            "../../envs/analysis.yaml"
+        threads: STUDY.threads.encoding
+        resources:
+            mem_mb=4000,
+            runtime=lambda wildcards, attempt: 60 * attempt,
+            gpu=0,
+        params:
+            code=code("ceiling"),
+            encoding=section(STUDY.encoding, "alphas", "folds", "inner_folds", "gap"),
+        shell:
+            "python -m dynalign.ceiling predict --responses {input.responses:q} --others {input.others:q}"
+            " --trs {input.trs:q} --encoding {params.encoding:q} --threads {threads} --output {output:q} &> {log:q}"
+
+    rule ceiling_statistics:
+        input:
+            ceiling=f"{R}/ceiling/{{subject}}.npz",
+            alignment=f"{R}/tables/alignment.tsv",
+            scores=scores_of_subject(),
+        output:
+            ceiling=f"{R}/ceiling/{{subject}}.ceiling.tsv",
+            ratio=f"{R}/ceiling/{{subject}}.ratio.tsv",
+        log:
+            f"{R}/logs/ceiling_statistics/{{subject}}.log",
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=2000,
+            runtime=60,
+            gpu=0,
+        params:
+            code=code("ceiling"),
+            options=section(STUDY.noise_ceiling),
+            statistics=section(STUDY.statistics),
+            others=len(STUDY.subjects) - 1,
+            folder=lambda wildcards: f"{R}/encoding",
+        shell:
+            "python -m dynalign.ceiling ratio --subject {wildcards.subject:q} --n-others {params.others}"
+            " --ceiling {input.ceiling:q} --alignment {input.alignment:q} --folder {params.folder:q}"
+            " --options {params.options:q} --statistics {params.statistics:q}"
+            " --ceiling-output {output.ceiling:q} --output {output.ratio:q} &> {log:q}"
+
+    rule noise_ceiling_table:
+        input:
+            expand(f"{R}/ceiling/{{subject}}.ceiling.tsv", subject=STUDY.subjects),
+        output:
+            report(
+                f"{R}/tables/noise_ceiling.tsv",
+                category="Tables",
+                caption="../report/noise-ceiling-table.rst",
+                labels={"table": "noise ceiling"},
+            ),
+        log:
+            f"{R}/logs/noise_ceiling_table.log",
+        localrule: True
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=1000,
+            runtime=10,
+            gpu=0,
+        params:
+            code=code("ceiling"),
+        shell:
+            "python -m dynalign.ceiling collect {input:q} --output {output:q} &> {log:q}"
+
+    rule alignment_to_ceiling_table:
+        input:
+            expand(f"{R}/ceiling/{{subject}}.ratio.tsv", subject=STUDY.subjects),
+        output:
+            report(
+                f"{R}/tables/alignment_to_ceiling.tsv",
+                category="Tables",
+                caption="../report/alignment-to-ceiling-table.rst",
+                labels={"table": "alignment / noise ceiling"},
+            ),
+        log:
+            f"{R}/logs/alignment_to_ceiling_table.log",
+        localrule: True
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=1000,
+            runtime=10,
+            gpu=0,
+        params:
+            code=code("ceiling"),
+        shell:
+            "python -m dynalign.ceiling collect {input:q} --output {output:q} &> {log:q}"
+
+    rule figure_noise_ceiling:
+        input:
+            alignment=f"{R}/tables/alignment.tsv",
+            ratios=f"{R}/tables/alignment_to_ceiling.tsv",
+            ceilings=f"{R}/tables/noise_ceiling.tsv",
+        output:
+            report(
+                f"{R}/figures/noise-ceiling.png",
+                category="Maps of the brain",
+                caption="../report/noise-ceiling.rst",
+                labels={"shows": "noise ceiling", "subject": "all"},
+            ),
+            [f"{R}/figures/noise-ceiling.{suffix}" for suffix in (*PICTURES[1:], "tsv")],
+        log:
+            f"{R}/logs/figures/noise-ceiling.log",
+        localrule: True
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=2000,
+            runtime=10,
+            gpu=0,
+        params:
+            code=code("brain_figures"),
+            options=section(STUDY.figures),
+        shell:
+            "python -m dynalign.brain_figures ceiling --alignment {input.alignment:q} --ratios {input.ratios:q}"
+            " --ceilings {input.ceilings:q} --options {params.options:q} --output {output:q} &> {log:q}"

@@ -1,0 +1,67 @@
+# Tables → what their columns mean; everything → one page.
+
+#: What the page shows is what the report shows: the outputs marked `report`.
+SHOWN = reported([*TABLES, *FIGURES, *MAPS], {".png", ".html"})
+#: The numbers that figures draw.
+NUMBERS = [f"{R}/figures/{name}.tsv" for name in DRAWINGS] + [
+    path for path in FIGURES if path.endswith(".tsv")
+]
+PAGE = [f"{R}/index.html", f"{R}/tables/datapackage.json", f"{R}/figures/datapackage.json"]
+#: What the page names by hash besides the tables.
+SOURCES = [f"{R}/story/words.tsv", f"{R}/story/trs.tsv"] + [
+    f"{R}/brain/{name}.npy" for name in STUDY.subjects
+]
+
+
+rule table_dictionary:
+    input:
+        tables=TABLES,
+        figures=NUMBERS,
+    output:
+        tables=f"{R}/tables/datapackage.json",
+        figures=f"{R}/figures/datapackage.json",
+    log:
+        f"{R}/logs/table_dictionary.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        code=code("dictionary"),
+        study=STUDY.study,
+        properties=PROPERTIES,
+    shell:
+        "(python -m dynalign.dictionary {input.tables:q} --study {params.study} --properties {params.properties:q}"
+        " --output {output.tables:q};"
+        " python -m dynalign.dictionary {input.figures:q} --study {params.study} --properties {params.properties:q}"
+        " --output {output.figures:q}) &> {log:q}"
+
+
+rule page:
+    input:
+        tables=TABLES,
+        figures=[entry["path"] for entry in SHOWN],
+        sources=SOURCES,
+    output:
+        f"{R}/index.html",
+    log:
+        f"{R}/logs/page.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=3000,
+        runtime=15,
+        gpu=0,
+    params:
+        code=code("page"),
+        assets=content(*sorted((WORKFLOW / "dynalign" / "assets").iterdir())),
+        captions=content(*sorted((WORKFLOW / "report").glob("*.rst"))),
+        study=section(STUDY, without=("threads",)),
+        shown=lambda wildcards: json.dumps(SHOWN),
+    shell:
+        "python -m dynalign.page --configuration {params.study:q} --tables {input.tables:q}"
+        " --figures {params.shown:q} --inputs {input.sources:q} --output {output:q} &> {log:q}"
