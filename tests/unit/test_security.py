@@ -250,7 +250,8 @@ UNQUOTED = {
     "threads", "resources.gpu",
     "wildcards.layer", "wildcards.ckpt", "wildcards.baseline", "wildcards.array",
     "params.seed", "params.step", "params.layers", "params.context", "params.depth", "params.characters",
-    "params.level", "params.block_voxels",
+    "params.level", "params.block_voxels", "params.gap", "params.others",
+    "params.study",  # a name
     "params.weights", "params.removal",  # one of a few words
     "params.commit",  # 40 hexadecimal digits
     "params.name", "params.names",  # a figure; step-<n>
