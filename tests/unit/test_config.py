@@ -28,7 +28,7 @@ def test_the_written_files_are_in_step_with_the_model():
         assert path.read_text(encoding="utf-8") == text, f"{path}: run python -m dynalign.config --write"
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml", "published-code.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml", "published-code.yaml", "rehearsal.yaml"])
 def test_the_shipped_studies_are_valid(name):
     config.load(yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")))
 

@@ -250,11 +250,12 @@ UNQUOTED = {
     "threads", "resources.gpu",
     "wildcards.layer", "wildcards.ckpt", "wildcards.baseline", "wildcards.array",
     "params.seed", "params.step", "params.layers", "params.context", "params.depth", "params.characters",
-    "params.level", "params.block_voxels",
+    "params.level", "params.block_voxels", "params.gap", "params.others",
+    "params.study",  # a name
     "params.weights", "params.removal",  # one of a few words
     "params.commit",  # 40 hexadecimal digits
     "params.name", "params.names",  # a figure; step-<n>
-    "params.malloc",  # a constant
+    "params.malloc", "params.space",  # a constant; one of two options
 }  # fmt: skip
 
 
@@ -283,7 +284,7 @@ def test_tables_for_browsers_escape_what_they_are_given():
     pairs = [(a, b) for a in (hostile, "tense") for b in ("tense", hostile)]
     rows = [{"property_a": a, "property_b": b, "r": 0.5, "p": 0.01, "asterisk": 0} for a, b in pairs]
     table = pd.DataFrame(rows)
-    html = paper_tables.correlations_page(table)
+    html = paper_tables.correlations_body(table)
     assert "<script" not in html
     assert "&lt;script&gt;" in html
     probing = {
@@ -291,6 +292,6 @@ def test_tables_for_browsers_escape_what_they_are_given():
         "crossfit_position": "inside", "removed": 1, "removed_paper": 1, "chance": 0.5,
     }  # fmt: skip
     probing |= {name: 0.5 for name in paper_tables.PROBING_COLUMNS if name not in probing}
-    html = paper_tables.probing_page(pd.DataFrame([probing, probing | {"part": "last layer"}]))
+    html = paper_tables.probing_body(pd.DataFrame([probing, probing | {"part": "last layer"}]))
     assert "<script" not in html
     assert html.count("&lt;script&gt;") >= 4

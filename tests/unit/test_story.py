@@ -5,7 +5,7 @@ import pytest
 
 from dynalign import story
 from dynalign.config import Story, Trim
-from dynalign.files import InputError, write_array
+from dynalign.files import InputError, write_array, write_digest
 
 #: METHOD section 2.1: run, TRs, start (s), words, TRs kept.
 HARRY_POTTER = [
@@ -120,8 +120,48 @@ def test_bad_input_is_named(tmp_path):
     timing = story.Timing(["a"], np.array([0.0]), 2.0 * np.arange(4), np.ones(4, dtype=int))
     with pytest.raises(InputError, match="strictly before"):
         story.words_to_trs(timing)
+    # Milliseconds among seconds: every word would fall into the last TR.
+    timing = story.Timing(["a", "b"], np.array([1.0, 8.5]), 2.0 * np.arange(4), np.ones(4, dtype=int))
+    with pytest.raises(
+        InputError, match=r"the last word \('b'\) has onset 8\.5 s, but the last TR ends at 8 s"
+    ):
+        story.words_to_trs(timing)
     with pytest.raises(InputError, match="run 1 has 4 TRs"):
         story.kept_trs(np.ones(4, dtype=int), 2, 2)
     timing = story.Timing(["@"], np.array([1.0]), 2.0 * np.arange(4), np.ones(4, dtype=int))
     with pytest.raises(InputError, match=r"'@'.*reads ''"):
         story.tables(timing, Story(replace={"@": ""}, trim=Trim(start=0, end=0)))
+
+
+def test_arrays_are_compared_with_their_records_and_with_each_other(tmp_path):
+    arrays = {
+        "words_fmri": np.array(["a", "b."]),
+        "time_words_fmri": np.array([0.5, 3.0]),
+        "time_fmri": 2.0 * np.arange(3),
+        "runs_fmri": np.array([1, 1, 2]),
+    }
+
+    def write(**changed):
+        for name, array in (arrays | changed).items():
+            write_array(tmp_path / f"{name}.npy", array)
+
+    write()
+    write_digest(tmp_path / "runs_fmri.npy")
+    assert story.read_arrays_layout(tmp_path).words == ["a", "b."]
+    for changed, message in (
+        ({"runs_fmri": np.array([1, 2, 2])}, r"runs_fmri\.npy: changed since it was checked"),
+        ({"words_fmri": np.array(["a"])}, r"words_fmri has shape \(1,\), time_words_fmri \(2,\)"),
+        ({"time_fmri": 2.0 * np.arange(4)}, r"time_fmri has shape \(4,\), runs_fmri \(3,\)"),
+        (
+            {"time_words_fmri": np.array([0.5, np.nan])},
+            r"time_words_fmri\.npy: entry 1 is not a finite number",
+        ),
+        ({"time_fmri": np.array(["0", "2", "4"])}, r"time_fmri\.npy: expected numbers, got <U1"),
+    ):
+        write(**changed)
+        with pytest.raises(InputError, match=message):
+            story.read_arrays_layout(tmp_path)
+    (tmp_path / "runs_fmri.npy.sha256").unlink()
+    write(runs_fmri=np.array([1.0, 1.5, 2.0]))
+    with pytest.raises(InputError, match=r"runs_fmri\.npy: entry 1 is no run number"):
+        story.read_arrays_layout(tmp_path)

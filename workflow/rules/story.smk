@@ -43,7 +43,7 @@ if STUDY.story.download == "harry-potter":
             runtime=60,
             gpu=0,
         params:
-            folder=STUDY.story.folder,
+            folder=lambda wildcards, output: str(Path(output[0]).parent),
         shell:
             "python -m dynalign.harry_potter check --folder {params.folder:q} --output {output:q} &> {log:q}"
 
