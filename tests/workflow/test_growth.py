@@ -15,6 +15,8 @@ AGGREGATIONS = {
     "probing_table",
     "perplexity_table",
     "checkpoints_table",
+    "emergence_table",
+    "perplexity_alignment_table",
     "score_maps",
     "table_1_probing",
     "cell_statistics",
@@ -83,6 +85,10 @@ def test_an_option_reruns_what_uses_it(finished):
             "10_word_distributions",
             "11_mean_layer_alignment",
             "12_probing",
+            "13_emergence",
+            "14_layer_step",
+            "15_perplexity_alignment",
+            "16_layer_choice",
         )
     }
 

@@ -26,6 +26,8 @@ CONTRACT = {
         "n_invalid",
         "removal_effects": "checkpoint step layer removal property subject mean_difference ci_low ci_high t_paper "
         "p_paper significant_paper p p_fdr significant",
+        "emergence": "quantity property subject layer reference emergence_step emergence_after lasting_step",
+        "perplexity_alignment": "subject layer n_checkpoints rho ci_low ci_high",
     }.items()
 }
 
@@ -52,8 +54,8 @@ def test_the_contract_is_there(results):
     for name in CONTRACT:
         assert len(table(results, name)) > 0
     figures = {path.name for path in (results / "figures").iterdir()}
-    for number in range(1, 12):
-        for suffix in ("png", "pdf"):
+    for number in range(1, 17):
+        for suffix in ("png", "pdf", "svg"):
             assert sum(f.startswith(f"figure-{number:02d}-") and f.endswith(suffix) for f in figures) == 1
     assert {
         "table-1-probing.html",
