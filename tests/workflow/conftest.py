@@ -52,6 +52,8 @@ AGGREGATIONS = {
     "probing_table",
     "perplexity_table",
     "checkpoints_table",
+    "emergence_table",
+    "perplexity_alignment_table",
     "score_maps",
     "table_1_probing",
     "cell_statistics",

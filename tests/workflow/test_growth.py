@@ -96,6 +96,10 @@ def test_an_option_reruns_what_uses_it(finished):
             "10_word_distributions",
             "11_mean_layer_alignment",
             "12_probing",
+            "13_emergence",
+            "14_layer_step",
+            "15_perplexity_alignment",
+            "16_layer_choice",
         )
     } | {"table_dictionary", "page"}
 

@@ -28,6 +28,8 @@ CONTRACT = {
         "p_paper significant_paper p p_fdr significant effect_size effect_low effect_high",
         "removal_effects_group": "checkpoint step layer removal property n_subjects mean_difference ci_low ci_high p "
         "p_fdr significant p_population n_significant",
+        "emergence": "quantity property subject layer reference emergence_step emergence_after lasting_step",
+        "perplexity_alignment": "subject layer n_checkpoints rho ci_low ci_high",
     }.items()
 }
 
@@ -54,8 +56,8 @@ def test_the_contract_is_there(results):
     for name in CONTRACT:
         assert len(table(results, name)) > 0
     figures = {path.name for path in (results / "figures").iterdir()}
-    for number in range(1, 12):
-        for suffix in ("png", "pdf"):
+    for number in range(1, 17):
+        for suffix in ("png", "pdf", "svg"):
             assert sum(f.startswith(f"figure-{number:02d}-") and f.endswith(suffix) for f in figures) == 1
     assert {
         "table-1-probing.html",

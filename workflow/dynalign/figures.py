@@ -284,7 +284,7 @@ def over_training(material: Material, values, key: str, heading: str, note: str)
     style.title(
         figure,
         heading,
-        f"{note} Band: interval of the mean, the participants' taken as independent; it speaks of these "
+        f"{note} Band: interval of the mean, bounds averaged over participants, who share the text; it speaks of these "
         f"participants, not of others. Shown: {summaries.in_words(material.tables['alignment'])}.",
     )
     return figure, with_published(pd.concat([values, means], ignore_index=True), published)
@@ -467,8 +467,8 @@ def representation_bars(material: Material):
         "Alignment of the representations with one property removed",
         f"Above: mean over voxels, participants and {len(layers)} layers; error bars: standard deviation "
         "over layers of the means over voxels and participants, as in the paper. Below: symbols are "
-        "participants; interval of their mean, layers taken as dependent (bounds averaged), participants as "
-        "independent. "
+        "participants; interval of their mean, layers and participants, who share the text, taken as dependent "
+        "(bounds averaged). "
         f"Removal by {method}. Shown: {summaries.in_words(alignment)}.",
     )
     bars = means.rename(columns={"mean_r": "value"}).assign(quantity="alignment", subject="mean")
@@ -505,8 +505,8 @@ def alignment_by_layer(material: Material):
     style.title(
         figure,
         "Alignment by layer, with one property removed at a time",
-        "Mean over voxels and participants. Bands: the participants' intervals taken as independent "
-        "(half-widths in quadrature, divided by n): they speak of these participants, not of others. "
+        "Mean over voxels and participants. Bands: the participants' intervals averaged, as they share the text: "
+        "they speak of these participants, not of others. "
         f"Removal by {method}. Shown: {summaries.in_words(alignment)}.",
     )
     return figure, curves
