@@ -321,8 +321,7 @@ def test_best_layer_alignment_is_the_mean_over_subjects_of_the_maximum_over_laye
         assert (row.ci_low, row.ci_high) == (cell["ci_low"].item(), cell["ci_high"].item())
     means = numbers[numbers["subject"] == "mean"].set_index("checkpoint")
     for name, cell in numbers[numbers["subject"] != "mean"].groupby("checkpoint"):
-        below = sum((cell["mean_r"] - cell["ci_low"]) ** 2) ** 0.5 / 3
-        assert means["ci_low"][name] == pytest.approx(cell["mean_r"].mean() - below, rel=1e-9)
+        assert means["ci_low"][name] == pytest.approx(sum(cell["ci_low"]) / 3, rel=1e-9)
     in_band(axes, "mean of participants", means[means["step"].notna()])
 
 
@@ -331,10 +330,8 @@ def test_mean_layer_alignment_is_the_plain_mean(drawn, tables):
     means = cube(tables["alignment"], "mean_r", removal="none").mean(axis=(1, 2))
     np.testing.assert_allclose(line(figure.axes[0], "mean of participants"), means[:-1], rtol=1e-12)
     np.testing.assert_allclose(line(figure.axes[0], f"random baseline: {means[-1]:.4f}"), means[-1])
-    # The layers of a subject share their noise, subjects do not.
-    low = cube(tables["alignment"], "ci_low", removal="none").mean(axis=1)
-    values = cube(tables["alignment"], "mean_r", removal="none").mean(axis=1)
-    expected = means - np.sqrt(np.sum((values - low) ** 2, axis=1)) / 3
+    # The layers of a subject share their noise, and the subjects the text.
+    expected = cube(tables["alignment"], "ci_low", removal="none").mean(axis=(1, 2))
     rows = numbers[numbers["subject"] == "mean"]
     np.testing.assert_allclose(rows["ci_low"], expected, rtol=1e-9)
     in_band(figure.axes[0], "mean of participants", rows[rows["step"].notna()])
@@ -420,11 +417,10 @@ def test_bars_are_means_with_the_population_deviation_over_layers_and_difference
             assert drawn_bars[i] == pytest.approx(difference.mean(), rel=1e-9)
             # Residual minus original is also what the alignments themselves give.
             assert drawn_bars[i] == pytest.approx(heights[i] - heights[0], abs=1e-12)
-            low = cube(tables["removal-effects"], "ci_low", **effects)[k].mean(axis=0)
-            below = np.sqrt(sum((difference.mean(axis=0) - low) ** 2)) / 3
+            low = cube(tables["removal-effects"], "ci_low", **effects)[k]
             row = where(numbers, quantity="difference", step=step, property=name)
             row = row[row["subject"] == "mean"].iloc[0]
-            assert row["ci_low"] == pytest.approx(difference.mean() - below, rel=1e-9)
+            assert row["ci_low"] == pytest.approx(low.mean(), rel=1e-9)
     assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == list(map(style.label, names))
 
 
@@ -444,10 +440,8 @@ def test_curves_by_layer_with_bands_and_the_random_line(drawn, tables):
             rows = where(numbers, step=step, property=name)
             assert rows["layer"].tolist() == list(LAYERS)
             for i, row in enumerate(rows.itertuples()):
-                below = sum((r[i, s] - low[i, s]) ** 2 for s in range(3)) ** 0.5 / 3
-                above = sum((high[i, s] - r[i, s]) ** 2 for s in range(3)) ** 0.5 / 3
-                assert row.ci_low == pytest.approx(r[i].mean() - below, rel=1e-9)
-                assert row.ci_high == pytest.approx(r[i].mean() + above, rel=1e-9)
+                assert row.ci_low == pytest.approx(sum(low[i, s] for s in range(3)) / 3, rel=1e-9)
+                assert row.ci_high == pytest.approx(sum(high[i, s] for s in range(3)) / 3, rel=1e-9)
         np.testing.assert_allclose(line(axes, f"random baseline: {level:.4f}"), level)
     assert legend_texts(figure) == [f"random baseline: {level:.4f}", *map(style.label, names)]
 
@@ -626,7 +620,7 @@ def test_of_many_layers_some_get_a_panel_the_first_and_the_last_among_them(table
     assert numbers["checkpoint"].tolist() == [f"step-{step}" for step in STEPS]
 
 
-@pytest.mark.parametrize(("shared", "expected"), [(1.0, 0.95), (0.8, 0.97), (0.0, 0.995)])
+@pytest.mark.parametrize(("shared", "expected"), [(1.0, 0.95), (0.8, 0.963), (0.0, 0.997)])
 def test_interval_of_a_mean_covers_errors_that_subjects_share(shared, expected):
     rng = np.random.default_rng(1)
     sigma = np.array([0.5, 1.0, 2.0])
@@ -637,7 +631,7 @@ def test_interval_of_a_mean_covers_errors_that_subjects_share(shared, expected):
         _, low, high = summaries.mean_interval(values, values - 1.96 * sigma, values + 1.96 * sigma)
         inside += low <= 0 <= high
     # Exact for errors that all share, conservative for the rest.
-    assert inside / 4000 == pytest.approx(expected, abs=0.012)
+    assert inside / 4000 == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,18 @@ COLUMNS = {
     "property": Column("string", "Property that was removed; `original` where none was."),
     "subject": Column("string", "fMRI subject."),
     "mean_r": _r("Alignment: correlation of predicted and measured responses, mean over folds and voxels."),
-    "ci_low": _r("Lower end of the interval, from the outer folds."),
-    "ci_high": _r("Upper end of the interval, from the outer folds."),
+    "ci_low": _r("Lower end of the interval, from means over blocks of TRs."),
+    "ci_high": _r("Upper end of the interval, from means over blocks of TRs."),
+    "effect_size": Column(
+        "number", "mean_difference over the standard deviation of its block means.", "standard deviations"
+    ),
+    "effect_low": Column("number", "Lower end of effect_size's interval.", "standard deviations"),
+    "effect_high": Column("number", "Upper end of effect_size's interval.", "standard deviations"),
+    "p_fdr": Column("number", "p adjusted over the whole table (Benjamini and Hochberg)."),
+    "significant": _flag("p_fdr is below the level of the tests. The headline."),
+    "n_checkpoints": _count("Checkpoints compared.", "checkpoints"),
+    "roi": Column("string", "Region of interest."),
+    "n_invalid": _count("Voxels without a score (constant or not finite).", "voxels"),
     "inner_score": Column(
         "number",
         "Score in the inner validation folds of the training data, mean over voxels: chooses a layer without a "
@@ -182,7 +192,8 @@ _BEST = Table(
     "Alignment at the best layer",
     "checkpoint and subject, and one per checkpoint for the mean of the subjects",
     "checkpoint subject",
-    "checkpoint step subject layer mean_r ci_low ci_high layer_by_inner_score mean_r_by_inner_score",
+    "checkpoint step subject layer mean_r ci_low ci_high layer_by_inner_score mean_r_by_inner_score "
+    "ci_low_by_inner_score ci_high_by_inner_score",
     {
         "subject": Column("string", "fMRI subject, or `mean` of the subjects."),
         "layer": Column("integer", "Layer with the highest alignment, the paper's choice."),
@@ -190,7 +201,34 @@ _BEST = Table(
             "integer", "Layer with the highest inner score, chosen without a look at the alignment."
         ),
         "mean_r_by_inner_score": _r("Alignment at that layer."),
+        "ci_low_by_inner_score": _r("Lower end of its interval."),
+        "ci_high_by_inner_score": _r("Upper end of its interval."),
     },
+)
+
+#: Intervals of parts of the brain, for which no time course is kept, rest on the outer folds.
+_OVER_FOLDS = {
+    "ci_low": _r("Lower end of the interval, from the outer folds."),
+    "ci_high": _r("Upper end of the interval, from the outer folds."),
+}
+_RATIO = {
+    "n_voxels": _count("Voxels whose ceiling exceeds the threshold and that have a score.", "voxels"),
+    "mean_r": _r("Alignment, mean over these voxels."),
+    "mean_ceiling": _r("Ceiling, mean over these voxels."),
+    "ratio": Column("number", "mean_r over mean_ceiling.", "share of the ceiling"),
+    "ci_low": Column(
+        "number", "Lower end of the ratio's interval, from the outer folds.", "share of the ceiling"
+    ),
+    "ci_high": Column(
+        "number", "Upper end of the ratio's interval, from the outer folds.", "share of the ceiling"
+    ),
+}
+_QUANTITY = Column("string", "What emerges.", "", ("alignment", "perplexity", "probing"))
+_RHO = Column(
+    "number",
+    "Spearman's rank correlation of perplexity and alignment over checkpoints; negative: alignment rises as "
+    "perplexity falls.",
+    "Spearman's rho",
 )
 
 #: Every table by the name of its file: those of tables/, then the numbers that the figures draw.
@@ -270,14 +308,14 @@ TABLES = {
         f"{CELL} subject mean_r ci_low ci_high inner_score n_voxels n_invalid",
         {
             "n_voxels": _count("Voxels of the subject, those without a score among them.", "voxels"),
-            "n_invalid": _count("Voxels without a score (constant or not finite).", "voxels"),
         },
     ),
     "removal_effects": Table(
         "Effect of removing each property",
         "checkpoint, layer, removal method, property and subject",
         "checkpoint layer removal property subject",
-        f"{CELL} subject mean_difference ci_low ci_high t_paper p_paper significant_paper p n_voxels p_fdr significant",
+        f"{CELL} subject mean_difference ci_low ci_high effect_size effect_low effect_high "
+        "t_paper p_paper significant_paper p n_voxels p_fdr significant",
         {
             "property": Column("string", "Property that was removed."),
             "removal": Column("string", "How the property was removed."),
@@ -287,10 +325,134 @@ TABLES = {
             "p": Column(
                 "number", "Calibrated test of the paired difference: p, two-tailed. The one to trust."
             ),
-            "p_fdr": Column("number", "p adjusted over the whole table (Benjamini and Hochberg)."),
-            "significant": _flag("p_fdr is below the level of the tests. The headline."),
             "n_voxels": _count("Voxels with a score in both arms.", "voxels"),
         },
+    ),
+    "removal_effects_group": Table(
+        "Effect of removing each property, over subjects",
+        "checkpoint, layer, removal method and property",
+        "checkpoint layer removal property",
+        f"{CELL} n_subjects mean_difference ci_low ci_high effect_size effect_low effect_high p p_population "
+        "ci_low_population ci_high_population p_fdr significant n_significant",
+        {
+            "property": Column("string", "Property that was removed."),
+            "removal": Column("string", "How the property was removed."),
+            "p": Column(
+                "number",
+                "Calibrated test of the subjects' mean difference, two-tailed: these subjects, other text and noise.",
+            ),
+            "p_population": Column(
+                "number",
+                "t-test over the subjects' means, n − 1 degrees of freedom, two-tailed: other listeners of the same "
+                "text. Chance in the text that all subjects share counts as an effect. Empty for one subject.",
+            ),
+            "ci_low_population": _r("Lower end of that test's interval."),
+            "ci_high_population": _r("Upper end of that test's interval."),
+            "n_significant": _count(
+                "Subjects whose own effect is significant in removal_effects.", "subjects"
+            ),
+        },
+    ),
+    "emergence": Table(
+        "When alignment, the use of context and each property's readability emerge",
+        "quantity, property, subject, layer and reference",
+        "quantity property subject layer reference",
+        "quantity property subject layer reference level emergence_step emergence_after lasting_step lasting_after "
+        "n_clear n_checkpoints",
+        {
+            "quantity": _QUANTITY,
+            "property": Column(
+                "string", "`original` for alignment, the property for probing, empty for perplexity."
+            ),
+            "subject": Column("string", "fMRI subject, `mean` over them; empty for probing and perplexity."),
+            "layer": Column("string", "Layer of the model, `mean` over layers; empty for perplexity."),
+            "reference": Column(
+                "string",
+                "What has to be cleared: a baseline, `step-0` (untrained), `zero` (no baseline was run), `unigram` "
+                "(the entropy of the story's words), `null` (labels permuted by sentence).",
+            ),
+            "level": Column(
+                "number",
+                "Value of the reference: Pearson r (alignment), bits per word (perplexity), share of words (probing, "
+                "mean of null_high over checkpoints).",
+            ),
+            "emergence_step": Column(
+                "integer", "First checkpoint that clears the reference; empty: none.", "training steps"
+            ),
+            "emergence_after": Column(
+                "integer",
+                "Checkpoint before it; empty beside a step: the first one clears already.",
+                "training steps",
+            ),
+            "lasting_step": Column(
+                "integer",
+                "First checkpoint that clears and that all later ones follow; empty: none.",
+                "training steps",
+            ),
+            "lasting_after": Column("integer", "Checkpoint before that one.", "training steps"),
+            "n_clear": _count("Checkpoints that clear.", "checkpoints"),
+        },
+    ),
+    "perplexity_alignment": Table(
+        "Perplexity against alignment over checkpoints",
+        "subject and layer",
+        "subject layer",
+        "subject layer n_checkpoints rho ci_low ci_high",
+        {
+            "subject": Column("string", "fMRI subject, or `mean` over them."),
+            "layer": Column("string", "Layer of the model, or `mean` over layers."),
+            "rho": _RHO,
+            "ci_low": Column(
+                "number", "Lower end of rho's bootstrap interval over checkpoints.", "Spearman's rho"
+            ),
+            "ci_high": Column(
+                "number", "Upper end of rho's bootstrap interval over checkpoints.", "Spearman's rho"
+            ),
+        },
+    ),
+    "roi_alignment": Table(
+        "Alignment of every representation by region",
+        "checkpoint, layer, representation (removal and property), subject and region",
+        "checkpoint layer removal property subject roi",
+        f"{CELL} subject roi mean_r ci_low ci_high inner_score n_voxels n_invalid",
+        {
+            "n_voxels": _count("Voxels of the region, those without a score among them.", "voxels"),
+            **_OVER_FOLDS,
+        },
+    ),
+    "roi_effects": Table(
+        "Effect of removing each property by region",
+        "checkpoint, layer, removal method, property, subject and region",
+        "checkpoint layer removal property subject roi",
+        f"{CELL} subject roi n_voxels n_invalid mean_difference ci_low ci_high p p_fdr significant",
+        {
+            "property": Column("string", "Property that was removed."),
+            "removal": Column("string", "How the property was removed."),
+            "p": Column("number", "Corrected t-test over the outer folds (Nadeau and Bengio), two-tailed."),
+            "n_voxels": _count("Voxels of the region, those without a score among them.", "voxels"),
+            **_OVER_FOLDS,
+        },
+    ),
+    "noise_ceiling": Table(
+        "How well each subject is predicted from the others",
+        "subject",
+        "subject",
+        "subject n_others mean_r ci_low ci_high inner_score n_voxels n_invalid threshold n_above mean_r_above",
+        {
+            "n_others": _count("Subjects predicted from.", "subjects"),
+            "mean_r": _r("Ceiling: correlation of responses with those predicted from the other subjects."),
+            "threshold": _r("Ceiling that a voxel must exceed to count in alignment_to_ceiling."),
+            "n_above": _count("Voxels that exceed it.", "voxels"),
+            "mean_r_above": _r("Mean ceiling over these voxels."),
+            **_OVER_FOLDS,
+        },
+    ),
+    "alignment_to_ceiling": Table(
+        "Alignment as a share of the noise ceiling",
+        "checkpoint, layer, representation (removal and property) and subject",
+        "checkpoint layer removal property subject",
+        f"{CELL} subject n_voxels mean_r mean_ceiling ratio ci_low ci_high",
+        _RATIO,
     ),
     "figure-01-perplexity": Table(
         "Perplexity over training", "checkpoint", "checkpoint", "checkpoint step perplexity n_tokens"
@@ -340,7 +502,7 @@ TABLES = {
         "Alignment, mean over layers",
         "checkpoint and subject, and one per checkpoint for the mean of the subjects",
         "checkpoint subject",
-        "checkpoint step subject mean_r",
+        "checkpoint step subject mean_r ci_low ci_high",
         {
             "subject": Column("string", "fMRI subject, or `mean` of the subjects."),
             "mean_r": _r("Alignment, mean over voxels and layers."),
@@ -351,6 +513,72 @@ TABLES = {
         "checkpoint, layer, removal method and property",
         "checkpoint layer removal property",
         f"{CELL} accuracy_before accuracy_after accuracy_after_crossfit chance null_low null_high",
+    ),
+    "figure-13-emergence": Table(
+        "Alignment, perplexity and probing over training",
+        "quantity, property, subject and checkpoint",
+        "quantity property subject checkpoint",
+        "quantity property subject checkpoint step value ci_low ci_high chance null_low null_high clears",
+        {
+            "quantity": _QUANTITY,
+            "property": Column(
+                "string", "`original` for alignment, the property for probing, empty for perplexity."
+            ),
+            "subject": Column("string", "fMRI subject, `mean` over them; empty for probing and perplexity."),
+            "value": Column(
+                "number",
+                "Alignment (Pearson r, mean over layers), perplexity (bits per word) or probing accuracy (share of "
+                "words, best layer).",
+            ),
+            "clears": _flag("The checkpoint clears its reference (see emergence)."),
+        },
+    ),
+    "figure-14-layer-step": Table(
+        "Alignment by layer and step",
+        "checkpoint, layer and subject",
+        "checkpoint layer subject",
+        "checkpoint step layer subject mean_r best best_by_inner_score",
+        {
+            "best": _flag("The checkpoint's layer with the highest alignment, the paper's choice."),
+            "best_by_inner_score": _flag("The checkpoint's layer with the highest inner score."),
+        },
+    ),
+    "figure-15-perplexity-alignment": Table(
+        "Perplexity against alignment",
+        "checkpoint and subject",
+        "checkpoint subject",
+        "checkpoint step subject perplexity mean_r ci_low ci_high n_checkpoints rho rho_low rho_high",
+        {
+            "subject": Column("string", "fMRI subject, or `mean` over them."),
+            "mean_r": _r("Alignment, mean over voxels and layers."),
+            "rho": _RHO,
+            "rho_low": Column("number", "Lower end of rho's bootstrap interval.", "Spearman's rho"),
+            "rho_high": Column("number", "Upper end of rho's bootstrap interval.", "Spearman's rho"),
+        },
+    ),
+    "figure-16-layer-choice": Table(
+        "Alignment by rule that chooses the layer",
+        "rule, checkpoint and subject",
+        "rule checkpoint subject",
+        "rule checkpoint step subject mean_r ci_low ci_high",
+        {
+            "rule": Column("string", "How the layer was chosen, or the mean over layers."),
+            "subject": Column("string", "fMRI subject, or `mean` over them."),
+        },
+    ),
+    "roi-alignment": Table(
+        "Alignment over training by region",
+        "region, checkpoint and subject",
+        "roi checkpoint subject",
+        "roi checkpoint step subject layer mean_r ci_low ci_high n_voxels n_invalid",
+        {"layer": Column("integer", "Layer with the highest inner score."), **_OVER_FOLDS},
+    ),
+    "noise-ceiling": Table(
+        "Share of the noise ceiling over training",
+        "checkpoint and subject",
+        "checkpoint subject",
+        "checkpoint step subject layer n_voxels mean_r mean_ceiling ratio ci_low ci_high",
+        {"layer": Column("integer", "Layer with the highest inner score."), **_RATIO},
     ),
     "table-1-probing": Table(
         "Table 1 as tidy rows",
