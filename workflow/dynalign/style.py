@@ -438,6 +438,14 @@ def house() -> Iterator[None]:
         yield
 
 
+def settle(figure) -> None:
+    """Lay a figure out once, at rounded places: the solver's last digits vary from run to run, and SVG shows them."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position([round(part, 6) for part in axes.get_position(original=True).bounds])
+
+
 def save(figure, path: str | Path) -> None:
     """Write `figure` to a .png (150 dpi), .pdf or .svg file without dates or versions in it.
 
@@ -454,5 +462,6 @@ def save(figure, path: str | Path) -> None:
     suffix = Path(path).suffix
     if suffix not in nothing:
         raise InputError(f"{path}: figures are written as {', '.join(nothing)}; choose one of these suffixes")
+    settle(figure)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150, metadata=dict.fromkeys(nothing[suffix]))
