@@ -134,13 +134,13 @@ def test_the_ratio_is_of_means_over_voxels_above_the_threshold():
     r[:, 20:] = 9
     chosen = ceiling.above(scores_of(limit), 0.1)
     assert chosen.tolist() == [k < 20 and k != 3 for k in range(30)]
-    row = ceiling.ratio_row(scores_of(r), scores_of(limit), chosen, 0.05)
+    row = ceiling.ratio_row(scores_of(r), scores_of(limit), chosen, 0.05, 0)
     assert row["n_voxels"] == 19
     assert row["ratio"] == pytest.approx(0.5, rel=1e-6)
     # A ratio that is the same in every fold is certain, however much the ceiling varies.
     assert row["ci_high"] - row["ci_low"] < 1e-6
     assert row["mean_r"] / row["mean_ceiling"] == pytest.approx(row["ratio"])
-    nothing = ceiling.ratio_row(scores_of(r), scores_of(limit), np.zeros(30, dtype=bool), 0.05)
+    nothing = ceiling.ratio_row(scores_of(r), scores_of(limit), np.zeros(30, dtype=bool), 0.05, 0)
     assert nothing["n_voxels"] == 0
     assert np.isnan(nothing["ratio"])
 
@@ -149,7 +149,7 @@ def test_the_ratios_interval_agrees_with_the_jackknife():
     rng = np.random.default_rng(8)
     limit = rng.normal(0.4, 0.02, (10, 1)) + np.zeros((10, 50))
     r = rng.normal(0.2, 0.02, (10, 1)) + 0.2 * (limit - 0.4)
-    row = ceiling.ratio_row(scores_of(r), scores_of(limit), np.ones(50, dtype=bool), 0.05)
+    row = ceiling.ratio_row(scores_of(r), scores_of(limit), np.ones(50, dtype=bool), 0.05, 0)
     a, b = r[:, 0], limit[:, 0]
     left_out = np.array([np.delete(a, k).sum() / np.delete(b, k).sum() for k in range(10)])
     error = np.sqrt(9 / 10 * np.square(left_out - left_out.mean()).sum())
@@ -170,7 +170,7 @@ def test_wrong_input_is_told():
         ceiling.intersubject([target], np.ones((80, 3)), runs, CHOICES)
     with pytest.raises(InputError, match="both need the same responses and folds"):
         ceiling.ratio_row(
-            scores_of(np.ones((5, 3))), scores_of(np.ones((4, 3))), np.ones(3, dtype=bool), 0.05
+            scores_of(np.ones((5, 3))), scores_of(np.ones((4, 3))), np.ones(3, dtype=bool), 0.05, 0
         )
 
 

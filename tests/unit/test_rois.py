@@ -118,13 +118,13 @@ def test_a_regions_alignment_is_the_mean_over_its_voxels_and_its_interval_that_o
     r = np.random.default_rng(0).normal(0.2, 0.1, (5, 20))
     r[:, 4] = np.nan
     inside = np.arange(20) < 8
-    row = rois.region_alignment(rois.restrict(scores(r), inside), 0.05)
+    row = rois.region_alignment(rois.restrict(scores(r), inside), 0.05, 0)
     valid = r[:, [0, 1, 2, 3, 5, 6, 7]]
     assert row["mean_r"] == pytest.approx(valid.mean(), rel=1e-6)
     assert (row["n_voxels"], row["n_invalid"]) == (8, 1)
-    whole = rois.region_alignment(rois.restrict(scores(r), np.ones(20, dtype=bool)), 0.05)
+    whole = rois.region_alignment(rois.restrict(scores(r), np.ones(20, dtype=bool)), 0.05, 0)
     assert whole["n_voxels"] == 20
-    empty = rois.region_alignment(rois.restrict(scores(r), np.arange(20) == 4), 0.05)
+    empty = rois.region_alignment(rois.restrict(scores(r), np.arange(20) == 4), 0.05, 0)
     assert (empty["n_voxels"], empty["n_invalid"]) == (1, 1)
     assert np.isnan(empty["mean_r"])
 
@@ -132,13 +132,13 @@ def test_a_regions_alignment_is_the_mean_over_its_voxels_and_its_interval_that_o
 def test_an_effects_test_is_the_corrected_t_over_the_folds_means():
     rng = np.random.default_rng(1)
     before, after = rng.normal(0.2, 0.1, (5, 12)), rng.normal(0.15, 0.1, (5, 12))
-    row = rois.region_effect(scores(after), scores(before), 0.05)
+    row = rois.region_effect(scores(after), scores(before), 0.05, 0)
     means = (after - before).mean(axis=1)
     # scipy's t, with the variance of the mean as 1/5 + 1/4 instead of 1/5 (five folds).
     t = stats.ttest_1samp(means, 0).statistic / 1.5
     assert row["mean_difference"] == pytest.approx(means.mean(), rel=1e-5)
     assert row["p"] == pytest.approx(2 * stats.t.sf(abs(t), 4), rel=1e-4)
-    nothing = rois.region_effect(scores(after * np.nan), scores(before), 0.05)
+    nothing = rois.region_effect(scores(after * np.nan), scores(before), 0.05, 0)
     assert np.isnan(nothing["p"])
     assert nothing["n_invalid"] == 12
 
@@ -173,7 +173,7 @@ def study(tmp_path):
 
 def test_the_planted_region_aligns_and_no_other(study):
     command = flags(subject="S", alignment=study / "alignment.tsv", folder=study / "encoding")
-    command += flags(rois=study / "S.npz", options=Statistics().model_dump_json())
+    command += flags(rois=study / "S.npz", gap=0, options=Statistics().model_dump_json())
     rois.main(["subject", *command, *flags(alignment_output=study / "a.tsv", effects_output=study / "e.tsv")])
     rois.main(["collect", str(study / "e.tsv"), *flags(fdr=0.05, output=study / "effects.tsv")])
     alignment = read_table(study / "a.tsv")
@@ -194,6 +194,6 @@ def test_regions_of_another_subject_are_told(study):
     rois.write_regions(study / "S.npz", {"planted": np.ones(59, dtype=bool)})
     cells = rois.subject_cells(read_table(study / "alignment.tsv"), "S")
     with pytest.raises(InputError, match="scores of 60 voxels, regions of 59"):
-        rois.subject_tables(cells, study / "encoding", rois.read_regions(study / "S.npz"), 0.05)
+        rois.subject_tables(cells, study / "encoding", rois.read_regions(study / "S.npz"), 0.05, 0)
     with pytest.raises(InputError, match="has no subject 'X'"):
         rois.subject_cells(cells, "X")

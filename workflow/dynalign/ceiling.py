@@ -38,7 +38,7 @@ from dynalign.config import Encoding, NoiseCeiling, Statistics
 from dynalign.encoding import Scores, read_scores, write_scores
 from dynalign.files import InputError, read_array, read_table, write_table
 from dynalign.rois import CELL, scores_path, subject_cells
-from dynalign.statistics import alignment_row, collect, corrected_t, voxel_scores
+from dynalign.statistics import alignment_row, collect, corrected_t, test_share, voxel_scores
 from dynalign.story import read_trs
 
 #: Feature voxels at a time: memory, and the order in which products are summed.
@@ -162,18 +162,20 @@ def above(ceiling: Scores, threshold: float) -> np.ndarray:
     return np.isfinite(mean) & (mean > threshold)
 
 
-def ceiling_row(ceiling: Scores, threshold: float, level: float) -> dict[str, float]:
-    """A subject's ceiling: mean over voxels with its interval over folds, and over those above the threshold."""
+def ceiling_row(ceiling: Scores, threshold: float, settings: Statistics, gap: int) -> dict[str, float]:
+    """A subject's ceiling: mean over voxels with its interval, and mean over those above the threshold."""
     chosen = above(ceiling, threshold)
     mean = float(voxel_scores(ceiling)[chosen].mean()) if chosen.any() else np.nan
-    return alignment_row(ceiling, level) | {
+    return alignment_row(ceiling, settings, gap) | {
         "threshold": threshold,
         "n_above": int(chosen.sum()),
         "mean_r_above": mean,
     }
 
 
-def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float) -> dict[str, float]:
+def ratio_row(
+    scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float, gap: int
+) -> dict[str, float]:
     """r/ceiling of one cell: ratio of means over voxels, with an interval over folds.
 
     With r_f and c_f the means over voxels in fold f and R = r̄ / c̄, the interval is that of the mean of
@@ -186,6 +188,8 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float)
     chosen : boolean array of shape (n_voxels,)
         From :func:`above`.
     level : float
+    gap : int
+        TRs left out of training on both sides of a test block.
 
     Raises
     ------
@@ -203,8 +207,7 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float)
         return row | dict.fromkeys(("mean_r", "mean_ceiling", "ratio", "ci_low", "ci_high"), np.nan)
     r, c = (part.r[:, valid].mean(axis=1, dtype=float) for part in (scores, ceiling))
     ratio = r.mean() / c.mean()
-    # Test rows over training rows of equal folds, as for every interval.
-    around = corrected_t((r - ratio * c) / c.mean(), 1 / (len(r) - 1), level)
+    around = corrected_t((r - ratio * c) / c.mean(), test_share(scores.fold, gap), level)
     return row | {
         "mean_r": float(r.mean()),
         "mean_ceiling": float(c.mean()),
@@ -214,7 +217,7 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float)
     }
 
 
-def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: float):
+def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: float, gap: int):
     """r/ceiling of all of a subject's cells.
 
     Parameters
@@ -225,6 +228,7 @@ def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: fl
         ``encoding/``.
     ceiling : Scores
     threshold, level : float
+    gap : int
 
     Returns
     -------
@@ -242,7 +246,7 @@ def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: fl
     for row in progress(list(cells.itertuples(index=False)), "r/ceiling: cells"):
         path = scores_path(folder, row)
         try:
-            ratio = ratio_row(read_scores(path), ceiling, chosen, level)
+            ratio = ratio_row(read_scores(path), ceiling, chosen, level, gap)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         rows.append({name: getattr(row, name) for name in [*CELL, "subject"]} | ratio)
@@ -268,6 +272,7 @@ def main(argv: list[str] | None = None) -> None:
     ratio.add_argument("--folder", required=True, help="encoding/")
     ratio.add_argument("--options", type=options(NoiseCeiling), default=NoiseCeiling())
     ratio.add_argument("--statistics", type=options(Statistics), default=Statistics())
+    ratio.add_argument("--gap", type=int, default=Encoding().gap, help="TRs between training and test rows")
     ratio.add_argument("--ceiling-output", required=True, help="table to write: the subject's ceiling")
     ratio.add_argument("--output", required=True, help="table to write: r/ceiling")
     stack = commands.add_parser("collect", help="tables of all subjects → one")
@@ -279,13 +284,14 @@ def main(argv: list[str] | None = None) -> None:
         write_table(collect(args.tables), args.output)
         return
     if args.command == "ratio":
-        ceiling, level = read_scores(args.ceiling), args.statistics.alpha
-        row = ceiling_row(ceiling, args.options.threshold, level)
+        ceiling, threshold = read_scores(args.ceiling), args.options.threshold
+        row = ceiling_row(ceiling, threshold, args.statistics, args.gap)
         import pandas as pd
 
         table = pd.DataFrame([{"subject": args.subject, "n_others": args.n_others} | row])
         cells = subject_cells(read_table(args.alignment, [*CELL, "subject"]), args.subject)
-        write_table(ratio_table(cells, args.folder, ceiling, args.options.threshold, level), args.output)
+        level = args.statistics.alpha
+        write_table(ratio_table(cells, args.folder, ceiling, threshold, level, args.gap), args.output)
         write_table(table, args.ceiling_output)
         return
     trs = read_trs(args.trs)

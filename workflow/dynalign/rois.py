@@ -17,10 +17,10 @@ import numpy as np
 
 from dynalign.brain import load_image, read_voxels
 from dynalign.cli import note, options, progress, run
-from dynalign.config import Rois, Statistics
+from dynalign.config import Encoding, Rois, Statistics
 from dynalign.encoding import Scores, read_scores
 from dynalign.files import InputError, read_array, read_arrays, read_table, write_arrays, write_table
-from dynalign.statistics import alignment_row, benjamini_hochberg, collect, corrected_t
+from dynalign.statistics import benjamini_hochberg, collect, corrected_t, test_share
 
 #: Columns of ``tables/alignment.tsv`` that say which cell a file of scores is.
 CELL = ["checkpoint", "step", "layer", "removal", "property"]
@@ -146,34 +146,55 @@ def fold_means(r: np.ndarray) -> np.ndarray | None:
     return r[:, valid].mean(axis=1, dtype=float) if valid.any() else None
 
 
-def region_alignment(scores: Scores, level: float) -> dict[str, float]:
-    """As :func:`dynalign.statistics.alignment_row`; a region without a scored voxel has no mean."""
-    if fold_means(scores.r) is not None:
-        return alignment_row(scores, level)
-    nothing = dict.fromkeys(("mean_r", "ci_low", "ci_high", "inner_score"), np.nan)
-    return nothing | {"n_voxels": scores.r.shape[1], "n_invalid": scores.r.shape[1]}
+def over_folds(r: np.ndarray, fold: np.ndarray, level: float, gap: int) -> dict[str, float]:
+    """Mean over folds and voxels with interval and test over the folds' means.
 
-
-def region_effect(residual: Scores, original: Scores, level: float) -> dict[str, float]:
-    """Effect of a removal on a region: residual − original, with interval and test over the folds' means.
+    Time courses are kept of the whole brain only, so that a part of it has no blocks to test over, as
+    :func:`dynalign.statistics.block_test` has: the outer folds are few, and the test is the weaker for it.
 
     Parameters
     ----------
-    residual, original : Scores
-        Of the region's voxels.
+    r : array of shape (n_folds, n_voxels)
+    fold : array of shape (n_trs,)
+        Outer fold that tests each TR.
     level : float
+    gap : int
+        TRs left out of training on both sides of a test block.
+
+    Returns
+    -------
+    dict
+        ``mean``, ``ci_low``, ``ci_high``, ``p``; NaN where no voxel has a score.
     """
+    names = ("mean", "ci_low", "ci_high", "p")
+    means = fold_means(r)
+    if means is None:
+        return dict.fromkeys(names, np.nan)
+    test = corrected_t(means, test_share(fold, gap), level)
+    return {name: test[name] for name in names}
+
+
+def region_alignment(scores: Scores, level: float, gap: int) -> dict[str, float]:
+    """Alignment of a region: mean r over its voxels, with its interval (:func:`over_folds`)."""
+    test = over_folds(scores.r, scores.fold, level, gap)
+    valid = np.isfinite(scores.r).all(axis=0)
+    return {
+        "mean_r": test["mean"],
+        "ci_low": test["ci_low"],
+        "ci_high": test["ci_high"],
+        "inner_score": float(np.mean(scores.inner_score[:, valid], dtype=float)) if valid.any() else np.nan,
+        "n_voxels": len(valid),
+        "n_invalid": int((~valid).sum()),
+    }
+
+
+def region_effect(residual: Scores, original: Scores, level: float, gap: int) -> dict[str, float]:
+    """Effect of a removal on a region: residual − original, with interval and test (:func:`over_folds`)."""
     difference = residual.r.astype(float) - original.r
-    counts = {
+    test = over_folds(difference, original.fold, level, gap)
+    return {
         "n_voxels": difference.shape[1],
         "n_invalid": int((~np.isfinite(difference).all(axis=0)).sum()),
-    }
-    means = fold_means(difference)
-    if means is None:
-        return counts | dict.fromkeys(("mean_difference", "ci_low", "ci_high", "p"), np.nan)
-    # Test rows over training rows of equal folds, as for the whole brain.
-    test = corrected_t(means, 1 / (len(means) - 1), level)
-    return counts | {
         "mean_difference": test["mean"],
         "ci_low": test["ci_low"],
         "ci_high": test["ci_high"],
@@ -201,7 +222,9 @@ def scores_path(folder: str | Path, row, removal: str | None = None, name: str |
     return Path(folder) / row.checkpoint / f"layer-{int(row.layer)}" / row.subject / arm
 
 
-def subject_tables(cells, folder: str | Path, regions: Mapping[str, np.ndarray], level: float) -> tuple:
+def subject_tables(
+    cells, folder: str | Path, regions: Mapping[str, np.ndarray], level: float, gap: int
+) -> tuple:
     """Alignment and effects of one subject, region by region, for every cell.
 
     Parameters
@@ -212,6 +235,8 @@ def subject_tables(cells, folder: str | Path, regions: Mapping[str, np.ndarray],
         ``encoding/``.
     regions : mapping of region to boolean array of shape (n_voxels,)
     level : float
+    gap : int
+        TRs left out of training on both sides of a test block.
 
     Returns
     -------
@@ -240,9 +265,9 @@ def subject_tables(cells, folder: str | Path, regions: Mapping[str, np.ndarray],
         key = {name: getattr(row, name) for name in [*CELL, "subject"]}
         for name, inside in regions.items():
             here = restrict(scores, inside)
-            alignment.append(key | {"roi": name} | region_alignment(here, level))
+            alignment.append(key | {"roi": name} | region_alignment(here, level, gap))
             if row.removal != "none":
-                effect = region_effect(here, restrict(original, inside), level)
+                effect = region_effect(here, restrict(original, inside), level, gap)
                 effects.append(key | {"roi": name} | effect)
     return pd.DataFrame(alignment), pd.DataFrame(effects)
 
@@ -273,6 +298,7 @@ def main(argv: list[str] | None = None) -> None:
     subject.add_argument("--folder", required=True, help="encoding/")
     subject.add_argument("--rois", required=True, help="rois/{subject}.npz")
     subject.add_argument("--options", type=options(Statistics), default=Statistics())
+    subject.add_argument("--gap", type=int, default=Encoding().gap, help="TRs between training and test rows")
     subject.add_argument("--alignment-output", required=True)
     subject.add_argument("--effects-output", required=True)
     stack = commands.add_parser("collect", help="tables of all subjects → one")
@@ -288,7 +314,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.command == "subject":
         regions = read_regions(args.rois)
         cells = subject_cells(read_table(args.alignment, [*CELL, "subject"]), args.subject)
-        alignment, effects = subject_tables(cells, args.folder, regions, args.options.alpha)
+        alignment, effects = subject_tables(cells, args.folder, regions, args.options.alpha, args.gap)
         write_table(alignment, args.alignment_output)
         write_table(effects, args.effects_output)
         return

@@ -167,11 +167,12 @@ if STUDY.rois is not None:
         params:
             code=code("rois"),
             options=section(STUDY.statistics),
+            gap=STUDY.encoding.gap,
             folder=lambda wildcards: f"{R}/encoding",
         shell:
             "python -m dynalign.rois subject --subject {wildcards.subject:q} --alignment {input.alignment:q}"
             " --folder {params.folder:q} --rois {input.rois:q} --options {params.options:q}"
-            " --alignment-output {output.alignment:q} --effects-output {output.effects:q} &> {log:q}"
+            " --gap {params.gap} --alignment-output {output.alignment:q} --effects-output {output.effects:q} &> {log:q}"
 
     rule roi_alignment_table:
         input:
@@ -300,13 +301,14 @@ if STUDY.noise_ceiling.compute:
             code=code("ceiling"),
             options=section(STUDY.noise_ceiling),
             statistics=section(STUDY.statistics),
+            gap=STUDY.encoding.gap,
             others=len(STUDY.subjects) - 1,
             folder=lambda wildcards: f"{R}/encoding",
         shell:
             "python -m dynalign.ceiling ratio --subject {wildcards.subject:q} --n-others {params.others}"
             " --ceiling {input.ceiling:q} --alignment {input.alignment:q} --folder {params.folder:q}"
             " --options {params.options:q} --statistics {params.statistics:q}"
-            " --ceiling-output {output.ceiling:q} --output {output.ratio:q} &> {log:q}"
+            " --gap {params.gap} --ceiling-output {output.ceiling:q} --output {output.ratio:q} &> {log:q}"
 
     rule noise_ceiling_table:
         input:
