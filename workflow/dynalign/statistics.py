@@ -260,7 +260,7 @@ def effect_row(residual: Scores, original: Scores, settings: Statistics, gap: in
 def group_row(differences: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, float]:
     """Effect of one removal over subjects: in these subjects, and in other listeners.
 
-    Subjects heard the same story, so their time courses share what the features do by chance: they are averaged
+    Subjects took in the same story, so their time courses share what the features do by chance: they are averaged
     TR by TR, and the calibrated test of the average (``p``) says whether the effect on the mean of THESE subjects
     would be found with other text and other noise. Whether it would be found in OTHER listeners of this same text is
     a question for a t-test over the subjects' means (``p_population``, n − 1 degrees of freedom: 2 for three

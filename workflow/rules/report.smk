@@ -1,11 +1,20 @@
 # Tables → what their columns mean; everything → one page.
 
+#: Tables and figures of the study, with those that it asked for besides.
+ALL_TABLES = TABLES + [path for path in [*ROI_RESULTS, *CEILING_RESULTS] if path.endswith(".tsv")]
+ALL_FIGURES = FIGURES + MAPS + [path for path in [*ROI_RESULTS, *CEILING_RESULTS] if path.endswith(".png")]
 #: What the page shows is what the report shows: the outputs marked `report`.
-SHOWN = reported([*TABLES, *FIGURES, *MAPS], {".png", ".html"})
+SHOWN = reported([*ALL_TABLES, *ALL_FIGURES], {".png", ".html"})
 #: The numbers that figures draw.
-NUMBERS = [f"{R}/figures/{name}.tsv" for name in DRAWINGS] + [
-    path for path in FIGURES if path.endswith(".tsv")
-]
+NUMBERS = (
+    [f"{R}/figures/{name}.tsv" for name in DRAWINGS]
+    + [path for path in FIGURES if path.endswith(".tsv")]
+    + [
+        f"{path.removesuffix('.png')}.tsv"
+        for path in [*ROI_RESULTS, *CEILING_RESULTS]
+        if path.endswith(".png")
+    ]
+)
 PAGE = [f"{R}/index.html", f"{R}/tables/datapackage.json", f"{R}/figures/datapackage.json"]
 #: What the page names by hash besides the tables.
 SOURCES = [f"{R}/story/words.tsv", f"{R}/story/trs.tsv"] + [
@@ -15,7 +24,7 @@ SOURCES = [f"{R}/story/words.tsv", f"{R}/story/trs.tsv"] + [
 
 rule table_dictionary:
     input:
-        tables=TABLES,
+        tables=ALL_TABLES,
         figures=NUMBERS,
     output:
         tables=f"{R}/tables/datapackage.json",
@@ -42,7 +51,7 @@ rule table_dictionary:
 
 rule page:
     input:
-        tables=TABLES,
+        tables=ALL_TABLES,
         figures=[entry["path"] for entry in SHOWN],
         sources=SOURCES,
     output:

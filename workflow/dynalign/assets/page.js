@@ -725,7 +725,7 @@
     }).filter((line) => known(line.y));
     curves(hosts["training"], {
       title: "Alignment over training",
-      note: `Layer ${layer}, subject ${state.subject}. Bands: ${LEVEL} intervals over folds.`,
+      note: `Layer ${layer}, subject ${state.subject}. Bands: ${LEVEL} intervals.`,
       places, labels: trained.map(stepText), turned: trained.length > 5, xLabel: "training step", yLabel: "alignment (mean r)",
       values: alignmentValues(), series, lines,
       legend: [...series.map((one) => [one.look, one.text]), ...lines.map((line, k) => [{ colour: "var(--dashed)", dash: DASHES[k % DASHES.length], width: 1.4 }, line.text])],
@@ -741,7 +741,7 @@
     const series = twoArms(layers, names, (removal, property, k) => cell.alignment(state.checkpoint, layers[k], removal, property, state.subject));
     curves(hosts["layers"], {
       title: "Alignment by layer",
-      note: `${checkpointText()}, subject ${state.subject}. Bands: ${LEVEL} intervals over folds.`,
+      note: `${checkpointText()}, subject ${state.subject}. Bands: ${LEVEL} intervals.`,
       places: layers, labels: layers.map(String), xLabel: "layer (0 = embeddings)", yLabel: "alignment (mean r)",
       values: alignmentValues(), series, legend: series.map((one) => [one.look, one.text]),
       columns: armColumns(series), rows: armRows(series, names), cursor: layer,
