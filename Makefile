@@ -32,7 +32,7 @@ test: $(STAMP) lint  ## run all tests
 test-slurm: $(STAMP)  ## test the cluster profiles on a SLURM that is brought up here (root, Debian)
 	$(BIN)/python -m pytest tests/slurm
 
-test-faults: $(STAMP)  ## kill the workflow at 25 random moments instead of 6, and the other faults
+test-faults: $(STAMP)  ## kill the workflow at 25 random moments instead of 5, and the other faults
 	FAULTS=25 $(BIN)/python -m pytest tests/workflow/test_faults.py tests/unit/test_damage.py tests/unit/test_heads.py
 
 lint: $(STAMP)  ## check the style of Python and Snakemake code

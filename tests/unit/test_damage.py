@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from contextlib import contextmanager
 from pathlib import Path
@@ -317,9 +318,16 @@ def as_another_user(program: str, *arguments: object) -> subprocess.CompletedPro
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_folder_that_is_not_ours_is_one_line(tmp_path):
-    tmp_path.chmod(0o755)
-    folder = tmp_path / "results"
+@pytest.fixture
+def passable():
+    """A temporary folder that others can reach, unlike pytest's."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_a_folder_that_is_not_ours_is_one_line(passable):
+    folder = passable / "results"
     folder.mkdir(mode=0o555)
     for path in (folder / "x.txt", folder / "new/x.txt"):
         run = as_another_user("files.write_text(sys.argv[1], 'text')", path)
@@ -337,6 +345,26 @@ def test_a_file_in_place_of_a_folder_is_one_line(tmp_path):
     for path in (tmp_path / "figures/x.txt", tmp_path / "figures/a/x.txt"):
         with pytest.raises(InputError, match=rf"{path}: cannot be written: .*: {tmp_path}/figures"):
             files.write_text(path, "text")
+
+
+def test_a_study_folder_is_checked_before_anything_runs(passable):
+    results = passable / "results/paper"
+    files.check_writable(results)
+    (results / "tables").mkdir(parents=True)
+    (results / "report.zip").write_text("")
+    files.check_writable(results)
+    results.chmod(0o555)
+    run = as_another_user("files.check_writable(sys.argv[1])", results)
+    assert run.stderr == f"error: {results}: cannot be written to; make it a folder that you may write to\n"
+    results.chmod(0o777)
+    (results / "tables").chmod(0o555)
+    run = as_another_user("files.check_writable(sys.argv[1])", results)
+    assert run.stderr.startswith(f"error: {results}/tables: cannot be written to")
+    (results / "figures").write_text("")
+    with pytest.raises(InputError, match=r"figures: a file where a folder is needed"):
+        files.check_writable(results)
+    with pytest.raises(InputError, match=r"figures: a file where a folder is needed"):
+        files.check_writable(results / "figures/more")
 
 
 @pytest.mark.parametrize("atomic", ["atomic_path", "atomic_folder"])

@@ -79,6 +79,27 @@ def _remove_leftovers(path: Path, host: str) -> None:
                 continue
 
 
+def check_writable(folder: str | os.PathLike) -> None:
+    """Check that files can be written into a folder, which may not exist yet, and into the folders in it.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be written to, or a file stands in its place (a name without suffix).
+    """
+    folder = Path(folder)
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        inside = [path for path in folder.iterdir() if not path.suffix] if folder.is_dir() else []
+    except PermissionError as error:
+        raise InputError(f"{error.filename}: cannot be read; make it a folder that you may read") from None
+    for path in (there, *inside):
+        if not path.is_dir():
+            raise InputError(f"{path}: a file where a folder is needed; move it away")
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise InputError(f"{path}: cannot be written to; make it a folder that you may write to")
+
+
 @contextmanager
 def _folder_beside(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`, removed in the end.

@@ -16,7 +16,7 @@ sys.path.insert(0, str(WORKFLOW))
 
 from dynalign import checkpoints, codehash, config as configuration, harry_potter, heads
 from dynalign.cli import prepend_to_environment
-from dynalign.files import InputError
+from dynalign.files import InputError, check_writable
 
 prepend_to_environment("PYTHONPATH", WORKFLOW)
 prepend_to_environment("PATH", Path(sys.executable).parent)
@@ -30,6 +30,11 @@ if workflow.is_main_process:
     def prepare_dag_anew(*arguments, **options):
         """Snakemake has its settings only after this file is read."""
         workflow.dag_settings.force_incomplete = True
+        if workflow.executor_plugin is not None and not workflow.dryrun:
+            try:
+                check_writable(R)
+            except InputError as error:
+                raise WorkflowError(str(error)) from None
         return prepare_dag(*arguments, **options)
 
     workflow._prepare_dag = prepare_dag_anew
