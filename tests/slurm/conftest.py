@@ -63,11 +63,10 @@ class Job:
     mem_mb: int
     minutes: int
     gpus: int
-    device: str
 
     @classmethod
     def parse(cls, record: str) -> "Job":
-        """Read one line of `scontrol --details --oneliner show job`."""
+        """Read one line of `scontrol --oneliner show job`."""
         says = dict(re.findall(r"(\S+?)=(\S*)", record))
         memory, unit = re.fullmatch(r"(\d+)([MG])", says["MinMemoryNode"]).groups()
         days, hours, minutes = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):00", says["TimeLimit"]).groups()
@@ -82,14 +81,13 @@ class Job:
             mem_mb=int(memory) * {"M": 1, "G": 1024}[unit],
             minutes=(int(days or 0) * 24 + int(hours)) * 60 + int(minutes),
             gpus=int(asked[1]) if asked else 0,
-            device=says.get("GRES", ""),
         )
 
 
 def submitted(run: str) -> list[Job]:
     """A head's jobs, in the order of submission."""
     records = subprocess.run(
-        ["scontrol", "--details", "--oneliner", "show", "job"], capture_output=True, text=True, check=True
+        ["scontrol", "--oneliner", "show", "job"], capture_output=True, text=True, check=True
     ).stdout
     return [Job.parse(line) for line in records.splitlines() if f"JobName={run} " in line]
 
@@ -137,7 +135,7 @@ class Head:
         """What the log says of the jobs that were started: `rule` on the cluster, `localrule` by the head itself."""
         found = []
         # The logs of failed jobs are shown between lines; they speak of the same jobs.
-        own = re.sub(r"^Logfile .*:\n={80}\n.*?^={80}$", "", self.log, flags=re.MULTILINE | re.DOTALL)
+        own = re.sub(r"^Logfile [^\n]*\n={80}\n.*?^={80}$", "", self.log, flags=re.MULTILINE | re.DOTALL)
         for name, block in re.findall(rf"^{kind} (\w+):\n((?: +.*\n)+)", own, re.MULTILINE):
             stated = dict(re.findall(r"(\w+)=(\d+)\b", re.search(r"resources: (.*)", block)[1]))
             threads = re.search(r"threads: (\d+)", block)
