@@ -108,7 +108,7 @@ def test_every_step_of_the_package_is_followed_beyond_itself():
             "folds",
             "np.round(np.linspace(",
             "np.rint(np.linspace(",
-            {"removal", "probing", "encoding", "statistics", "ceiling", "rois"},
+            {"removal", "probing", "encoding", "statistics", "ceiling"},
         ),
         ("ridge", "TIE = 1e-6", "TIE = 2e-6", {"encoding", "ceiling"}),
         ("logistic", "tol: float = 1e-5", "tol: float = 1e-6", {"probing"}),

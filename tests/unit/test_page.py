@@ -169,7 +169,7 @@ def test_captions_state_the_configuration(made):
     text = path.read_text(encoding="utf-8")
     assert "<strong>Figure 4.</strong>" in text
     assert "(steps 0, 1, 8, 64)" in text
-    assert "Scores of subject F in the brain" in text
+    assert "Score of every voxel of participant F" in text
     for leftover in ("{{", "{%", "system-message", "Undefined"):
         assert leftover not in text.split("<script")[0], leftover
 
@@ -239,9 +239,12 @@ def test_the_explorer_has_the_figures_colours():
     assert given["marks"]["tense"] == {"colour": marks["tense"].colour, "marker": "^"}
     assert given["marks"]["added"]["colour"] == marks["added"].colour
     assert given["checkpoints"] == ["step-0", "step-1", "step-8", "step-64", "random"]
-    drawn = set(re.findall(r"[\s{,](\"?[\^<>*\w]\"?): (?:polygon|cross|turned)", page.asset("page.js")))
+    drawn = set(re.findall(r"[\s{,](\"?[\^<>*\w,]+\"?): (?:polygon|cross|turned)", page.asset("page.js")))
     drawn = {name.strip('"') for name in drawn} | {"o"}
-    every = {mark.marker for mark in (*style.MARKS.values(), *style.FURTHER_MARKS)}
+    every = {
+        mark.marker if isinstance(mark.marker, str) else ",".join(map(str, mark.marker))
+        for mark in (*style.MARKS.values(), *style.FURTHER_MARKS)
+    }
     assert every <= drawn
 
 

@@ -72,7 +72,7 @@ def on_slurm(repository, device: str) -> list[tuple[str, str, str]]:
 def test_what_needs_a_network_runs_on_the_login_node(repository):
     """Compute nodes often have none; a plan does not tell where a job runs, the rules do."""
     downloads = {name for _, name, _ in on_slurm(repository, "cpu") if name.startswith("fetch_")}
-    assert downloads == {"fetch_checkpoint", "fetch_tokenizer", "fetch_stanza", "fetch_harry_potter"}
+    assert downloads == {"fetch_checkpoint", "fetch_tokenizer", "fetch_stanza", "fetch_array"}
     rules = "".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("workflow/rules/*.smk")))
     text = {block.split(":")[0].strip(): block for block in re.split(r"\n *rule\b", rules)[1:]}
     assert {name for name in downloads if "localrule: True" in text[name]} == downloads

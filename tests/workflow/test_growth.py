@@ -62,6 +62,8 @@ def test_regions_and_a_ceiling_ask_for_no_encoding(finished):
         "roi_statistics",
         "roi_alignment_table",
         "roi_effects_table",
+        "table_dictionary",
+        "page",
     }
     two = plan(finished, subjects=["F", "M"])
     jobs = plan(finished, subjects=["F", "M"], noise_ceiling={"compute": True})
@@ -148,7 +150,7 @@ def test_a_comment_or_a_docstring_plans_nothing(finished, edit):
     [
         ("ridge", "TIE = 1e-6", "TIE = 2e-6", {"encoding"}),
         ("logistic", "float = 1e-5", "float = 1e-6", {"probing"}),
-        ("folds", "np.round(np.linspace(", "np.rint(np.linspace(", {"removal"}),
+        ("folds", "np.round(np.linspace(", "np.rint(np.linspace(", {"removal", "perplexity_table"}),
         ("simulation", "_AR = 0.4", "_AR = 0.5", {"time_story"}),
         # The page names the code of every step by its digest.
         ("codehash", "[:12]", "[:12].lower()", {"page"}),
@@ -161,7 +163,7 @@ def test_an_edit_to_an_imported_function_reruns_exactly_the_rules_that_use_it(
     run = snakemake(finished, "-n", "--cores", "1", config=SMALL)
     assert run.status == 0, run.output
     changed = re.search(r"Rules with provenance triggered jobs: (.*)", run.output)
-    assert set(changed[1].split(", ") if changed else []) == rules
+    assert set(changed[1].split() if changed else []) == rules
 
 
 def test_code_that_nobody_uses_reruns_nothing(finished, edit):

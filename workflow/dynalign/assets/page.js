@@ -319,6 +319,8 @@
     "^": polygon(3, 0), v: polygon(3, 180), "<": polygon(3, 270), ">": polygon(3, 90),
     p: polygon(5, 0), h: polygon(6, 0), H: polygon(6, 30), 8: polygon(8, 22.5), "*": polygon(5, 0, 0.45),
     P: cross, X: turned,
+    // A tuple (points, star, degrees).
+    "4,1,45": polygon(4, 45, 0.5),
   };
 
   function marker(kind, x, y, size, attributes) {
