@@ -7,7 +7,7 @@ from collections import Counter
 
 import yaml
 
-from tests.slurm.conftest import CLUSTER, TINY, outputs
+from tests.slurm.conftest import CLUSTER, TINY, outputs, wait_until
 from tests.workflow.conftest import copy_repository, snakemake
 
 #: The study's jobs on the cluster: one checkpoint, one baseline, one layer, one subject.
@@ -102,16 +102,14 @@ def test_a_study_runs_inside_one_allocation(story, tmp_path):
     labels = "results/small/tables/labels.tsv"
     command = f"{sys.executable} -m snakemake --workflow-profile workflow/profiles/allocation"
     before = last_job()
-    submission = subprocess.run(
-        [
-            *("sbatch", "--wait", "--cpus-per-task=2", "--mem=5000", "--output=head.log"),
-            f"--wrap={command} --configfile config/test.yaml -- {labels}",
-        ],
-        cwd=tmp_path,
-        check=False,
-    )
+    wrapped = f"--wrap={command} --configfile config/test.yaml -- {labels}"
+    request = ["sbatch", "--cpus-per-task=2", "--mem=5000", "--output=head.log", wrapped]
+    subprocess.run(request, cwd=tmp_path, check=True)
+    ends = ["squeue", f"--jobs={before + 1}", "--states=COMPLETED,FAILED", "--noheader", "--format=%T"]
+    state = wait_until(lambda: subprocess.run(ends, capture_output=True, text=True).stdout.strip(), "its end")
     log = (tmp_path / "head.log").read_text(encoding="utf-8")
-    assert submission.returncode == 0, log[-6000:]
+    assert state == "COMPLETED", log[-6000:]
+    # It was the only submission.
     assert last_job() == before + 1
     assert "Provided cores: 2\n" in log
     # `annotate` asks for 6000 MB: it is given what the allocation has.
