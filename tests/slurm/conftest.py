@@ -171,7 +171,6 @@ class Story:
     finished_at_kill: list[str]
     running_at_kill: list[Job]
     left_by_kill: dict[str, str]
-    locked: Head
     failing: Head
     last: Head
 
@@ -222,23 +221,16 @@ def story(cluster, tmp_path_factory) -> Story:
     killed.process.kill()
     killed.wait()
     finished = killed.finished
-    # As the README says: its jobs are stopped, its lock is taken away.
+    # As the README says: its jobs are stopped; its lock needs nobody.
     subprocess.run(["scancel", "--name", killed.run], check=True)
     wait_until(
         lambda: not {"PENDING", "RUNNING", "COMPLETING"} & {job.state for job in killed.jobs}, "jobs to stop"
     )
     left = outputs(folder)
-    locked = Head(folder, TINY_ON_GPUS).wait()
-    subprocess.run(
-        [sys.executable, "-m", "snakemake", "--unlock", "--cores", "1", "--configfile", "config/test.yaml"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
     failing = Head(folder, TINY_ON_GPUS).wait()
     last = Head(folder, TINY, "--verbose").wait()
     RUNS.update({"killed": killed.jobs, "failing": failing.jobs, "last": last.jobs})
-    return Story(folder, killed, finished, running, left, locked, failing, last)
+    return Story(folder, killed, finished, running, left, failing, last)
 
 
 @pytest.fixture

@@ -77,8 +77,6 @@ def test_a_killed_head_is_resumed(story):
     assert story.killed.status == -9
     assert story.finished_at_kill
     assert story.running_at_kill
-    assert story.locked.status == 1
-    assert "--unlock" in story.locked.log
     # Nothing that had been finished is done again, what was running is.
     later = Counter(job["rule"] for head in (story.failing, story.last) for job in head.started())
     assert later <= JOBS + Counter(representation=3) - Counter(story.finished_at_kill)

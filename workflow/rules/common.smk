@@ -197,7 +197,7 @@ def tokenizer_folder():
     return own if Path(own).is_dir() else folder_of(STEPS[0])
 
 
-# On one machine nothing would keep two jobs from sharing a GPU, so one GPU is assumed unless --resources gpu=N
-# says otherwise. A cluster's scheduler counts its own.
+# On one machine nothing would keep two jobs from sharing a GPU (all take the first that they see), so jobs with one
+# run one at a time unless --resources gpu=N says otherwise. A cluster's scheduler counts its own.
 if "gpu" not in workflow.global_resources and workflow.nodes is None:
     workflow.register_resource("gpu", 1)
