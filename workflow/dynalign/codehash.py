@@ -112,6 +112,20 @@ def _references(node: ast.AST, module: _Module):
             yield None, inner.value
 
 
+@cache
+def _definition(folder: Path, where: str, name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Normalised source of a definition, and what it refers to as (module, name); "" for unnamed statements.
+
+    Kept, because steps share most of what they reach.
+    """
+    module = _module(folder, where)
+    nodes = module.definitions[name] if name else module.always
+    references = (
+        (other or where, inner or "*") for node in nodes for other, inner in _references(node, module)
+    )
+    return "".join(map(_strip, nodes)), tuple(dict.fromkeys(references))
+
+
 def reachable(step: str, entry: str = "main", folder: Path = FOLDER) -> dict[tuple[str, str], str]:
     """Everything that ``module.entry`` may use inside the package.
 
@@ -145,10 +159,8 @@ def reachable(step: str, entry: str = "main", folder: Path = FOLDER) -> dict[tup
         if module is None or (where, name) in found:
             continue
         if (where, "") not in found:
-            found[where, ""] = "".join(_strip(node) for node in module.always)
-            waiting += [
-                (o or where, n or "*") for node in module.always for o, n in _references(node, module)
-            ]
+            found[where, ""], references = _definition(folder, where, "")
+            waiting += references
         if name == "*":
             waiting += [(where, other) for other in module.definitions]
             continue
@@ -160,9 +172,8 @@ def reachable(step: str, entry: str = "main", folder: Path = FOLDER) -> dict[tup
             elif (folder / f"{name}.py").is_file() and where == "__init__":
                 waiting.append((name, "*"))
             continue
-        nodes = module.definitions[name]
-        found[where, name] = "".join(_strip(node) for node in nodes)
-        waiting += [(o or where, n or "*") for node in nodes for o, n in _references(node, module)]
+        found[where, name], references = _definition(folder, where, name)
+        waiting += references
     return found
 
 
