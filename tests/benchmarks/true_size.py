@@ -228,11 +228,12 @@ def run(folder: Path, args: argparse.Namespace) -> None:
     if not args.preset:
         assert found > late > other + 0.02, (found, late, other)
     assert abs(other) < 0.02, other
-    size = sum(path.stat().st_size for path in cell.glob("*.npz"))
+    arms = list(cell.glob("*.npz"))
+    size = sum(path.stat().st_size for path in arms)
     minutes = sum(wall for wall, _, _ in rows.values()) / 60
     peak = max(memory for _, _, memory in rows.values())
     print(
-        f"words={len(words)} voxels={len(planted)} arms={len(list(cell.glob("*.npz")))} threads={args.threads} "
+        f"words={len(words)} voxels={len(planted)} arms={len(arms)} threads={args.threads} "
         f"cell_mib={size / 2**20:.1f} minutes={minutes:.2f} encoding_minutes={rows['encoding'][0] / 60:.2f} "
         f"peak_gib={peak:.2f} alignment={found:.4f} alignment_unplanted={other:.4f} alignment_shifted={late:.4f} "
         f"planted_above_shifted={np.mean(r[planted] > shifted[planted]):.3f}"
