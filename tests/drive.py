@@ -4,10 +4,11 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+
+from tests.server import running
 
 BINARY = "application/octet-stream"
 
@@ -125,13 +126,6 @@ def serve() -> Iterator[Drive]:
             with suppress(OSError):
                 super().shutdown_request(request)
 
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_port}/download"
-    try:
+    with running(Handler, Server) as address:
+        state.url = f"{address}/download"
         yield state
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

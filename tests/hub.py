@@ -5,9 +5,10 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote, urlsplit
+
+from tests.server import running
 
 #: The model that it has.
 SOURCE = "EleutherAI/pythia-tiny"
@@ -98,13 +99,6 @@ def serve() -> Iterator[Hub]:
         def log_message(self, *args):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with running(Handler) as address:
+        state.url = address
         yield state
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
