@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml envs/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dynalign needs Python 3.11 or newer; set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --compile -c envs/constraints.txt -e '.[dev]'
-	$(BIN)/python -m compileall -q $(VENV)/lib || true
+	$(BIN)/python -m compileall -qq $(VENV)/lib || true
 	@touch $@
 
 demo: $(STAMP)  ## run the embedded study, offline, into results/demo
