@@ -33,12 +33,13 @@ test-slurm: $(STAMP)  ## test the cluster profiles on a SLURM that is brought up
 	$(BIN)/python -m pytest tests/slurm
 
 test-faults: $(STAMP)  ## kill the workflow at 25 random moments instead of 5, and the other faults
-	FAULTS=25 $(BIN)/python -m pytest tests/workflow/test_faults.py tests/unit/test_damage.py tests/unit/test_heads.py
+	FAULTS=25 $(BIN)/python -m pytest tests/workflow/test_faults.py tests/unit/test_damage.py tests/unit/test_snakemake_locks.py
 
 lint: $(STAMP)  ## check the style of Python and Snakemake code
 	$(BIN)/ruff check workflow tests
 	$(BIN)/ruff format --check workflow tests
 	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 
 bench: $(STAMP)  ## time the workflow against other tools (minutes each)

@@ -59,12 +59,7 @@ class Browser:
         command = [
             executable(),
             *("--headless=new", "--remote-debugging-pipe", f"--user-data-dir={folder}"),
-            *(
-                "--no-first-run",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--disable-background-networking",
-            ),
+            *("--no-first-run", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"),
             *("--disable-component-update", "--disable-sync", "--hide-scrollbars", "--mute-audio"),
             *(["--no-sandbox"] if os.geteuid() == 0 else []),
             "about:blank",
@@ -194,13 +189,7 @@ class Browser:
 
     def look(self, width: int, height: int, dark: bool = False) -> None:
         """Set the size of the window and the reader's preference for dark pages."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 

@@ -6,8 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dynalign import config, files, page, summaries
-from dynalign.config import paper_properties
+from dynalign.config.properties import paper_properties
+from dynalign.config.study import load
+from dynalign.io import atomic
+from dynalign.page import write as page_write
+from dynalign.statistics import summaries
+from dynalign.tables import writer
 
 #: The smallest PNG: one transparent pixel.
 PIXEL = base64.b64decode(
@@ -20,10 +24,7 @@ def configuration(
 ) -> dict:
     """A study as JSON has it; `added` is a property of the study's own."""
     known = paper_properties()
-    named = {
-        name: known[name].model_dump(exclude_none=True) if name in known else {"random": 2}
-        for name in properties
-    }
+    named = {name: known[name].model_dump(exclude_none=True) if name in known else {"random": 2} for name in properties}
     values = {
         "study": "made",
         "subjects": list(subjects),
@@ -31,7 +32,7 @@ def configuration(
         "model": {"steps": list(steps), "layers": list(layers), "depth": 12, "source": "/somewhere/of/mine"},
         "figures": {"properties": list(properties)[:2], "steps": list(steps)[:1]},
     }
-    return config.load(values | more).model_dump(mode="json")
+    return load(values | more).model_dump(mode="json")
 
 
 def tables(study: dict, seed: int = 0) -> dict[str, pd.DataFrame]:
@@ -90,9 +91,7 @@ def tables(study: dict, seed: int = 0) -> dict[str, pd.DataFrame]:
     perplexity = pd.DataFrame(steps, columns=["checkpoint", "step"]).assign(
         perplexity=rng.uniform(30, 200, len(steps)), bits_per_word=8.0, n_tokens=999
     )
-    labels = pd.DataFrame(
-        {"word_index": [0, 1, 2], "word": ['"', "</script>", "<b>1984</b>"], "tense": [0, np.nan, 1]}
-    )
+    labels = pd.DataFrame({"word_index": [0, 1, 2], "word": ['"', "</script>", "<b>1984</b>"], "tense": [0, np.nan, 1]})
     found = {
         "labels": labels,
         "perplexity": perplexity,
@@ -108,7 +107,7 @@ def write(folder: Path, study: dict, found: dict[str, pd.DataFrame], figures: bo
     paths = []
     for name, table in found.items():
         paths.append(folder / "tables" / f"{name}.tsv")
-        files.write_table(table, paths[-1])
+        writer.write_table(table, paths[-1])
     shown = []
     if figures:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
@@ -120,8 +119,8 @@ def write(folder: Path, study: dict, found: dict[str, pd.DataFrame], figures: bo
             path = folder / "figures" / f"{name}.png"
             path.write_bytes(PIXEL)
             category = "Maps of the brain" if name.startswith("map") else "Figures"
-            shown.append(page.Figure(path, caption, category, labels, {"subject": "F"}))
+            shown.append(page_write.Figure(path, caption, category, labels, {"subject": "F"}))
         if "perplexity" in found:
-            files.write_table(found["perplexity"].iloc[:, :3], folder / "figures/figure-01-perplexity.tsv")
-    files.write_text(folder / "index.html", page.study_page(study, paths, shown, [], folder))
+            writer.write_table(found["perplexity"].iloc[:, :3], folder / "figures/figure-01-perplexity.tsv")
+    atomic.write_text(folder / "index.html", page_write.study_page(study, paths, shown, [], folder))
     return folder / "index.html"

@@ -36,6 +36,12 @@ from dataclasses import dataclass, replace
 from multiprocessing import Pool
 from pathlib import Path
 
+from dynalign.encoding import backend, delays, ridge
+from dynalign.encoding import encode as encoding_encode
+from dynalign.encoding.arms import make_design, outer_splits, scaling, standardise
+from dynalign.encoding.scores import ORIGINAL
+from dynalign.statistics import block_tests
+
 # One thread per process: the processes share out the studies.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
@@ -45,8 +51,8 @@ from scipy import stats
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
 
-from dynalign import backend, delays, encoding, ridge, statistics
-from dynalign.config import Encoding, Statistics
+from dynalign.config.encoding import Encoding
+from dynalign.config.statistics import Statistics
 
 LEVEL = 0.05
 #: What Benjamini and Hochberg's procedure asks of most cells of a large grid.
@@ -174,7 +180,7 @@ def simulate(rng: np.random.Generator, scenario: Scenario):
     kept = np.tile(np.arange(per_run + CUT) >= CUT, RUNS)
     word_trs = np.repeat(np.arange(len(runs)), WORDS_PER_TR)
     n_words = len(word_trs)
-    design = encoding.make_design(word_trs, runs, kept, DELAYS)
+    design = make_design(word_trs, runs, kept, DELAYS)
     axes = np.linalg.qr(fixed.standard_normal((scenario.hidden, scenario.hidden)))[0]
     weights = smooth(fixed.standard_normal((LATENT, n_voxels)), scenario.width)
     latent = autocorrelated(rng.standard_normal((n_words, LATENT)), 0.7)
@@ -207,7 +213,7 @@ def simulate(rng: np.random.Generator, scenario: Scenario):
 
 
 def primal_fold(X, responses, train, test) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`dynalign.ridge.fit_fold` for fewer features than rows: r per voxel and c(t) of the test rows."""
+    """:func:`dynalign.encoding.ridge.fit_fold` for fewer features than rows: r per voxel and c(t) of the test rows."""
     alphas = np.array(ALPHAS, dtype=np.float32)
     X, Y = X.astype(np.float32), ridge.standardised(responses, train)
 
@@ -237,15 +243,15 @@ def encode(scenario: Scenario, design, original, other, responses) -> list[tuple
     """r (folds × voxels) and c(t) of both arms, and the folds: what ``encoding.encode`` gives, sooner."""
     arms = [original, other if scenario.label is None else original - other[0] @ other[1] - other[2]]
     averaged = [delays.word_means(arm, design.word_trs, design.n_trs) for arm in arms]
-    splits = encoding.outer_splits(design.runs, scenario.folds, GAP)
+    splits = outer_splits(design.runs, scenario.folds, GAP)
     r, course = np.empty((2, len(splits), responses.shape[1])), np.empty((2, len(responses)))
     fold = np.empty(len(responses), dtype=np.int16)
     for number, (train, test) in enumerate(splits):
         fold[test] = number
         for arm, (means, present) in enumerate(averaged):
             scale = means if scenario.label is None else averaged[0][0]
-            used, factor = encoding.scaling(scale, present, design.trs[train])
-            features = encoding.standardise(means, present, used, factor)
+            used, factor = scaling(scale, present, design.trs[train])
+            features = standardise(means, present, used, factor)
             X = delays.delayed(features, design.source)
             r[arm, number], course[arm, test] = primal_fold(X, responses, train, test)
     return r, course, fold
@@ -257,18 +263,16 @@ def check(scenario: Scenario, seed: int) -> None:
     r, course, _ = encode(scenario, design, original, other, responses)
     if scenario.label is None:
         found = [
-            encoding.encode(vectors, {}, design, responses, scenario.options)[encoding.ORIGINAL]
+            encoding_encode.encode(vectors, {}, design, responses, scenario.options)[ORIGINAL]
             for vectors in (original, other)
         ]
     else:
-        found = encoding.encode(
+        found = encoding_encode.encode(
             original, {("ridge", "label"): other}, design, responses, scenario.options
         ).values()
     same = np.mean([np.abs(one.r - two) < 1e-4 for one, two in zip(found, r, strict=True)])
     moved = max(np.abs(one.timecourse - two).mean() for one, two in zip(found, course, strict=True))
-    print(
-        f"{scenario.name}: r of {same:.2%} of voxels and folds as by encoding.encode; c(t) moves by {moved:.0e}"
-    )
+    print(f"{scenario.name}: r of {same:.2%} of voxels and folds as by encoding.encode; c(t) moves by {moved:.0e}")
     # Rounding in float32 gives a voxel another penalty now and then.
     if same < 0.99 or moved > 1e-3:
         raise SystemExit("the fast ridge is not the workflow's")
@@ -293,9 +297,7 @@ def newey_west(course: np.ndarray, fold: np.ndarray, lags: int, factor: float) -
     variance = 0.0
     for name in np.unique(fold):
         x = course[fold == name] - course.mean()
-        variance += x @ x + 2 * sum(
-            (1 - lag / (lags + 1)) * (x[lag:] @ x[:-lag]) for lag in range(1, lags + 1)
-        )
+        variance += x @ x + 2 * sum((1 - lag / (lags + 1)) * (x[lag:] @ x[:-lag]) for lag in range(1, lags + 1))
     return float(2 * stats.norm.sf(abs(course.mean()) / np.sqrt(factor * variance) * len(course)))
 
 
@@ -314,25 +316,25 @@ def p_values(course: np.ndarray, fold: np.ndarray, voxels: np.ndarray) -> dict[s
     voxels : array of shape (n_voxels,)
         Differences of voxel scores.
     """
-    settings, share = Statistics(), statistics.test_share(fold, GAP)
+    settings, share = Statistics(), block_tests.test_train_ratio(fold, GAP)
     per_fold = fold_means(course, fold)
     factor = 1 + len(per_fold) * share
 
     def blocks(size):
-        return statistics.block_test(course, fold, settings.model_copy(update={"block": size}), GAP)["p"]
+        return block_tests.block_test(course, fold, settings.model_copy(update={"block": size}), GAP)["p"]
 
-    means, weights = statistics.block_means(course, fold, settings.block)
+    means, weights = block_tests.block_means(course, fold, settings.block)
     return {
         "chosen": blocks(settings.block),
         "block 10": blocks(10),
         "block 40": blocks(40),
-        "factor 2": statistics.corrected_t(means, 1 / (len(means) - 1), LEVEL, weights)["p"],
+        "factor 2": block_tests.corrected_t(means, 1 / (len(means) - 1), LEVEL, weights)["p"],
         "flips NB": sign_flips(means, factor),
         "NW NB": newey_west(course, fold, 10, factor),
-        "NB folds": statistics.corrected_t(per_fold, share, LEVEL)["p"],
-        "t folds": statistics.corrected_t(per_fold, 0.0, LEVEL)["p"],
-        "t block": statistics.corrected_t(means, 0.0, LEVEL, weights)["p"],
-        "paper": statistics.paper_t(voxels, np.zeros_like(voxels), "paired")[1],
+        "NB folds": block_tests.corrected_t(per_fold, share, LEVEL)["p"],
+        "t folds": block_tests.corrected_t(per_fold, 0.0, LEVEL)["p"],
+        "t block": block_tests.corrected_t(means, 0.0, LEVEL, weights)["p"],
+        "paper": block_tests.paper_t(voxels, np.zeros_like(voxels), "paired")[1],
     }
 
 
@@ -350,16 +352,14 @@ def differences(results: list[tuple]) -> np.ndarray:
 
 def found_at_0(results: list[tuple]) -> float:
     """Share of studies in which the workflow's test rejects a difference of 0."""
-    tests = [
-        statistics.block_test(course[1] - course[0], fold, Statistics(), GAP) for _, course, fold in results
-    ]
+    tests = [block_tests.block_test(course[1] - course[0], fold, Statistics(), GAP) for _, course, fold in results]
     return float(np.mean([one["p"] < LEVEL for one in tests]))
 
 
 def missed(results: list[tuple]) -> float:
     """Share of intervals of the original's alignment that do not hold its mean over studies."""
     truth = np.mean([fold_means(course[0], fold).mean() for _, course, fold in results])
-    tests = [statistics.block_test(course[0], fold, Statistics(), GAP) for _, course, fold in results]
+    tests = [block_tests.block_test(course[0], fold, Statistics(), GAP) for _, course, fold in results]
     return float(np.mean([not one["ci_low"] <= truth <= one["ci_high"] for one in tests]))
 
 
@@ -415,7 +415,7 @@ def main() -> None:
             results = studies(replace(PLANTED, effect=effect), number)
             p = tested(pool, results, 0.0)
             sizes = [
-                statistics.block_test(course[1] - course[0], fold, Statistics(), GAP)["effect_size"]
+                block_tests.block_test(course[1] - course[0], fold, Statistics(), GAP)["effect_size"]
                 for _, course, fold in results
             ]
             if effect == STAR:

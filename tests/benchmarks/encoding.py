@@ -34,10 +34,13 @@ from pathlib import Path
 
 import numpy as np
 
+from dynalign.encoding import backend, delays, encode, ridge, scores
+from dynalign.encoding.arms import Design, low_rank_kernel, make_design, outer_splits, scaling, standardise
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
-from dynalign import backend, delays, encoding, ridge
-from dynalign.config import Encoding
+
+from dynalign.config.encoding import Encoding
 
 #: TRs of the Harry Potter runs after trimming.
 RUN_LENGTHS = (305, 317, 244, 345)
@@ -50,7 +53,7 @@ class Data:
     """A study: words in TRs, removals, responses that follow some of the features."""
 
     vectors: np.ndarray
-    design: encoding.Design
+    design: Design
     arms: dict
     options: Encoding
 
@@ -75,25 +78,25 @@ class Data:
             centred = codes - codes.mean(axis=0)
             theta = np.linalg.lstsq(centred, vectors - vectors.mean(axis=0), rcond=None)[0]
             arms["ridge", f"property-{number}"] = (codes, theta, np.zeros(hidden))
-        design = encoding.make_design(word_trs, runs, kept, options.delays)
+        design = make_design(word_trs, runs, kept, options.delays)
         return cls(vectors, design, arms, options)
 
     def features(self, name, train) -> np.ndarray:
         """Delayed features of an arm, float32: what the other contenders start from."""
         words = self.vectors
-        if name != encoding.ORIGINAL:
+        if name != scores.ORIGINAL:
             A, B, b = self.arms[name]
             words = words - A @ B - b
         d = self.design
         reference, present = delays.word_means(self.vectors, d.word_trs, d.n_trs)
         means, _ = delays.word_means(words, d.word_trs, d.n_trs)
-        scaled = encoding.standardise(means, present, *encoding.scaling(reference, present, d.trs[train]))
+        scaled = standardise(means, present, *scaling(reference, present, d.trs[train]))
         return delays.delayed(scaled, d.source).astype(np.float32)
 
     def responses(self, n_voxels: int) -> np.ndarray:
         """Signal from random combinations of the features, from none to half of the variance."""
         rng = np.random.default_rng(1)
-        X = self.features(encoding.ORIGINAL, np.arange(len(self.design.trs)))
+        X = self.features(scores.ORIGINAL, np.arange(len(self.design.trs)))
         weights = rng.standard_normal((X.shape[1], n_voxels), dtype=np.float32) / np.sqrt(X.shape[1])
         share = np.linspace(0, 0.7, n_voxels, dtype=np.float32)
         noise = rng.standard_normal((len(X), n_voxels), dtype=np.float32)
@@ -103,7 +106,7 @@ class Data:
 def ours(data: Data, y, train, test, arms, threads: int, **options) -> list[ridge.FoldScores]:
     """One outer fold of this project."""
     run = backend.Numpy(threads)
-    kernel, changes = encoding.low_rank_kernel(data.design, data.vectors, list(arms.values()), train)
+    kernel, changes = low_rank_kernel(data.design, data.vectors, list(arms.values()), train)
     o = data.options
     return ridge.fit_fold(kernel, y, train, test, o.alphas, o.inner_folds, o.gap, changes, run, **options)
 
@@ -206,9 +209,7 @@ def whole_job(path: str, data: Data, threads: int) -> None:
     """All outer folds and arms, from a mapped file, as the command does."""
     y = np.load(path, mmap_mode="r")
     wall, cpu, _ = clock(
-        lambda: encoding.encode(
-            data.vectors, data.arms, data.design, y, data.options, device=backend.Numpy(threads)
-        )
+        lambda: encode.encode(data.vectors, data.arms, data.design, y, data.options, device=backend.Numpy(threads))
     )
     print(f"whole job, {1 + len(data.arms)} arms, 5 outer folds: {wall:.1f} s, {cpu:.1f} CPU-s", flush=True)
 
@@ -238,12 +239,12 @@ def main() -> None:
 
     torch.set_num_threads(args.threads)
     threadpool_limits(args.threads)
-    splits = encoding.outer_splits(data.design.runs, data.options.folds, data.options.gap)
+    splits = outer_splits(data.design.runs, data.options.folds, data.options.gap)
     train, test = splits[2]
     y = data.responses(args.voxels)
     few = np.ascontiguousarray(y[:, :: max(1, args.voxels // args.sklearn_voxels)][:, : args.sklearn_voxels])
-    X = {name: data.features(name, train) for name in (encoding.ORIGINAL, *data.arms)}
-    original = X[encoding.ORIGINAL]
+    X = {name: data.features(name, train) for name in (scores.ORIGINAL, *data.arms)}
+    original = X[scores.ORIGINAL]
 
     def timed(label, function):
         wall, cpu, result = clock(function)
@@ -312,12 +313,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/y.npy", y)
-        flags = {
-            "--trs": args.trs,
-            "--hidden": args.hidden,
-            "--threads": args.threads,
-            "--job": f"{folder}/y.npy",
-        }
+        flags = {"--trs": args.trs, "--hidden": args.hidden, "--threads": args.threads, "--job": f"{folder}/y.npy"}
         flags = [str(part) for pair in flags.items() for part in pair]
         subprocess.run([sys.executable, __file__, *flags], check=True)
     gib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20

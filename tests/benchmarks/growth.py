@@ -25,14 +25,17 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from dynalign.encoding import arms, encode
+from dynalign.encoding.scores import write_scores
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
 from tests.workflow.conftest import AGGREGATIONS, Run, copy_repository
 
-from dynalign import encoding
-from dynalign.config import HARRY_POTTER_SUBJECTS, Study
-from dynalign.files import write_arrays
+from dynalign.config.brain import HARRY_POTTER_SUBJECTS
+from dynalign.config.study import Study
+from dynalign.io.arrays import write_arrays
 
 #: Snakemake, with jobs that end at once: outputs are made empty and recorded as finished.
 FINISH = """
@@ -77,21 +80,14 @@ def run_snakemake(
     )
     start = time.monotonic()
     process = subprocess.run(
-        [sys.executable, "-c", wrapper, str(report), *command],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", wrapper, str(report), *command], cwd=folder, capture_output=True, text=True, check=False
     )
     wall = time.monotonic() - start
     result = Run(process)
     if result.status:
         sys.exit(result.output[-4000:])
     peak, cpu = map(float, report.read_text().split())
-    print(
-        f"snakemake {' '.join(flags)}: {wall:.0f} s, of them {cpu:.0f} s of CPU; {peak / 2**20:.2f} GiB",
-        flush=True,
-    )
+    print(f"snakemake {' '.join(flags)}: {wall:.0f} s, of them {cpu:.0f} s of CPU; {peak / 2**20:.2f} GiB", flush=True)
     return result, cpu if clock == "cpu" else wall, peak / 2**20
 
 
@@ -119,19 +115,16 @@ def cell_bytes(folder: Path, n_voxels: int) -> float:
     computed = -(-n_voxels // 10)
     rng = np.random.default_rng(0)
     runs = np.repeat([1, 2, 3, 4], [340, 352, 279, 380])
-    kept = (
-        np.concatenate([np.r_[np.zeros(20), np.ones(n - 35), np.zeros(15)] for n in (340, 352, 279, 380)])
-        == 1
-    )
+    kept = np.concatenate([np.r_[np.zeros(20), np.ones(n - 35), np.zeros(15)] for n in (340, 352, 279, 380)]) == 1
     word_trs = np.sort(rng.integers(0, len(runs), 5143))
-    design = encoding.make_design(word_trs, runs, kept, [1, 2])
+    design = arms.make_design(word_trs, runs, kept, [1, 2])
     # A few dimensions and inner folds: they change the time, not the size.
     vectors = rng.standard_normal((len(word_trs), 20))
     responses = rng.standard_normal((kept.sum(), computed)).astype(np.float32)
     responses += (rng.random(computed) * 0.3 * rng.standard_normal((kept.sum(), 1))).astype(np.float32)
-    options = encoding.Encoding(inner_folds=2)
-    (scores,) = encoding.encode(vectors, {}, design, responses, options).values()
-    encoding.write_scores(folder / "cell.npz", scores)
+    options = encode.Encoding(inner_folds=2)
+    (scores,) = encode.encode(vectors, {}, design, responses, options).values()
+    write_scores(folder / "cell.npz", scores)
     write_arrays(folder / "trs.npz", {"timecourse": scores.timecourse, "fold": scores.fold})
     sizes = [(folder / f"{name}.npz").stat().st_size for name in ("cell", "trs")]
     return (sizes[0] - sizes[1]) * n_voxels / computed + sizes[1]
@@ -142,11 +135,7 @@ def disk_bytes(study: Study, per_arm: float, downloads: int) -> float:
     represented, hidden = 5143, 768
     representation = represented * (study.model.depth + 1) * hidden * 4
     cells = sum(len(study.layers_of(name)) for name in study.checkpoints) * len(study.subjects)
-    return (
-        downloads * CHECKPOINT_BYTES
-        + len(study.checkpoints) * representation
-        + cells * len(study.arms) * per_arm
-    )
+    return downloads * CHECKPOINT_BYTES + len(study.checkpoints) * representation + cells * len(study.arms) * per_arm
 
 
 def main() -> None:
@@ -159,14 +148,10 @@ def main() -> None:
     args = parser.parse_args()
 
     steps = Study.model_validate({"model": {"steps": "pythia-all"}}).model.steps[: args.checkpoints]
-    study, smaller = (
-        study_of(chosen, args.layers, args.subjects) for chosen in (steps, [*steps[:-3], *steps[-2:]])
-    )
+    study, smaller = (study_of(chosen, args.layers, args.subjects) for chosen in (steps, [*steps[:-3], *steps[-2:]]))
     with tempfile.TemporaryDirectory() as name:
         folder = copy_repository(Path(name))
-        planned, plan_seconds, plan_gib = run_snakemake(
-            folder, study, "-n", "--quiet", "rules", clock=args.clock
-        )
+        planned, plan_seconds, plan_gib = run_snakemake(folder, study, "-n", "--quiet", "rules", clock=args.clock)
         print(f"{sum(planned.jobs.values())} jobs planned")
         run_snakemake(folder, smaller, "--quiet", "all", code=FINISH)
         finished, finished_seconds, finished_gib = run_snakemake(
@@ -174,9 +159,7 @@ def main() -> None:
         )
         assert finished.jobs == {}, finished.output
         records = sum(entry.stat().st_blocks * 512 for entry in os.scandir(folder / ".snakemake/metadata"))
-        print(
-            f"recognised as finished in {finished_seconds:.0f} s; Snakemake's records take {records / 2**30:.2f} GiB"
-        )
+        print(f"recognised as finished in {finished_seconds:.0f} s; Snakemake's records take {records / 2**30:.2f} GiB")
         grown, _, _ = run_snakemake(folder, study, "-n", "--quiet", "rules", clock=args.clock)
         new = of_one_checkpoint(grown.jobs)
         aggregations = {rule: count for rule, count in grown.jobs.items() if rule not in new}

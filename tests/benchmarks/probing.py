@@ -2,8 +2,8 @@
 
 ``python tests/benchmarks/probing.py`` runs
 
-1. the job itself, as a rule runs it: ``python -m dynalign.probing`` on one core; one checkpoint, one layer, nine
-   properties, ridge and LEACE, each before, after and crossfit, with 50 permutations; 5,143 words × 768;
+1. the job itself, as a rule runs it: ``python -m dynalign.removal.probing`` on one core; one checkpoint, one layer,
+   nine properties, ridge and LEACE, each before, after and crossfit, with 50 permutations; 5,143 words × 768;
 2. two whole properties of it (tense, two classes; pos, five classes) once more with the project's code, and the
    same in a loop of scikit-learn's ``LogisticRegression``, whose accuracies and null intervals must agree.
 
@@ -26,12 +26,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-WORKFLOW = Path(__file__).parents[2] / "workflow"
-sys.path.insert(0, str(WORKFLOW))
-
-from dynalign import folds, probing, removal  # noqa: E402
-from dynalign.config import Probing, Removal  # noqa: E402
-from dynalign.files import read_table, write_table  # noqa: E402
+from dynalign import folds
+from dynalign.config.probing import Probing
+from dynalign.config.removal import Removal
+from dynalign.removal import erasers, probing
+from dynalign.removal import fit as removal_fit
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
 
 WORDS, HIDDEN, TYPES, SEED = 5143, 768, 1300, 0
 #: Of a property in each dimension, beside a word's own part of 1 to 0.04: probes are right for 75 to 90 %.
@@ -94,19 +95,19 @@ def write_study(folder, X, sentence, word, codes):
     save_file({"word_index": np.arange(WORDS), "layer-6": X}, folder / "step-9.safetensors")
     labels = pd.DataFrame({"word_index": np.arange(WORDS), "word": word, "sentence": sentence, **codes})
     write_table(labels, folder / "labels.tsv")
-    fit = {(m, n): removal.fit(m, X, codes[n], REMOVAL) for m in REMOVAL.methods for n in codes}
-    removal.write_maps(folder / "maps.npz", fit)
+    fit = {(m, n): removal_fit.fit(m, X, codes[n], REMOVAL) for m in REMOVAL.methods for n in codes}
+    erasers.write_erasers(folder / "maps.npz", fit)
     return fit
 
 
 def job(folder, names) -> tuple[float, float, pd.DataFrame]:
     """Wall clock and CPU seconds of the command on one core, and its table."""
-    command = [sys.executable, "-m", "dynalign.probing", "--layer", "6", "--checkpoint", "step-9"]
-    command += ["--representation", "step-9.safetensors", "--labels", "labels.tsv", "--maps", "maps.npz"]
+    command = [sys.executable, "-m", "dynalign.removal.probing", "--layer", "6", "--checkpoint", "step-9"]
+    command += ["--representation", "step-9.safetensors", "--labels", "labels.tsv", "--erasers", "maps.npz"]
     command += ["--properties", json.dumps(names), "--options", OPTIONS.model_dump_json()]
     command += ["--removal-options", REMOVAL.model_dump_json(), "--seed", str(SEED), "--step", "9"]
     core = {min(os.sched_getaffinity(0))} if hasattr(os, "sched_setaffinity") else None
-    environment = os.environ | {"PYTHONPATH": str(WORKFLOW), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     start, before = time.perf_counter(), os.times()
     subprocess.run(
         [*command, "--output", "probing.tsv"],
@@ -153,22 +154,20 @@ def plain_job(X, name, y, sentence, word, maps):
     for test in folds.contiguous(WORDS, OPTIONS.folds, sentence):
         train = folds.training_rows(WORDS, test)
         for k, labels in enumerate(null):
-            right[k] += (
-                plain_fit(X[train], labels[train], OPTIONS.permutation_C)(X[test]) == labels[test]
-            ).sum()
+            right[k] += (plain_fit(X[train], labels[train], OPTIONS.permutation_C)(X[test]) == labels[test]).sum()
     low, high = probing.null_interval(right / WORDS, np.bincount(y).max() / WORDS)
     shared = {"accuracy_before": before, "null_low": low, "null_high": high}
     shared["selectivity"] = before - plain_probe(lambda _: X, control, sentence)
     rows = []
     for method in REMOVAL.methods:
-        residual = removal.apply(maps[method, name], X, y)
+        residual = erasers.apply(maps[method, name], X, y)
         rows.append(
             {"removal": method, "property": name, **shared}
             | {"accuracy_after": plain_probe(lambda _, residual=residual: residual, y, sentence)}
             | {
                 "accuracy_after_crossfit": plain_probe(
-                    lambda train, method=method: removal.apply(
-                        removal.fit(method, X[train], y[train], REMOVAL), X, y
+                    lambda train, method=method: erasers.apply(
+                        removal_fit.fit(method, X[train], y[train], REMOVAL), X, y
                     ),
                     y,
                     sentence,
@@ -188,9 +187,7 @@ def main():
         maps = write_study(folder, X, sentence, word, codes)
         wall, cpu, table = job(folder, list(codes))
         print(table.drop(columns=["checkpoint", "step", "layer"]).to_string())
-        print(
-            f"the whole job: {wall:.0f} s wall clock on one core, {cpu:.0f} s CPU, {os.getloadavg()[0]:.1f} load"
-        )
+        print(f"the whole job: {wall:.0f} s wall clock on one core, {cpu:.0f} s CPU, {os.getloadavg()[0]:.1f} load")
         ours_wall, ours, share = job(folder, list(SHARE))
         start = time.process_time()
         X = X.astype(float)
@@ -199,9 +196,7 @@ def main():
     plain = pd.DataFrame(rows).set_index(["removal", "property"])
     share = share.set_index(["removal", "property"]).loc[plain.index, plain.columns]
     apart = (plain - share).abs().max()
-    print(
-        f"{', '.join(SHARE)}: {ours:.0f} s CPU ({ours_wall:.0f} s wall clock), scikit-learn {theirs:.0f} s CPU"
-    )
+    print(f"{', '.join(SHARE)}: {ours:.0f} s CPU ({ours_wall:.0f} s wall clock), scikit-learn {theirs:.0f} s CPU")
     print("largest difference of an accuracy:", ", ".join(f"{k} {v:.4f}" for k, v in apart.items()))
     if apart.max() > 0.01:
         sys.exit(f"the answers differ:\n{plain}\n{share}")

@@ -34,7 +34,7 @@ def story(ids):
     """A story of the real text's size: 5,176 words, of which the last 5,143 are represented."""
     import numpy as np
 
-    from dynalign.tokens import Tokens
+    from dynalign.models.tokens import Tokens
 
     # The first represented word is number 33 and begins at token 51; words beyond one token each share the rest.
     early = np.linspace(0, 51, 34).round().astype(int)[:-1]
@@ -84,7 +84,7 @@ def ours(model, tokens, n: int) -> float:
     """Windows per second of the workflow, over a text of `n` windows."""
     from dataclasses import replace
 
-    from dynalign.representation import BATCH_TOKENS, read_story
+    from dynalign.models.representation import BATCH_TOKENS, read_story
 
     inside = tokens.last < n + CONTEXT - 1
     short = replace(
@@ -102,7 +102,7 @@ def build(folder: Path):
     import torch
     import transformers
 
-    from dynalign.training import train_tokenizer
+    from dynalign.models.training import train_tokenizer
 
     torch.manual_seed(0)
     config = transformers.GPTNeoXConfig(
@@ -121,9 +121,7 @@ def main() -> None:
     """Print the measurements, the last line as ``naive_ratio=… peak_share=… minutes_160m=…``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="CPU threads")
-    parser.add_argument(
-        "--skip-whole", action="store_true", help="leave the whole checkpoint (about 6 minutes)"
-    )
+    parser.add_argument("--skip-whole", action="store_true", help="leave the whole checkpoint (about 6 minutes)")
     parser.add_argument("--cpu-seconds", action="store_true", help="measure CPU time instead of the clock's")
     args = parser.parse_args()
     if args.cpu_seconds:
@@ -140,8 +138,8 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from dynalign import representation
-    from dynalign.tokens import write_tokens
+    from dynalign.models import representation
+    from dynalign.models.tokens import write_tokens
 
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as name:
@@ -179,12 +177,8 @@ def main() -> None:
                 ]
             )
             minutes = (clock() - start) / 60
-            print(
-                f"whole checkpoint: {minutes:.2f} min, {time.process_time() - cpu:.0f} CPU-s, {args.threads} threads"
-            )
-    print(
-        f"naive_ratio={np.median(ratios):.2f} peak_share={np.median(shares):.2f} minutes_160m={minutes:.2f}"
-    )
+            print(f"whole checkpoint: {minutes:.2f} min, {time.process_time() - cpu:.0f} CPU-s, {args.threads} threads")
+    print(f"naive_ratio={np.median(ratios):.2f} peak_share={np.median(shares):.2f} minutes_160m={minutes:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """One cell of the paper's study at its true size, through the workflow's own rules: times, memory, planted truth.
 
 ``python tests/benchmarks/true_size.py`` makes data of the Harry Potter data's exact shape with a planted signal
-(:mod:`dynalign.rehearsal`) and a GPT-NeoX with random weights and Pythia-160m's width (768, 12 heads; 2 layers of
-its 12, because every layer costs the same) as a local folder of checkpoints; then it runs snakemake step by step with
-the default configuration: story, parse, labels, tokens, representations, removal of nine properties, probing, encoding
-of the original and nine removals, statistics. For each step it prints wall time (snakemake's two seconds included),
-CPU time and the peak memory of the largest process.
+(:mod:`dynalign.datasets.rehearsal`) and a GPT-NeoX with random weights and Pythia-160m's width (768, 12 heads; 2
+layers of its 12, because every layer costs the same) as a local folder of checkpoints; then it runs snakemake step
+by step with the default configuration: story, parse, labels, tokens, representations, removal of nine properties,
+probing, encoding of the original and nine removals, statistics. For each step it prints wall time (snakemake's two
+seconds included), CPU time and the peak memory of the largest process.
 
 What was planted must be found: the last line tells the mean r over the voxels with a signal (`alignment`), over the
 others (`alignment_unplanted`), and over the former when the responses are shifted by one TR against the words
@@ -38,8 +38,8 @@ def make_model(folder: Path, texts: list[str], depth: int, hidden: int) -> None:
     import torch
     from transformers import GPTNeoXForCausalLM
 
-    from dynalign import training
-    from dynalign.config import Training
+    from dynalign.config.training import Training
+    from dynalign.models import training
 
     tokenizer = training.train_tokenizer(texts, 2048)
     size = Training(depth=depth, hidden=hidden, heads=hidden // 64, sequence=1024)
@@ -93,9 +93,7 @@ def measured(command: list[str], folder: Path) -> tuple[float, float, float]:
     """
     environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
     start = time.monotonic()
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -108,8 +106,9 @@ def shifted_scores(folder: Path, layer: int, threads: int, encoding: dict):
     """Scores of the original when each response is taken for the one a TR before it, run by run."""
     import numpy as np
 
-    from dynalign.encoding import read_scores
-    from dynalign.files import read_array, read_table, write_array
+    from dynalign.encoding.scores import read_scores
+    from dynalign.io.arrays import read_array, write_array
+    from dynalign.tables.reader import read_table
 
     trs = read_table(folder / R / "story/trs.tsv")
     runs = trs["run"].to_numpy()[trs["kept"].to_numpy() == 1]
@@ -129,22 +128,18 @@ def shifted_scores(folder: Path, layer: int, threads: int, encoding: dict):
         "threads": threads,
         "output-dir": "shifted",
     }
-    command = [sys.executable, "-m", "dynalign.encoding"]
+    command = [sys.executable, "-m", "dynalign.encoding.encode"]
     measured(command + [part for name, value in flags.items() for part in (f"--{name}", str(value))], folder)
     return read_scores(folder / "shifted/none.original.npz")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--depth", type=int, default=2, help="layers of the model; the last one is studied")
     parser.add_argument("--voxels", type=int, help="default: those of subject F")
     parser.add_argument("--hidden", type=int, default=768, help="width of the model, a multiple of 64")
-    parser.add_argument(
-        "--preset", type=Path, help="a study's file to start from, as config/published-code.yaml"
-    )
+    parser.add_argument("--preset", type=Path, help="a study's file to start from, as config/published-code.yaml")
     parser.add_argument("--skip-probing", action="store_true")
     parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
     parser.add_argument("--only-model", type=Path, help=argparse.SUPPRESS)
@@ -163,22 +158,15 @@ def main() -> None:
 def run(folder: Path, args: argparse.Namespace) -> None:
     import yaml
 
-    from dynalign.files import read_array
+    from dynalign.io.arrays import read_array
 
     lexicon = ROOT / "resources/demo/lexicon.yaml"
-    command = [sys.executable, "-m", "dynalign.rehearsal", "--folder", "data", "--subjects", SUBJECT]
+    command = [sys.executable, "-m", "dynalign.datasets.rehearsal", "--folder", "data", "--subjects", SUBJECT]
     voxels = [] if args.voxels is None else ["--voxels", str(args.voxels)]
     rows = {"data": measured([*command, "--lexicon", str(lexicon), *voxels], folder)}
     words = read_array(folder / "data/words_fmri.npy")
     # In a process of its own: a child's peak memory counts from its parent's.
-    command = [
-        sys.executable,
-        __file__,
-        "--depth",
-        str(args.depth),
-        "--only-model",
-        str(folder / "model/step0"),
-    ]
+    command = [sys.executable, __file__, "--depth", str(args.depth), "--only-model", str(folder / "model/step0")]
     subprocess.run(command, input=" ".join(words), text=True, check=True, stderr=subprocess.DEVNULL)
     preset = yaml.safe_load(args.preset.read_text(encoding="utf-8")) if args.preset else {}
     study = configuration(args.depth, args.threads, preset)
@@ -196,23 +184,15 @@ def run(folder: Path, args: argparse.Namespace) -> None:
             "--directory",
             str(folder),
         ]
-        command += [
-            "--cores",
-            str(args.threads),
-            "--configfile",
-            str(folder / "study.json"),
-            "--show-failed-logs",
-        ]
+        command += ["--cores", str(args.threads), "--configfile", str(folder / "study.json"), "--show-failed-logs"]
         rows[step] = measured([*command, target.format(layer=args.depth)], folder)
-        print(
-            f"{step:<15}{rows[step][0]:8.1f} s{rows[step][1]:8.1f} CPU-s{rows[step][2]:8.2f} GiB", flush=True
-        )
+        print(f"{step:<15}{rows[step][0]:8.1f} s{rows[step][1]:8.1f} CPU-s{rows[step][2]:8.2f} GiB", flush=True)
 
     import numpy as np
 
-    from dynalign.encoding import read_scores
-    from dynalign.files import read_table
-    from dynalign.statistics import voxel_scores
+    from dynalign.encoding.scores import read_scores
+    from dynalign.statistics.effects import voxel_scores
+    from dynalign.tables.reader import read_table
 
     planted = read_array(folder / f"data/truth_{SUBJECT}.npy")
     cell = folder / R / f"encoding/{CKPT}/layer-{args.depth}/{SUBJECT}"

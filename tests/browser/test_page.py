@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from dynalign import config, files
+from dynalign.config import model, properties
+from dynalign.tables import reader
 from tests import page_study
 
 STUDY = {"baselines": ["random", "controls"], "removal": {"methods": ["ridge", "leace"]}}
@@ -26,7 +27,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tables(made):
-    return {path.stem: files.read_table(path) for path in (made.parent / "tables").glob("*.tsv")}
+    return {path.stem: reader.read_table(path) for path in (made.parent / "tables").glob("*.tsv")}
 
 
 @pytest.fixture
@@ -76,16 +77,13 @@ def points(browser, chart, series):
     nodes = f"#chart-{chart} g[data-series={json.dumps(series)}]"
     return [
         float(value)
-        for value in browser.run(
-            f"[...document.querySelectorAll({json.dumps(nodes)})].map(g => g.dataset.value)"
-        )
+        for value in browser.run(f"[...document.querySelectorAll({json.dumps(nodes)})].map(g => g.dataset.value)")
     ]
 
 
 def test_the_page_opens_on_a_whole_view(opened):
     assert opened.run("[...document.querySelectorAll('.chart')].map(c => c.id)") == [
-        f"chart-{name}"
-        for name in ("training", "layers", "effect-training", "effects", "probing", "map", "readout")
+        f"chart-{name}" for name in ("training", "layers", "effect-training", "effects", "probing", "map", "readout")
     ]
     assert chosen(opened)["checkpoint"] == "step-64"
     assert "alignment" in opened.run("document.querySelector('#sentence').textContent")
@@ -123,9 +121,7 @@ def test_the_numbers_of_a_cell_are_the_tables(opened, tables, choice):
         assert float(value) == expected[which][column]
         if (which, column) in four_digits:
             assert text.replace("−", "-") == f"{expected[which][column]:.4f}"
-    assert float(shown["effect.p_paper"][0].replace("−", "-")) == pytest.approx(
-        expected["effect"]["p_paper"], rel=0.06
-    )
+    assert float(shown["effect.p_paper"][0].replace("−", "-")) == pytest.approx(expected["effect"]["p_paper"], rel=0.06)
     assert shown["probe.crossfit_position"][0] == expected["probe"]["crossfit_position"]
 
 
@@ -150,9 +146,7 @@ def test_the_curves_are_the_tables_rows_and_follow_the_choice(opened, tables):
             at[at["step"].notna()].sort_values("step")["mean_difference"]
         )
         shown = [points(opened, "effects", name)[0] for name in ("tense", "pos", "added")]
-        here = effects[
-            (effects["layer"] == choice["layer"]) & (effects["checkpoint"] == choice["checkpoint"])
-        ]
+        here = effects[(effects["layer"] == choice["layer"]) & (effects["checkpoint"] == choice["checkpoint"])]
         assert shown == [row(here, property=name)["mean_difference"] for name in ("tense", "pos", "added")]
         probing = tables["probing"]
         probing = probing[(probing["removal"] == "ridge") & (probing["property"] == choice["property"])]
@@ -170,27 +164,20 @@ def test_baselines_stand_at_the_layer_that_they_have(opened, tables):
     legend = opened.run("document.querySelector('#chart-training .legend').textContent")
     for name, layer in (("random", 4), ("controls", 0)):
         value = row(
-            tables["alignment"],
-            checkpoint=name,
-            layer=layer,
-            property="original",
-            subject="F",
-            removal="none",
+            tables["alignment"], checkpoint=name, layer=layer, property="original", subject="F", removal="none"
         )["mean_r"]
         assert f"baseline {name}: {value:.4f}" in legend
 
 
 def test_colours_are_those_of_the_figures(opened):
-    from dynalign import style
+    from dynalign.figures import style
 
     choose(opened, property="tense")
     style_of = opened.run(
         "document.querySelector('#chart-training g[data-series=tense] polygon').getAttribute('style')"
     )
     assert style.MARKS["tense"].colour in style_of
-    fill = opened.run(
-        "getComputedStyle(document.querySelector('#chart-training g[data-series=tense] polygon')).fill"
-    )
+    fill = opened.run("getComputedStyle(document.querySelector('#chart-training g[data-series=tense] polygon')).fill")
     red, green, blue = (int(style.MARKS["tense"].colour[k : k + 2], 16) for k in (1, 3, 5))
     # Chromium gives a mixed colour as oklab(): draw it and read the pixel.
     pixel = opened.run(
@@ -219,9 +206,7 @@ def test_the_explorer_works_from_the_keyboard(opened):
     before = chosen(opened)["layer"]
     opened.press("ArrowUp" if before != "0" else "ArrowDown", 38 if before != "0" else 40)
     assert chosen(opened)["layer"] != before
-    assert f"layer {chosen(opened)['layer']}," in opened.run(
-        "document.querySelector('#sentence').textContent"
-    )
+    assert f"layer {chosen(opened)['layer']}," in opened.run("document.querySelector('#sentence').textContent")
 
 
 def test_a_click_on_a_point_or_a_shade_chooses_it(opened):
@@ -231,9 +216,7 @@ def test_a_click_on_a_point_or_a_shade_chooses_it(opened):
         ".dispatchEvent(new MouseEvent('click', {bubbles: true}))"
     )
     assert chosen(opened)["checkpoint"] == "step-0"
-    opened.run(
-        "document.querySelector('#chart-map rect.pick').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
-    )
+    opened.run("document.querySelector('#chart-map rect.pick').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
     assert (chosen(opened)["checkpoint"], chosen(opened)["layer"]) == ("step-0", "0")
 
 
@@ -283,10 +266,7 @@ def test_a_table_sorts_filters_turns_pages_and_is_saved(opened, tables):
         "f.dispatchEvent(new Event('input')); })()"
     )
     wanted = table[
-        (table["property"] == "added")
-        & (table["removal"] == "leace")
-        & (table["layer"] == 4)
-        & (table["mean_r"] > 0.1)
+        (table["property"] == "added") & (table["removal"] == "leace") & (table["layer"] == 4) & (table["mean_r"] > 0.1)
     ]
     assert 0 < len(wanted) < len(table)
     assert shown() == sorted(wanted["mean_r"], reverse=True)
@@ -405,9 +385,9 @@ def test_no_name_becomes_markup_or_script(browser, tmp_path):
 def test_the_largest_study_opens_and_reacts(browser, tmp_path):
     """All of Pythia's checkpoints, 13 layers, 9 properties: 20,020 alignments of one subject."""
     study = page_study.configuration(
-        steps=config.SUITES["pythia-all"],
+        steps=model.SUITES["pythia-all"],
         layers=range(13),
-        properties=tuple(config.paper_properties()),
+        properties=tuple(properties.paper_properties()),
         subjects=["N"],
         baselines=[],
     )
@@ -418,9 +398,7 @@ def test_the_largest_study_opens_and_reacts(browser, tmp_path):
     browser.open(path)
     choose(browser, layer=7, property="pos", subject="N")
     table = found["alignment"]
-    cell = row(table, checkpoint="step-143000", layer=7, removal="ridge", property="pos", subject="N")[
-        "mean_r"
-    ]
+    cell = row(table, checkpoint="step-143000", layer=7, removal="ridge", property="pos", subject="N")["mean_r"]
     assert float(cells(browser)["residual.mean_r"][1]) == pytest.approx(cell, rel=1e-7)
     assert len(points(browser, "training", "original")) == 154
     assert browser.problems == []

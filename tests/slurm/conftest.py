@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dynalign import config as configuration
+from dynalign.config.study import load
 from tests.workflow.conftest import SMALL, copy_repository
 
 CLUSTER = Path(__file__).with_name("cluster")
@@ -24,14 +24,13 @@ TARGETS = ["results/small/tables/alignment.tsv", "results/small/tables/probing.t
 #: Long enough for a machine that does much else.
 PATIENCE_S = 600
 
-_defaults = configuration.load({}).properties
+_defaults = load({}).properties
 #: The small study with one checkpoint, two properties and less text; two threads where a rule can use them.
 TINY = SMALL | {
     "model": {"source": "trained", "depth": 2, "steps": [16], "layers": [2], "device": "cpu"},
     "training": {"steps": 16, "depth": 2, "characters": 100_000},
     "properties": {
-        name: _defaults[name].model_dump(mode="json", exclude_none=True)
-        for name in ("tense", "sentence_length")
+        name: _defaults[name].model_dump(mode="json", exclude_none=True) for name in ("tense", "sentence_length")
     },
     "simulation": SMALL["simulation"] | {"shape": [6, 6, 4], "properties": ["tense", "sentence_length"]},
     "figures": {"properties": ["tense", "sentence_length"], "steps": [16]},
@@ -98,14 +97,7 @@ class Head:
     def __init__(self, folder: Path, study: dict, *arguments: str):
         (folder / "config/test.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
         self.file = folder / f"head-{len(list(folder.glob('head-*.log')))}.log"
-        command = [
-            sys.executable,
-            HEAD,
-            "--workflow-profile",
-            PROFILE,
-            "--max-status-checks-per-second",
-            "10",
-        ]
+        command = [sys.executable, HEAD, "--workflow-profile", PROFILE, "--max-status-checks-per-second", "10"]
         with open(self.file, "w") as log:
             self.process = subprocess.Popen(
                 [*command, *arguments, "--configfile", "config/test.yaml", "--", *TARGETS],
@@ -192,11 +184,7 @@ def clone(folder: Path) -> Path:
     text = profile.read_text(encoding="utf-8")
     assert text.count("#slurm-partition-config:") == 1
     profile.write_text(text.replace("#slurm-partition-config:", "slurm-partition-config:"), encoding="utf-8")
-    write = [
-        Path(sys.executable).with_name("generate-slurm-partition-config"),
-        "-o",
-        PROFILE + "/partitions.yaml",
-    ]
+    write = [Path(sys.executable).with_name("generate-slurm-partition-config"), "-o", PROFILE + "/partitions.yaml"]
     subprocess.run(write, cwd=folder, check=True, capture_output=True)
     # As config/README.md says: without accounting a cluster does not count its GPUs.
     partitions = yaml.safe_load((folder / PROFILE / "partitions.yaml").read_text(encoding="utf-8"))
@@ -223,9 +211,7 @@ def story(cluster, tmp_path_factory) -> Story:
     finished = killed.finished
     # As the README says: its jobs are stopped; its lock needs nobody.
     subprocess.run(["scancel", "--name", killed.run], check=True)
-    wait_until(
-        lambda: not {"PENDING", "RUNNING", "COMPLETING"} & {job.state for job in killed.jobs}, "jobs to stop"
-    )
+    wait_until(lambda: not {"PENDING", "RUNNING", "COMPLETING"} & {job.state for job in killed.jobs}, "jobs to stop")
     left = outputs(folder)
     failing = Head(folder, TINY_ON_GPUS).wait()
     last = Head(folder, TINY, "--verbose").wait()

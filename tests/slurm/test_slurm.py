@@ -52,21 +52,15 @@ def test_small_steps_stay_with_the_head(story):
         local |= {job["rule"] for job in head.started("localrule")}
     assert on_cluster == set(JOBS)
     assert local == {
-        *("time_story", "story", "properties", "generate_text", "tokens", "probing_table", "alignment_table"),
+        *("time_story", "story", "properties", "generate_text", "tokens", "probing_table", "alignment_table")
     }
 
 
 def test_a_failing_job_is_tried_again_with_more_time_then_reported_with_its_log(story):
     assert story.failing.status == 1
     attempts = [job for job in story.failing.jobs if job.rule == "representation"]
-    assert [(job.state, job.minutes) for job in attempts] == [
-        ("FAILED", 60),
-        ("FAILED", 120),
-        ("FAILED", 180),
-    ]
-    report = re.split(r"Error in rule representation:\n +message: SLURM-job '\d+' failed", story.failing.log)[
-        -1
-    ]
+    assert [(job.state, job.minutes) for job in attempts] == [("FAILED", 60), ("FAILED", 120), ("FAILED", 180)]
+    report = re.split(r"Error in rule representation:\n +message: SLURM-job '\d+' failed", story.failing.log)[-1]
     assert "results/small/logs/representation/step-16.log" in report
     assert "finds no GPU here; set model.device: cpu" in report
     # What does not depend on it was done all the same.

@@ -11,8 +11,12 @@ import pytest
 import yaml
 from tests.helpers import flags
 
-from dynalign import codehash, config, figures, files, properties, style
-from dynalign.config import Figures
+from dynalign import provenance
+from dynalign.config.figures import Figures
+from dynalign.config.study import load
+from dynalign.figures import data, draw, style
+from dynalign.stimulus import properties
+from dynalign.tables import reader
 
 ROOT = Path(__file__).parents[2]
 SECTION = (ROOT / "config/README.md").read_text(encoding="utf-8").split("## Adding a property")[1]
@@ -55,26 +59,24 @@ def story(tmp_path):
 def arguments(folder, section):
     outputs = {"labels": folder / "labels.tsv", "class_counts": folder / "class_counts.tsv"}
     inputs = {"words": folder / "words.tsv", "annotation": folder / "story.conllu"}
-    return flags(
-        **inputs, **outputs, correlations=folder / "correlations.tsv", properties=json.dumps(section)
-    )
+    return flags(**inputs, **outputs, correlations=folder / "correlations.tsv", properties=json.dumps(section))
 
 
 def panels(counts, names):
     """Names of the panels that the four figures of class counts have."""
     shown = {}
-    with style.house():
+    with style.context():
         for number in (2, 3, 9, 10):
-            name = figures.figure_name(str(number))
-            material = figures.Material({"class-counts": counts}, Figures(), tuple(names))
-            figure, _ = figures.FIGURES[name].draw(material)
+            name = draw.figure_name(str(number))
+            figure_data = data.FigureData({"class-counts": counts}, Figures(), tuple(names))
+            figure, _ = draw.FIGURES[name].draw(figure_data)
             shown[number] = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
     return shown
 
 
 def test_by_thresholds_classes_and_tables(story, monkeypatch):
     section = dict(YAMLS[0]["properties"])
-    study = config.load({"properties": section, "figures": {"properties": ["animacy"]}})
+    study = load({"properties": section, "figures": {"properties": ["animacy"]}})
     assert list(study.properties) == ["long_sentence", "content_word", "animacy", "concreteness"]
     monkeypatch.chdir(story)
     section["long_sentence"] = section["long_sentence"] | {"thresholds": [2]}  # this story is short
@@ -84,7 +86,7 @@ def test_by_thresholds_classes_and_tables(story, monkeypatch):
     assert labels["content_word"].tolist() == [0, 3, 1, 0, 1]
     assert labels["animacy"].tolist() == [0, 1, 1, 0, 1]
     assert labels["concreteness"].tolist() == [2, 0, 1, 2, 0]
-    shown = panels(files.read_table(story / "class_counts.tsv"), section)
+    shown = panels(reader.read_table(story / "class_counts.tsv"), section)
     assert shown[2] == shown[9] == ["long sentence"]
     assert shown[3] == ["content word", "animacy", "concreteness"]
 
@@ -94,26 +96,24 @@ def test_by_a_function_of_ten_lines(story):
     (entry,) = re.findall(r'`("negation": \(.*?\),)`', SECTION)
     package = story / "package/dynalign"
     shutil.copytree(ROOT / "workflow/dynalign", package, ignore=shutil.ignore_patterns("__pycache__"))
-    module, settings = package / "properties.py", package / "config.py"
+    module, settings = package / "stimulus/raw_values.py", package / "config/properties.py"
     start = "#: Raw value → level"
     text = module.read_text(encoding="utf-8").replace(start, f"{FUNCTION}\n\n{start}", 1)
     text = re.sub(r"(RAW: dict.*? = \{\n)", rf"\g<1>    {entry}\n", text, count=1)
     module.write_text(text, encoding="utf-8")
-    text = settings.read_text(encoding="utf-8").replace(
-        "RAW_VALUES = (", 'RAW_VALUES = (\n    "negation",', 1
-    )
+    text = settings.read_text(encoding="utf-8").replace("RAW_VALUES = (", 'RAW_VALUES = (\n    "negation",', 1)
     settings.write_text(text, encoding="utf-8")
 
-    command = [sys.executable, "-m", "dynalign.properties", *arguments(story, YAMLS[1]["properties"])]
+    command = [sys.executable, "-m", "dynalign.stimulus.properties", *arguments(story, YAMLS[1]["properties"])]
     subprocess.run(command, check=True, env={"PYTHONPATH": str(package.parent)}, cwd=story)
     labels = properties.read_labels(story / "labels.tsv")
     assert labels["negation"].tolist() == [0, 0, 0, 1, 1]
     assert labels["negation_raw"].tolist() == ["Neg"] * 3 + ["UNDEF"] * 2
-    counts = files.read_table(story / "class_counts.tsv")
+    counts = reader.read_table(story / "class_counts.tsv")
     assert counts["value"].tolist() == ["Neg", "other", "Neg", "UNDEF"]
     shown = panels(counts, ["negation"])
     assert shown[2] == shown[9] == ["negation"]
     # The labels are computed again; never the parse, the representations, or what only reads labels.
-    assert codehash.digest("properties", folder=package) != codehash.digest("properties")
-    for step in ("annotation", "tokens", "representation", "removal", "probing", "encoding"):
-        assert codehash.digest(step, folder=package) == codehash.digest(step), step
+    assert provenance.digest("stimulus.properties", folder=package) != provenance.digest("stimulus.properties")
+    for step in ("stimulus.parser", "models.tokens", "removal.fit", "removal.probing", "encoding.encode"):
+        assert provenance.digest(step, folder=package) == provenance.digest(step), step

@@ -6,9 +6,11 @@ import pytest
 from scipy import stats
 from tests.helpers import flags
 
-from dynalign import baselines, representation, tokens
-from dynalign.config import CONTROLS
-from dynalign.files import InputError, write_table
+from dynalign.config.encoding import CONTROLS
+from dynalign.io.errors import InputError
+from dynalign.models import baselines, tokens
+from dynalign.models.layers import read_layer
+from dynalign.tables.writer import write_table
 
 HIDDEN = 8
 
@@ -53,12 +55,12 @@ def command(tmp_path, kind, words, story, seed=5, name="x") -> list[np.ndarray]:
     n_layers = 1 if kind == "controls" else story.depth + 1
     layers = []
     for layer in range(n_layers):
-        X, word_index = representation.read_layer(output, layer)
+        X, word_index = read_layer(output, layer)
         assert X.dtype == np.float32
         assert word_index.tolist() == story.word_index[story.represented].tolist()
         layers.append(X)
     with pytest.raises(InputError, match=f"lacks layer-{n_layers}"):
-        representation.read_layer(output, n_layers)
+        read_layer(output, n_layers)
     return layers
 
 

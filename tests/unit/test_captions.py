@@ -9,7 +9,7 @@ import yaml
 from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 
-from dynalign import config
+from dynalign.config.study import load
 
 ROOT = Path(__file__).parents[2]
 CAPTIONS = sorted((ROOT / "workflow/report").glob("*.rst"))
@@ -28,11 +28,9 @@ STUDIES = {
 
 def render(path: Path, values: dict) -> str:
     """Text of a caption; Snakemake trims the line break after a block."""
-    study = config.load(values).model_dump(mode="json")
+    study = load(values).model_dump(mode="json")
     job = SimpleNamespace(config=study, wildcards=SimpleNamespace(subject="F"), params=SimpleNamespace())
-    environment = Environment(
-        trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False
-    )
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False)
     return environment.from_string(path.read_text(encoding="utf-8")).render(snakemake=job)
 
 
@@ -46,9 +44,7 @@ def test_a_caption_renders_without_a_warning_and_without_run_together_sentences(
 
 
 def test_the_front_page_names_what_was_run():
-    html = publish_parts(render(ROOT / "workflow/report/workflow.rst", STUDIES["demo"]), writer="html")[
-        "body"
-    ]
+    html = publish_parts(render(ROOT / "workflow/report/workflow.rst", STUDIES["demo"]), writer="html")["body"]
     fields = dict(re.findall(r'<th class="field-name">(\w+):</th><td class="field-body">(.*?)</td>', html))
     assert fields["Checkpoints"] == "steps 0, 8, 32, 128, 512; baselines: random"
     assert fields["Layers"].startswith("0, 2, 4")
@@ -60,6 +56,6 @@ def test_the_front_page_names_what_was_run():
 
 
 def test_every_figure_has_a_caption():
-    from dynalign.figures import FIGURES
+    from dynalign.figures.draw import FIGURES
 
     assert {f"{name}.rst" for name in FIGURES} <= {path.name for path in CAPTIONS}

@@ -7,9 +7,16 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from tests.helpers import flags
 
-from dynalign import backend, ceiling, encoding, folds
-from dynalign.config import Encoding, NoiseCeiling
-from dynalign.files import InputError, read_table, write_array, write_table
+from dynalign import folds
+from dynalign.config.encoding import Encoding
+from dynalign.config.rois import NoiseCeiling
+from dynalign.encoding import arms, backend
+from dynalign.encoding.scores import Scores, read_scores, write_scores
+from dynalign.io.arrays import write_array
+from dynalign.io.errors import InputError
+from dynalign.statistics import ceiling
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
 
 CHOICES = Encoding(folds=4, inner_folds=3, gap=2, alphas=(0.1, 1.0, 10.0, 100.0, 1000.0))
 
@@ -22,9 +29,7 @@ def test_it_is_scikit_learns_ridge_on_the_other_subjects_voxels():
     rng = np.random.default_rng(0)
     n = 96
     shared = rng.normal(size=(n, 3))
-    target, *others = (
-        shared @ rng.normal(size=(3, v)) + 0.7 * rng.normal(size=(n, v)) + 5 for v in (6, 7, 30)
-    )
+    target, *others = (shared @ rng.normal(size=(3, v)) + 0.7 * rng.normal(size=(n, v)) + 5 for v in (6, 7, 30))
     others[0][:, 2] = 4.0
     others[1][5, 3] = np.nan
     got = ceiling.intersubject(others, target, np.ones(n, dtype=int), CHOICES)
@@ -95,8 +100,7 @@ def test_bytes_do_not_depend_on_threads_and_invalid_voxels_are_nan(monkeypatch):
     target, other = rng.normal(size=(80, 5)).astype(np.float32), rng.normal(size=(80, 40)).astype(np.float32)
     target[:, 1] = 2
     one, three = (
-        ceiling.intersubject([other], target, np.ones(80, dtype=int), CHOICES, backend.Numpy(k))
-        for k in (1, 3)
+        ceiling.intersubject([other], target, np.ones(80, dtype=int), CHOICES, backend.Numpy(k)) for k in (1, 3)
     )
     for name, values in vars(one).items():
         assert values.tobytes() == getattr(three, name).tobytes(), name
@@ -113,7 +117,7 @@ def test_folds_are_the_encoding_models(tmp_path):
     brains = [rng.normal(size=(90, 4)) for _ in range(2)]
     scores = ceiling.intersubject(brains[1:], brains[0], runs, CHOICES.model_copy(update={"folds": "runs"}))
     assert scores.fold.tolist() == (runs - 1).tolist()
-    splits = encoding.outer_splits(runs, 4, 2)
+    splits = arms.outer_splits(runs, 4, 2)
     scores = ceiling.intersubject(brains[1:], brains[0], runs, CHOICES)
     for number, (_, test) in enumerate(splits):
         assert (scores.fold[test] == number).all()
@@ -122,7 +126,7 @@ def test_folds_are_the_encoding_models(tmp_path):
 def scores_of(r):
     r = np.asarray(r, dtype=np.float32)
     fold = np.repeat(np.arange(len(r)), 4).astype(np.int16)
-    return encoding.Scores(r, np.ones_like(r), r / 2, np.zeros(len(fold)), fold)
+    return Scores(r, np.ones_like(r), r / 2, np.zeros(len(fold)), fold)
 
 
 def test_the_ratio_is_of_means_over_voxels_above_the_threshold():
@@ -169,9 +173,7 @@ def test_wrong_input_is_told():
     with pytest.raises(InputError, match="none of the 3 voxels varies"):
         ceiling.intersubject([target], np.ones((80, 3)), runs, CHOICES)
     with pytest.raises(InputError, match="both need the same responses and folds"):
-        ceiling.ratio_row(
-            scores_of(np.ones((5, 3))), scores_of(np.ones((4, 3))), np.ones(3, dtype=bool), 0.05, 0
-        )
+        ceiling.ratio_row(scores_of(np.ones((5, 3))), scores_of(np.ones((4, 3))), np.ones(3, dtype=bool), 0.05, 0)
 
 
 def test_the_commands(tmp_path):
@@ -185,12 +187,12 @@ def test_the_commands(tmp_path):
     predict = ["predict", *flags(responses=tmp_path / "F.npy", trs=tmp_path / "trs.tsv")]
     predict += [*flags(encoding=CHOICES.model_dump_json(), output=tmp_path / "F.npz"), "--others"]
     ceiling.main([*predict, str(tmp_path / "M.npy"), str(tmp_path / "H.npy")])
-    limit = encoding.read_scores(tmp_path / "F.npz")
+    limit = read_scores(tmp_path / "F.npz")
     rows = []
     for name, share in (("original", 0.5), ("tense", 0.25)):
         removal = "none" if name == "original" else "ridge"
-        half = encoding.Scores(limit.r * share, limit.alpha, limit.inner_score, limit.timecourse, limit.fold)
-        encoding.write_scores(tmp_path / f"encoding/step-4/layer-0/F/{removal}.{name}.npz", half)
+        half = Scores(limit.r * share, limit.alpha, limit.inner_score, limit.timecourse, limit.fold)
+        write_scores(tmp_path / f"encoding/step-4/layer-0/F/{removal}.{name}.npz", half)
         rows.append(["step-4", 4, 0, removal, name, "F"])
     write_table(pd.DataFrame(rows, columns=[*ceiling.CELL, "subject"]), tmp_path / "alignment.tsv")
     ratio = flags(subject="F", n_others=2, ceiling=tmp_path / "F.npz", folder=tmp_path / "encoding")

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from tests.hub import SOURCE, serve
 
-from dynalign import checkpoints
-from dynalign.files import InputError, read_table
+from dynalign.io.errors import InputError
+from dynalign.models import checkpoints
+from dynalign.tables.reader import read_table
 
 TEXTS = {"config.json": b'{"model_type": "gpt_neox"}', "tokenizer.json": b"{}", "merges.txt": b"a b\n"}
 WEIGHTS = {"model.safetensors": b"weights " * 1000}
@@ -40,17 +41,9 @@ def command(hub, tmp_path):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "127.0.0.1"}
         environment |= {"PYTHONPATH": str(Path(checkpoints.__file__).parents[1]), **variables}
-        arguments = [
-            "--source",
-            source,
-            "--revision",
-            revision,
-            "--output-dir",
-            str(tmp_path / "model"),
-            *flags,
-        ]
+        arguments = ["--source", source, "--revision", revision, "--output-dir", str(tmp_path / "model"), *flags]
         return subprocess.run(
-            [sys.executable, "-m", "dynalign.checkpoints", "fetch", *arguments],
+            [sys.executable, "-m", "dynalign.models.checkpoints", "fetch", *arguments],
             env=environment,
             capture_output=True,
             text=True,
@@ -75,11 +68,7 @@ def record(hub, revision: str, weights: dict[str, bytes]) -> dict:
 
 def test_download_with_requests_that_fail_first(hub, command, tmp_path):
     hub.add("step1000", TEXTS | WEIGHTS | OTHERS)
-    hub.failures = {
-        "/revision/step1000": [(503, "")],
-        "/config.json": [(503, "")],
-        "/model.safetensors": [(429, "")],
-    }
+    hub.failures = {"/revision/step1000": [(503, "")], "/config.json": [(503, "")], "/model.safetensors": [(429, "")]}
     result = command("step1000")
     assert result.returncode == 0, result.stderr
     assert "attempt 1 of 6 failed" in result.stderr
@@ -138,9 +127,7 @@ def test_broken_weights_are_fetched_again(hub, command, tmp_path):
     hub.stated.clear()
     hub.requests.clear()
     assert command("step8").returncode == 0
-    fetched = Counter(
-        path.split("/")[-1] for method, path in hub.requests if "/resolve/" in path and method == "GET"
-    )
+    fetched = Counter(path.split("/")[-1] for method, path in hub.requests if "/resolve/" in path and method == "GET")
     assert fetched == {"model.safetensors": 1}, "what had arrived whole is not fetched again"
     found = contents(tmp_path / "model")
     assert json.loads(found.pop("checkpoint.json")) == record(hub, "step8", WEIGHTS)

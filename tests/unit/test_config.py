@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import yaml
 
-from dynalign import config
-from dynalign.files import InputError
+from dynalign.config import preflight, writers
+from dynalign.config.model import Model
+from dynalign.config.study import Study, load
+from dynalign.io.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_default_is_the_papers_study():
-    study = config.load({})
+    study = load({})
     assert study.model.source == "EleutherAI/pythia-160m"
     assert study.checkpoints[-1] == "random"
     assert len(study.checkpoints) * len(study.model.layers) * len(study.properties) == 504
@@ -24,17 +26,17 @@ def test_the_default_is_the_papers_study():
 
 
 def test_the_written_files_are_in_step_with_the_model():
-    for path, text in config.generated_files(ROOT).items():
-        assert path.read_text(encoding="utf-8") == text, f"{path}: run python -m dynalign.config --write"
+    for path, text in writers.generated_files(ROOT).items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run python -m dynalign.config.writers --write"
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "demo.yaml", "published-code.yaml", "rehearsal.yaml"])
 def test_the_shipped_studies_are_valid(name):
-    config.load(yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")))
+    load(yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")))
 
 
 def test_the_written_yaml_reads_back_as_the_default():
-    assert config.load(yaml.safe_load(config.default_yaml())) == config.Study()
+    assert load(yaml.safe_load(writers.default_yaml())) == Study()
 
 
 def test_the_schema_accepts_the_shipped_studies_and_refuses_a_misspelt_key():
@@ -42,7 +44,7 @@ def test_the_schema_accepts_the_shipped_studies_and_refuses_a_misspelt_key():
 
     import jsonschema
 
-    schema = json.loads(config.json_schema())
+    schema = json.loads(writers.json_schema())
     for name in ("config.yaml", "demo.yaml", "published-code.yaml"):
         jsonschema.validate(yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")), schema)
     with pytest.raises(jsonschema.ValidationError):
@@ -50,7 +52,7 @@ def test_the_schema_accepts_the_shipped_studies_and_refuses_a_misspelt_key():
 
 
 def test_the_published_code_is_reproduced_as_method_says():
-    study = config.load(yaml.safe_load((ROOT / "config/published-code.yaml").read_text(encoding="utf-8")))
+    study = load(yaml.safe_load((ROOT / "config/published-code.yaml").read_text(encoding="utf-8")))
     assert study.encoding.delays == (-4, -3, -2, -1)
     assert study.encoding.pca_components == 10
     assert study.encoding.test_scaling == "own"
@@ -62,10 +64,7 @@ def test_the_published_code_is_reproduced_as_method_says():
     ("values", "message"),
     [
         ({"encodng": {}}, r"encodng: unknown key .*did you mean 'encoding'.*allowed here: study"),
-        (
-            {"encoding": {"alphaz": [1]}},
-            r"encoding\.alphaz: unknown key \(value \[1\]\); did you mean 'alphas'",
-        ),
+        ({"encoding": {"alphaz": [1]}}, r"encoding\.alphaz: unknown key \(value \[1\]\); did you mean 'alphas'"),
         ({"model": {"layers": [0, 13]}}, r"unknown layer 13; allowed are 0 to 12"),
         ({"subjects": ["F", "F"]}, r"subjects: 'F' stands twice"),
         ({"model": {"steps": [1, 1]}}, r"model\.steps: 1 stands twice"),
@@ -77,36 +76,21 @@ def test_the_published_code_is_reproduced_as_method_says():
         ({"properties": {"x": {"classes": ["a"]}}}, r"properties\.x: no raw value has that name"),
         ({"properties": {"tense": {}}}, r"exactly one of thresholds, classes, random; got none"),
         ({"properties": {"tense": {"clases": ["a"]}}}, r"properties\.tense\.clases: unknown key.*'classes'"),
-        (
-            {"properties": {"tense": {"classes": ["a"], "codes": [1]}}},
-            r"codes must name 2 different integers",
-        ),
+        ({"properties": {"tense": {"classes": ["a"], "codes": [1]}}}, r"codes must name 2 different integers"),
         ({"properties": {"original": {"random": 2}}}, r"'original' names the representation"),
-        (
-            {"figures": {"properties": ["tens"]}},
-            r"figures\.properties: unknown 'tens'; allowed: sentence_length",
-        ),
+        ({"figures": {"properties": ["tens"]}}, r"figures\.properties: unknown 'tens'; allowed: sentence_length"),
         ({"model": {"source": "trained"}}, r"'trained' and the section `training` go together"),
         ({"story": {"layout": "table", "download": None}}, r"layout 'table' needs the key 'words'"),
         ({"brain": {"mask": "mask.nii"}}, r"mask: 'mask\.nii' lacks \{subject\}"),
         ({"removal": {"methods": ["ridg"]}}, r"removal\.methods\.0: .*'ridge'.*'leace'.*\(got 'ridg'\)"),
-        (
-            {"model": {"revision": "main"}},
-            r"revision: 'main' would be the checkpoint of step 0 and of another",
-        ),
+        ({"model": {"revision": "main"}}, r"revision: 'main' would be the checkpoint of step 0 and of another"),
         (
             {"model": {"revision": {0: "a", 1: "b", 2: "a"}, "steps": [0, 1, 2]}},
             r"revision: 'a' would be the checkpoint of step 0",
         ),
         ({"model": {"revision": "{seed}-{step}"}}, r"'\{seed\}-\{step\}' is no pattern \(KeyError: 'seed'\)"),
-        (
-            {"model": {"revision": {0: "main"}, "steps": [0, 9]}},
-            r"revision: names no revision for step 9",
-        ),
-        (
-            {"model": {"steps": "pythia"}},
-            r"model\.steps: no such suite; .*one of: pythia-all \(got 'pythia'\)",
-        ),
+        ({"model": {"revision": {0: "main"}, "steps": [0, 9]}}, r"revision: names no revision for step 9"),
+        ({"model": {"steps": "pythia"}}, r"model\.steps: no such suite; .*one of: pythia-all \(got 'pythia'\)"),
         ({"model": {"commits": {1: 40 * "0"}}}, r"commits: 1 is none of model\.steps"),
         ({"model": {"commits": {0: "main"}}}, r"commits\.0: .*should match pattern"),
         (
@@ -131,31 +115,27 @@ def test_the_published_code_is_reproduced_as_method_says():
 )
 def test_mistakes_are_refused_with_key_value_and_what_is_allowed(values, message):
     with pytest.raises(InputError, match=message):
-        config.load(values)
+        load(values)
 
 
 def test_a_suite_stands_for_the_steps_that_are_published():
     """Biderman et al. (2023), section 2.1: 0, the powers of two to 512, then 143 thousands: 154 in all."""
-    study = config.load({"model": {"steps": "pythia-all"}})
+    study = load({"model": {"steps": "pythia-all"}})
     steps = study.model.steps
     assert len(steps) == 154
     assert steps[:13] == (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000)
     assert steps[-2:] == (142000, 143000)
-    assert set(config.Model().steps) <= set(steps)
+    assert set(Model().steps) <= set(steps)
     assert len(study.checkpoints) == 155
     # What the workflow passes on is read back by the steps' commands.
-    assert config.load(study.model_dump(mode="json")) == study
+    assert load(study.model_dump(mode="json")) == study
 
 
 @pytest.mark.parametrize(
     ("model", "step", "revision"),
     [
         ({"source": "EleutherAI/pythia-70m-seed3"}, 512, "step512"),
-        (
-            {"source": "stanford-crfm/alias-gpt2-small-x21", "revision": "checkpoint-{step}"},
-            400,
-            "checkpoint-400",
-        ),
+        ({"source": "stanford-crfm/alias-gpt2-small-x21", "revision": "checkpoint-{step}"}, 400, "checkpoint-400"),
         ({"revision": "ckpt/{step:07d}"}, 400, "ckpt/0000400"),
         (
             {
@@ -171,13 +151,13 @@ def test_a_suite_stands_for_the_steps_that_are_published():
     ids=["PolyPythia", "GPT-2", "padded", "OLMo", "final"],
 )
 def test_revision_names_of_other_suites(model, step, revision):
-    study = config.load({"model": {"steps": [0, 400, 512]} | model})
+    study = load({"model": {"steps": [0, 400, 512]} | model})
     assert study.model.revision_of(step) == revision
-    assert config.load(study.model_dump(mode="json")) == study
+    assert load(study.model_dump(mode="json")) == study
 
 
 def test_controls_have_no_layers():
-    study = config.load({"baselines": ["random_types", "controls"]})
+    study = load({"baselines": ["random_types", "controls"]})
     assert study.layers_of("controls") == (0,)
     assert study.layers_of("random_types") == study.layers_of("step-0") == study.model.layers
 
@@ -186,64 +166,49 @@ def test_training_must_save_the_steps_that_are_studied():
     training = {"steps": 64, "depth": 2}
     model = {"source": "trained", "depth": 2, "layers": [0, 2], "steps": [0, 48]}
     with pytest.raises(InputError, match=r"saves no step 48; it saves \[0, 1, 2, 4, 8, 16, 32, 64\]"):
-        config.load({"training": training, "model": model})
-    assert (
-        config.load({"training": training, "model": model | {"steps": [0, 64]}}).checkpoints[1] == "step-64"
-    )
+        load({"training": training, "model": model})
+    assert load({"training": training, "model": model | {"steps": [0, 64]}}).checkpoints[1] == "step-64"
 
 
 def arrays_study(folder, subjects, **changes):
-    for name in (
-        "words_fmri",
-        "time_words_fmri",
-        "time_fmri",
-        "runs_fmri",
-        "data_subject_A",
-        "data_subject_B",
-    ):
+    for name in ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri", "data_subject_A", "data_subject_B"):
         (folder / f"{name}.npy").touch()
-    return config.load(
-        {
-            "subjects": subjects,
-            "story": {"folder": str(folder), "download": None},
-            "annotation": {"download": True},
-        }
+    return load(
+        {"subjects": subjects, "story": {"folder": str(folder), "download": None}, "annotation": {"download": True}}
         | changes
     )
 
 
 def test_subjects_without_files_are_refused_with_those_that_have(tmp_path):
-    config.check_files(arrays_study(tmp_path, ["A", "B"]))
+    preflight.check_files(arrays_study(tmp_path, ["A", "B"]))
     with pytest.raises(InputError, match=r"subjects: 'C' has no file .*data_subject_C\.npy; there are: A, B"):
-        config.check_files(arrays_study(tmp_path, ["A", "C"]))
+        preflight.check_files(arrays_study(tmp_path, ["A", "C"]))
     with pytest.raises(InputError, match=r"unknown 'X'; the Harry Potter data has F, H, I"):
-        config.check_files(config.load({"subjects": ["X"]}))
+        preflight.check_files(load({"subjects": ["X"]}))
 
 
 def test_missing_files_are_named_with_their_key(tmp_path):
     study = arrays_study(tmp_path, ["A"], annotation={"file": str(tmp_path / "parse.conllu")})
     with pytest.raises(InputError, match=r"annotation\.file: no such file .*parse\.conllu"):
-        config.check_files(study)
+        preflight.check_files(study)
     local = arrays_study(tmp_path, ["A"], model={"source": f"{tmp_path}", "steps": [0]})
     with pytest.raises(InputError, match=r"model: no such file .*step0/config\.json"):
-        config.check_files(local)
+        preflight.check_files(local)
     (tmp_path / "time_fmri.npy").unlink()
     with pytest.raises(InputError, match=r"story\.folder: no such file .*time_fmri\.npy"):
-        config.check_files(
-            config.load({"subjects": ["A"], "story": {"folder": str(tmp_path), "download": None}})
-        )
+        preflight.check_files(load({"subjects": ["A"], "story": {"folder": str(tmp_path), "download": None}}))
 
 
 def test_missing_regions_and_voxels_are_named_with_their_subject(tmp_path):
     (tmp_path / "A-left.npy").touch()
     rois = {"arrays": f"{tmp_path}/{{subject}}-{{roi}}.npy", "names": ["left", "right"]}
     with pytest.raises(InputError, match=r"rois\.arrays: no such file .*A-right\.npy \(subject 'A'\)"):
-        config.check_files(arrays_study(tmp_path, ["A"], rois=rois))
+        preflight.check_files(arrays_study(tmp_path, ["A"], rois=rois))
     rois["names"] = ["left"]
-    config.check_files(arrays_study(tmp_path, ["A"], rois=rois))
+    preflight.check_files(arrays_study(tmp_path, ["A"], rois=rois))
     voxels = arrays_study(tmp_path, ["A"], brain={"voxels": f"{tmp_path}/{{subject}}-kept.npy"})
     with pytest.raises(InputError, match=r"brain\.voxels: no such file .*A-kept\.npy"):
-        config.check_files(voxels)
+        preflight.check_files(voxels)
 
 
 def test_a_table_study_names_the_image_that_is_missing(tmp_path):
@@ -252,17 +217,8 @@ def test_a_table_study_names_the_image_that_is_missing(tmp_path):
     (tmp_path / "S_1.nii").touch()
     values = {
         "subjects": ["S"],
-        "story": {
-            "layout": "table",
-            "download": None,
-            "words": f"{tmp_path}/words.tsv",
-            "tr": 2,
-            "trs": [5, 5],
-        },
-        "brain": {
-            "images": f"{tmp_path}/{{subject}}_{{run}}.nii",
-            "mask": f"{tmp_path}/{{subject}}_mask.nii",
-        },
+        "story": {"layout": "table", "download": None, "words": f"{tmp_path}/words.tsv", "tr": 2, "trs": [5, 5]},
+        "brain": {"images": f"{tmp_path}/{{subject}}_{{run}}.nii", "mask": f"{tmp_path}/{{subject}}_mask.nii"},
     }
     with pytest.raises(InputError, match=r"brain\.images: no such file .*S_2\.nii \(subject 'S', run 2\)"):
-        config.check_files(config.load(values))
+        preflight.check_files(load(values))

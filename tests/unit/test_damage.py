@@ -18,20 +18,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynalign import brain, checkpoints, corpus, figures, files, representation, story, style
-from dynalign.annotation import read_sentences
-from dynalign.files import InputError
-from dynalign.tokens import Tokens
+from dynalign.datasets import training_text
+from dynalign.figures import draw, style
+from dynalign.io import arrays, errors, images
+from dynalign.io import atomic as atomic_writing
+from dynalign.io.atomic import check_writable, write_text
+from dynalign.io.errors import InputError
+from dynalign.models import checkpoints, layers
+from dynalign.models.tokens import Tokens
+from dynalign.stimulus import timing
+from dynalign.stimulus.conllu import read_sentences
+from dynalign.tables import reader, writer
 
 RNG = np.random.default_rng(0)
 
 
 def write_npy(path):
-    files.write_array(path, RNG.standard_normal((3, 5)).astype(np.float32))
+    arrays.write_array(path, RNG.standard_normal((3, 5)).astype(np.float32))
 
 
 def write_npz(path):
-    files.write_arrays(path, {"r": RNG.standard_normal((2, 7)), "fold": np.arange(4, dtype=np.int16)})
+    arrays.write_arrays(path, {"r": RNG.standard_normal((2, 7)), "fold": np.arange(4, dtype=np.int16)})
 
 
 def write_layers(path, hidden=4):
@@ -46,30 +53,30 @@ def write_layers(path, hidden=4):
         hidden=hidden,
         max_context=0,
     )
-    representation.write_layers(path, RNG.random((2, 3, hidden)).astype(np.float32), tokens, "step-0")
+    layers.write_layers(path, RNG.random((2, 3, hidden)).astype(np.float32), tokens, "step-0")
 
 
 def write_nifti(path):
-    brain.write_image(path, RNG.standard_normal((2, 3, 2, 4)).astype(np.float32), np.diag([2, 2, 2, 1]), 2.0)
+    images.write_image(path, RNG.standard_normal((2, 3, 2, 4)).astype(np.float32), np.diag([2, 2, 2, 1]), 2.0)
 
 
 def read_npz(path):
-    return files.read_arrays(path)
+    return arrays.read_arrays(path)
 
 
 def read_layer(path):
-    return dict(zip("Xw", representation.read_layer(path, 1), strict=True))
+    return dict(zip("Xw", layers.read_layer(path, 1), strict=True))
 
 
 def read_nifti(path):
-    image = brain.load_image(path)
+    image = images.load_image(path)
     return {"data": np.asarray(image.dataobj), "affine": image.affine}
 
 
 #: Formats of the package's own files that carry checksums: name → (write, read to a dict of arrays).
 SEALED = {
-    "x.npy": (write_npy, lambda path: {"x": files.read_array(path)}),
-    "mapped.npy": (write_npy, lambda path: {"x": np.array(files.read_array(path, mmap=True))}),
+    "x.npy": (write_npy, lambda path: {"x": arrays.read_array(path)}),
+    "mapped.npy": (write_npy, lambda path: {"x": np.array(arrays.read_array(path, mmap=True))}),
     "x.npz": (write_npz, read_npz),
     "x.safetensors": (write_layers, read_layer),
     "x.nii.gz": (write_nifti, read_nifti),
@@ -126,7 +133,7 @@ def test_a_file_cut_short_is_refused(tmp_path, name):
         if not message:
             # Without its checksum an array is as any other program writes it.
             assert name.endswith(".npy")
-            assert length == len(whole) - files.SEAL_LENGTH
+            assert length == len(whole) - arrays.SEAL_LENGTH
             assert same(found, expected)
     path.write_bytes(whole + b"more")
     if name != "x.npz":
@@ -137,56 +144,51 @@ def test_a_file_cut_short_is_refused(tmp_path, name):
 def test_arrays_of_other_programs_are_read_and_ours_by_others(tmp_path):
     for array in (np.arange(6.0).reshape(2, 3), np.array(["a", "bcd"]), np.zeros((0, 4)), np.array([True])):
         np.save(tmp_path / "theirs.npy", array)
-        assert same({"x": files.read_array(tmp_path / "theirs.npy")}, {"x": array})
-        files.write_array(tmp_path / "ours.npy", array)
+        assert same({"x": arrays.read_array(tmp_path / "theirs.npy")}, {"x": array})
+        arrays.write_array(tmp_path / "ours.npy", array)
         assert same({"x": np.load(tmp_path / "ours.npy")}, {"x": array})
         assert (tmp_path / "ours.npy").read_bytes().startswith((tmp_path / "theirs.npy").read_bytes())
     with open(tmp_path / "two.npy", "wb") as stream:
         np.save(stream, np.arange(3))
         np.save(stream, np.arange(3))
     with pytest.raises(InputError, match=r"two\.npy.*its header says"):
-        files.read_array(tmp_path / "two.npy")
+        arrays.read_array(tmp_path / "two.npy")
 
 
 def test_a_table_cut_short_is_refused_unless_whole_lines_are_left(tmp_path):
     path = tmp_path / "t.tsv"
     table = pd.DataFrame({"word": ["the", "fox", "ran"], "tr": [1, 2, 13], "onset": [0.5, 1.25, 26.5]})
-    files.write_table(table, path)
+    writer.write_table(table, path)
     whole = path.read_bytes()
     for length in range(1, len(whole)):
         path.write_bytes(whole[:length])
         if whole[:length].endswith(b"\n"):
             # What a row stands for is checked where tables meet (every word, every TR, every cell).
-            assert len(files.read_table(path)) == whole[:length].count(b"\n") - 1
+            assert len(reader.read_table(path)) == whole[:length].count(b"\n") - 1
             continue
         with pytest.raises(InputError, match=r"t\.tsv: ends inside a line"):
-            files.read_table(path)
+            reader.read_table(path)
     path.write_bytes(whole.replace(b"fox\t2\t1.25", b"fox\t2"))
     with pytest.raises(InputError, match=r"t\.tsv: line 3 has 2 cells, but there are 3"):
-        files.read_table(path)
+        reader.read_table(path)
     path.write_bytes(whole.replace(b"fox", b"f\xefx"))
     with pytest.raises(InputError, match=r"t\.tsv: not a tab-separated UTF-8 table"):
-        files.read_table(path)
+        reader.read_table(path)
     path.write_bytes(b"")
     with pytest.raises(InputError, match=r"t\.tsv: not a tab-separated"):
-        files.read_table(path)
+        reader.read_table(path)
 
 
 @pytest.mark.parametrize(
     ("read", "name", "header", "rows"),
     [
         (
-            story.read_words,
+            timing.read_words,
             "words.tsv",
             ["word_index", "word", "sentence", "run", "onset", "tr", "dropped"],
             [["0", "a", "0", "1", "1", "0", "0"], ["1", "b", "0", "1", "3", "1", "0"]],
         ),
-        (
-            story.read_trs,
-            "trs.tsv",
-            ["tr", "run", "time", "kept"],
-            [["0", "1", "0", "1"], ["1", "1", "2", "0"]],
-        ),
+        (timing.read_trs, "trs.tsv", ["tr", "run", "time", "kept"], [["0", "1", "0", "1"], ["1", "1", "2", "0"]]),
     ],
 )
 def test_a_story_that_lost_lines_is_refused(tmp_path, read, name, header, rows):
@@ -209,10 +211,10 @@ def test_text_formats_name_the_file_that_cannot_be_read(tmp_path):
             read(tmp_path)
     (tmp_path / "values.json").write_text('{"a": 1')
     with pytest.raises(InputError, match=r"values\.json: cannot be read"):
-        figures.read_reference(tmp_path / "values.json")
+        draw.read_reference(tmp_path / "values.json")
     (tmp_path / "lexicon.yaml").write_text("a: [1")
     with pytest.raises(InputError, match=r"lexicon\.yaml: not a YAML file"):
-        corpus.main(["--lexicon", str(tmp_path / "lexicon.yaml"), "--output", str(tmp_path / "x.txt")])
+        training_text.main(["--lexicon", str(tmp_path / "lexicon.yaml"), "--output", str(tmp_path / "x.txt")])
     (tmp_path / "story.conllu").write_bytes(b"# text = a\n1\ta\ta\n")
     with pytest.raises(InputError, match=r"story\.conllu: sentence 0"):
         read_sentences(tmp_path / "story.conllu")
@@ -221,12 +223,7 @@ def test_text_formats_name_the_file_that_cannot_be_read(tmp_path):
 def test_weights_that_changed_after_the_download_are_refused(tmp_path):
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"weights")
-    record = {
-        "source": "s",
-        "revision": "r",
-        "commit": "c",
-        "weights": {weights.name: checkpoints.sha256(weights)},
-    }
+    record = {"source": "s", "revision": "r", "commit": "c", "weights": {weights.name: checkpoints.sha256(weights)}}
     (tmp_path / "checkpoint.json").write_text(json.dumps(record))
     checkpoints.check_download(tmp_path)
     weights.write_bytes(b"wfights")
@@ -246,11 +243,11 @@ def save_picture(path):
 
 
 WRITERS = {
-    "x.npy": lambda path: files.write_array(path, RNG.random((200, 200))),
-    "x.npz": lambda path: files.write_arrays(path, {"x": RNG.random((200, 200))}),
-    "x.tsv": lambda path: files.write_table(pd.DataFrame({"x": RNG.random(20_000)}), path),
-    "x.txt": lambda path: files.write_text(path, "text " * 20_000),
-    "x.nii.gz": lambda path: brain.write_image(path, RNG.random((20, 20, 20, 4)), np.eye(4)),
+    "x.npy": lambda path: arrays.write_array(path, RNG.random((200, 200))),
+    "x.npz": lambda path: arrays.write_arrays(path, {"x": RNG.random((200, 200))}),
+    "x.tsv": lambda path: writer.write_table(pd.DataFrame({"x": RNG.random(20_000)}), path),
+    "x.txt": lambda path: write_text(path, "text " * 20_000),
+    "x.nii.gz": lambda path: images.write_image(path, RNG.random((20, 20, 20, 4)), np.eye(4)),
     "x.safetensors": lambda path: write_layers(path, 9000),
     "x.png": save_picture,
 }
@@ -308,13 +305,14 @@ def as_another_user(program: str, *arguments: object) -> subprocess.CompletedPro
     """Run a program that has `files`; where root would pass every permission, as nobody."""
     start = """
         import os, sys, tempfile
-        from dynalign import cli, files
+        from dynalign import cli
+        from dynalign.io import atomic
         if os.getuid() == 0:
             os.setgroups([]), os.setgid(65534), os.setuid(65534)
         """
     code = textwrap.dedent(start) + f"cli.run(lambda: {program})"
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(errors.__file__).parents[2])}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -330,12 +328,10 @@ def test_a_folder_that_is_not_ours_is_one_line(passable):
     folder = passable / "results"
     folder.mkdir(mode=0o555)
     for path in (folder / "x.txt", folder / "new/x.txt"):
-        run = as_another_user("files.write_text(sys.argv[1], 'text')", path)
+        run = as_another_user("atomic.write_text(sys.argv[1], 'text')", path)
         assert run.returncode == 1
         assert run.stderr.count("\n") == 1
-        assert re.match(rf"error: {path}: cannot be written: Permission denied: {folder}", run.stderr), (
-            run.stderr
-        )
+        assert re.match(rf"error: {path}: cannot be written: Permission denied: {folder}", run.stderr), run.stderr
     folder.chmod(0o755)
     assert os.listdir(folder) == []
 
@@ -344,27 +340,27 @@ def test_a_file_in_place_of_a_folder_is_one_line(tmp_path):
     (tmp_path / "figures").write_text("not a folder")
     for path in (tmp_path / "figures/x.txt", tmp_path / "figures/a/x.txt"):
         with pytest.raises(InputError, match=rf"{path}: cannot be written: .*: {tmp_path}/figures"):
-            files.write_text(path, "text")
+            write_text(path, "text")
 
 
 def test_a_study_folder_is_checked_before_anything_runs(passable):
     results = passable / "results/paper"
-    files.check_writable(results)
+    check_writable(results)
     (results / "tables").mkdir(parents=True)
     (results / "report.zip").write_text("")
-    files.check_writable(results)
+    check_writable(results)
     results.chmod(0o555)
-    run = as_another_user("files.check_writable(sys.argv[1])", results)
+    run = as_another_user("atomic.check_writable(sys.argv[1])", results)
     assert run.stderr == f"error: {results}: cannot be written to; make it a folder that you may write to\n"
     results.chmod(0o777)
     (results / "tables").chmod(0o555)
-    run = as_another_user("files.check_writable(sys.argv[1])", results)
+    run = as_another_user("atomic.check_writable(sys.argv[1])", results)
     assert run.stderr.startswith(f"error: {results}/tables: cannot be written to")
     (results / "figures").write_text("")
     with pytest.raises(InputError, match=r"figures: a file where a folder is needed"):
-        files.check_writable(results)
+        check_writable(results)
     with pytest.raises(InputError, match=r"figures: a file where a folder is needed"):
-        files.check_writable(results / "figures/more")
+        check_writable(results / "figures/more")
 
 
 @pytest.mark.parametrize("atomic", ["atomic_path", "atomic_folder"])
@@ -372,13 +368,13 @@ def test_what_a_kill_left_goes_with_the_next_writing(tmp_path, atomic):
     """Only what dead processes left of the same output: others may be at work."""
     program = f"""
         import os, signal, sys
-        from dynalign import files
-        with files.{atomic}(sys.argv[1]) as temporary:
+        from dynalign.io import atomic
+        with atomic.{atomic}(sys.argv[1]) as temporary:
             (temporary / "half" if temporary.is_dir() else temporary).write_text("half")
             print("written", flush=True)
             sys.stdin.read()
         """
-    environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(errors.__file__).parents[2])}
     processes = {}
     for name in ("out", "other"):
         command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / name)]
@@ -393,7 +389,7 @@ def test_what_a_kill_left_goes_with_the_next_writing(tmp_path, atomic):
         process.kill()
         process.wait()
     assert len(os.listdir(tmp_path)) == 4
-    with getattr(files, atomic)(tmp_path / "out") as temporary:
+    with getattr(atomic_writing, atomic)(tmp_path / "out") as temporary:
         (temporary / "half" if temporary.is_dir() else temporary).write_text("whole")
     left = [name for name in os.listdir(tmp_path) if name.startswith(".")]
     assert sum(name.startswith(".out.") for name in left) == 1

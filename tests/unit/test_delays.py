@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynalign import delays
+from dynalign.encoding import delays
 
 
 def loop_delayed(features, runs, kept, lags):
@@ -46,9 +46,7 @@ def test_means_are_float64_sums():
 def test_delay_reads_words_before_the_response():
     features = np.arange(1.0, 7)[:, None]
     source = delays.sources([1] * 6, [False, True, True, True, True, False], [0, 2, -1])
-    np.testing.assert_array_equal(
-        delays.delayed(features, source), [[2, 0, 3], [3, 1, 4], [4, 2, 5], [5, 3, 6]]
-    )
+    np.testing.assert_array_equal(delays.delayed(features, source), [[2, 0, 3], [3, 1, 4], [4, 2, 5], [5, 3, 6]])
 
 
 def test_trimming_comes_after_the_delay():
@@ -76,9 +74,7 @@ def test_delays_never_cross_a_run(lengths, lags, seed):
     source = delays.sources(runs, kept, lags)
     reference = loop_delayed(features, runs, kept, lags)
     np.testing.assert_array_equal(delays.delayed(features, source), reference)
-    np.testing.assert_allclose(
-        delays.delayed_kernel(features, source), reference @ reference.T, rtol=0, atol=1e-12
-    )
+    np.testing.assert_allclose(delays.delayed_kernel(features, source), reference @ reference.T, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_features", [3, 50])

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from dynalign import emergence, files
-from dynalign.files import InputError
+from dynalign.io.errors import InputError
+from dynalign.statistics import emergence
+from dynalign.tables import reader, writer
 
 STEPS = (0, 10, 100, 1000, 10000)
 NAN = float("nan")
@@ -78,19 +79,8 @@ def probing(accuracy):
     """One layer more than `accuracy` (property → shares by step) is never readable."""
     return pd.DataFrame(
         {
-            **{
-                "checkpoint": f"step-{step}",
-                "step": step,
-                "layer": layer,
-                "removal": method,
-                "property": name,
-            },
-            **{
-                "accuracy_before": share if layer == 0 else 0.5,
-                "chance": 0.5,
-                "null_low": 0.45,
-                "null_high": 0.55,
-            },
+            **{"checkpoint": f"step-{step}", "step": step, "layer": layer, "removal": method, "property": name},
+            **{"accuracy_before": share if layer == 0 else 0.5, "chance": 0.5, "null_low": 0.45, "null_high": 0.55},
         }
         for name, shares in accuracy.items()
         for method in ("ridge", "leace")
@@ -220,23 +210,21 @@ def test_the_commands_write_the_tables(tmp_path):
     tables = {
         "alignment": scores.assign(inner_score=0.1, n_voxels=9),
         "perplexity": perplexity((14, 9, 5, 3, 2)),
-        "probing": probing({"tense": (0.5,) * 5}).assign(
-            accuracy_after=0.5, accuracy_after_crossfit=0.5, n_words=9
-        ),
+        "probing": probing({"tense": (0.5,) * 5}).assign(accuracy_after=0.5, accuracy_after_crossfit=0.5, n_words=9),
         "labels": pd.DataFrame({"word": ["null", "a", "a"]}),
     }
     flags = {}
     for name, table in tables.items():
-        files.write_table(table, tmp_path / f"{name}.tsv")
+        writer.write_table(table, tmp_path / f"{name}.tsv")
         flags[name] = (f"--{name}", str(tmp_path / f"{name}.tsv"))
     out = str(tmp_path / "out.tsv")
     both = (*flags["alignment"], *flags["perplexity"], "--output", out)
     emergence.main(["correlation", *both])
-    table = files.read_table(out)
+    table = reader.read_table(out)
     assert table[["subject", "layer"]].iloc[-1].tolist() == ["mean", "1"]
     np.testing.assert_allclose(table["rho"], -0.9)
     assert set(table["n_checkpoints"]) == {5}
     emergence.main(["steps", *both, *flags["probing"], *flags["labels"]])
-    table = files.read_table(out)
+    table = reader.read_table(out)
     assert len(table) == 3 * 3 * 2 + 1 + 3
     assert table["emergence_step"].dtype.kind == "f"

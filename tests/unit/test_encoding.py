@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynalign import backend, encoding, files, folds, removal
-from dynalign.config import Encoding
-from dynalign.encoding import ORIGINAL
-from dynalign.files import InputError
+from dynalign import folds
+from dynalign.config.encoding import Encoding
+from dynalign.encoding import backend, encode
+from dynalign.encoding.arms import make_design, outer_splits
+from dynalign.encoding.scores import ORIGINAL, read_scores
+from dynalign.io import arrays
+from dynalign.io.errors import InputError
+from dynalign.removal import erasers, leace, ridge
+from dynalign.tables import reader, writer
 
 
 @dataclass
@@ -24,7 +29,7 @@ class Story:
     kept: np.ndarray
 
     def design(self, delay):
-        return encoding.make_design(self.word_trs, self.runs, self.kept, delay)
+        return make_design(self.word_trs, self.runs, self.kept, delay)
 
 
 def make_story(hidden=20, lengths=(70, 60, 50), trim=(5, 3), words_per_tr=3, seed=0):
@@ -81,9 +86,7 @@ def naive_scores(story, vectors, original, y, options):
         train = np.array([i for i in range(n) if i < test[0] - options.gap or i > test[-1] + options.gap])
         words, reference = vectors, original
         if options.pca_components:
-            pca = PCA(options.pca_components, svd_solver="full").fit(
-                vectors[np.isin(story.word_trs, rows[train])]
-            )
+            pca = PCA(options.pca_components, svd_solver="full").fit(vectors[np.isin(story.word_trs, rows[train])])
             words, reference = pca.transform(vectors), original @ pca.components_.T
         means, scale_means = averages(story, words), averages(story, reference)
 
@@ -103,9 +106,7 @@ def naive_scores(story, vectors, original, y, options):
 
         X = features(np.arange(n), train)
         inner = np.zeros((len(options.alphas), y.shape[1]))
-        for block in np.split(
-            train, np.round(np.linspace(0, len(train), options.inner_folds + 1)).astype(int)
-        )[1:-1]:
+        for block in np.split(train, np.round(np.linspace(0, len(train), options.inner_folds + 1)).astype(int))[1:-1]:
             fit = np.array([i for i in train if i < block[0] - options.gap or i > block[-1] + options.gap])
             for row, value in enumerate(options.alphas):
                 model = Ridge(value).fit(X[fit], y[fit])
@@ -133,12 +134,12 @@ def label_arms(story, seed=0):
     ).astype(np.float32)
     alphas = (0.1, 10.0)
     fitted = {
-        ("ridge", "two"): (removal.fit_ridge(story.vectors, two, alphas, 4, "ordinal"), two),
-        ("ridge", "five"): (removal.fit_ridge(story.vectors, five, alphas, 4, "onehot"), five),
-        ("leace", "two"): (removal.fit_leace(story.vectors, two), two),
-        ("leace", "five"): (removal.fit_leace(story.vectors, five), five),
+        ("ridge", "two"): (ridge.fit_ridge(story.vectors, two, alphas, 4, "ordinal"), two),
+        ("ridge", "five"): (ridge.fit_ridge(story.vectors, five, alphas, 4, "onehot"), five),
+        ("leace", "two"): (leace.fit_leace(story.vectors, two), two),
+        ("leace", "five"): (leace.fit_leace(story.vectors, five), five),
     }
-    return {name: removal.low_rank(found, story.vectors, codes) for name, (found, codes) in fitted.items()}
+    return {name: erasers.low_rank(found, story.vectors, codes) for name, (found, codes) in fitted.items()}
 
 
 def mixed_responses(story, n_voxels=16, seed=0):
@@ -170,7 +171,7 @@ def test_every_arm_equals_a_naive_loop(hidden, changed):
     arms = {name: arms[name] for name in (("ridge", "five"), ("leace", "two"))}
     y = mixed_responses(story, 8)
     options = Encoding(**{**SMALL, **changed})
-    found = encoding.encode(story.vectors, arms, story.design(options.delays), y, options)
+    found = encode.encode(story.vectors, arms, story.design(options.delays), y, options)
     words = story.vectors.astype(float)
     variants = {ORIGINAL: words, **{name: words - A @ B - b for name, (A, B, b) in arms.items()}}
     assert list(found) == list(variants)
@@ -192,8 +193,8 @@ def test_low_rank_arms_equal_their_own_features(hidden):
     options = Encoding(**{**SMALL, "alphas": Encoding().alphas})
     design = story.design(options.delays)
     assert not np.isin(design.source, story.word_trs).all()  # some rows look at TRs without words
-    low_rank = encoding.encode(story.vectors, arms, design, y, options)
-    direct = encoding.encode(story.vectors, arms, design, y, options, direct=True)
+    low_rank = encode.encode(story.vectors, arms, design, y, options)
+    direct = encode.encode(story.vectors, arms, design, y, options, direct=True)
     for name in low_rank:
         same = low_rank[name].alpha == direct[name].alpha
         assert same.mean() > 0.97
@@ -212,9 +213,7 @@ def test_an_arm_that_removes_nothing_is_the_original():
         ("ridge", "constant"): (np.ones((n, 1)), np.ones((1, hidden)), np.full(hidden, 7.0)),
     }
     options = Encoding(**SMALL)
-    found = encoding.encode(
-        story.vectors, arms, story.design(options.delays), mixed_responses(story), options
-    )
+    found = encode.encode(story.vectors, arms, story.design(options.delays), mixed_responses(story), options)
     for name in arms:
         np.testing.assert_allclose(found[name].r, found[ORIGINAL].r, rtol=0, atol=1e-5)
 
@@ -224,7 +223,7 @@ def test_time_course_averages_to_the_correlation():
     y = mixed_responses(story)
     y[4, 3] = np.nan
     options = Encoding(**SMALL)
-    found = encoding.encode(story.vectors, label_arms(story), story.design(options.delays), y, options)
+    found = encode.encode(story.vectors, label_arms(story), story.design(options.delays), y, options)
     for scores in found.values():
         assert scores.r.shape == (4, 16)
         assert scores.timecourse.shape == scores.fold.shape == (len(y),)
@@ -239,9 +238,7 @@ def test_a_planted_delay_is_found_and_no_other():
     scores = {}
     for delays in ((3,), (2, 3, 4), (0, 1, 2), (4, 5), (-3,)):
         options = Encoding(**{**SMALL, "delays": delays})
-        scores[delays] = encoding.encode(story.vectors, {}, story.design(delays), y, options)[
-            ORIGINAL
-        ].r.mean()
+        scores[delays] = encode.encode(story.vectors, {}, story.design(delays), y, options)[ORIGINAL].r.mean()
     assert scores[(3,)] > 0.8
     assert scores[(2, 3, 4)] > 0.8
     for delays in ((0, 1, 2), (4, 5), (-3,)):
@@ -251,7 +248,7 @@ def test_a_planted_delay_is_found_and_no_other():
     inside = moved.word_trs < len(moved.runs)
     moved = Story(moved.vectors[inside], moved.word_trs[inside], moved.runs, moved.kept)
     options = Encoding(**{**SMALL, "delays": (3,)})
-    assert abs(encoding.encode(moved.vectors, {}, moved.design((3,)), y, options)[ORIGINAL].r.mean()) < 0.1
+    assert abs(encode.encode(moved.vectors, {}, moved.design((3,)), y, options)[ORIGINAL].r.mean()) < 0.1
 
 
 def test_responses_before_the_words_need_negative_delays():
@@ -259,7 +256,7 @@ def test_responses_before_the_words_need_negative_delays():
     y = response(story, -2, np.random.default_rng(1).standard_normal((8, 20)), noise=0.5)
     for delays, found in (((-4, -3, -2, -1), True), ((1, 2, 3, 4), False)):
         options = Encoding(**{**SMALL, "delays": delays})
-        r = encoding.encode(story.vectors, {}, story.design(delays), y, options)[ORIGINAL].r.mean()
+        r = encode.encode(story.vectors, {}, story.design(delays), y, options)[ORIGINAL].r.mean()
         assert r > 0.8 if found else abs(r) < 0.1
 
 
@@ -271,7 +268,7 @@ def test_voxels_unrelated_to_the_words_score_nothing(kind):
     if kind == "drift":
         y = np.cumsum(y, axis=0)
     options = Encoding(**SMALL)
-    scores = encoding.encode(story.vectors, {}, story.design(options.delays), y, options)[ORIGINAL]
+    scores = encode.encode(story.vectors, {}, story.design(options.delays), y, options)[ORIGINAL]
     # 400 independent voxels and four folds of about 70 rows: a standard error of about 0.003 for white noise.
     # Drifts have few degrees of freedom each and share the features, so theirs is wider.
     assert abs(scores.r.mean()) < (0.015 if kind == "white noise" else 0.05)
@@ -281,22 +278,17 @@ def test_voxels_unrelated_to_the_words_score_nothing(kind):
 def test_removing_the_property_that_drives_a_voxel_kills_its_score():
     story = make_story(hidden=15, lengths=(200, 200))
     rng = np.random.default_rng(4)
-    codes = {
-        "driver": rng.integers(0, 2, len(story.vectors)),
-        "other": rng.integers(0, 2, len(story.vectors)),
-    }
+    codes = {"driver": rng.integers(0, 2, len(story.vectors)), "other": rng.integers(0, 2, len(story.vectors))}
     for values in codes.values():
         story.vectors += np.outer(values, 2 * rng.standard_normal(15)).astype(np.float32)
     y = response(story, 2, np.ones((1, 25)), 0.7, vectors=codes["driver"][:, None].astype(float))
     arms = {}
     for name, values in codes.items():
-        fitted = removal.fit_ridge(story.vectors, values, (1e-3,), 4)
-        arms["ridge", name] = removal.low_rank(fitted, story.vectors, values)
-        arms["leace", name] = removal.low_rank(
-            removal.fit_leace(story.vectors, values), story.vectors, values
-        )
+        fitted = ridge.fit_ridge(story.vectors, values, (1e-3,), 4)
+        arms["ridge", name] = erasers.low_rank(fitted, story.vectors, values)
+        arms["leace", name] = erasers.low_rank(leace.fit_leace(story.vectors, values), story.vectors, values)
     options = Encoding(**SMALL)
-    found = encoding.encode(story.vectors, arms, story.design(options.delays), y, options)
+    found = encode.encode(story.vectors, arms, story.design(options.delays), y, options)
     mean = {name: scores.r.mean() for name, scores in found.items()}
     assert mean[ORIGINAL] > 0.6
     for method in ("ridge", "leace"):
@@ -313,7 +305,7 @@ def test_removal_is_not_undone_by_scaling():
     y = response(story, 2, np.eye(hidden)[:, :1] @ np.ones((1, 5)), 0.2)
     options = Encoding(**{**SMALL, "alphas": (100.0,)})
     for direct in (True, False):
-        found = encoding.encode(
+        found = encode.encode(
             story.vectors,
             {("ridge", "first"): (A, B, np.zeros(hidden))},
             story.design(options.delays),
@@ -330,12 +322,12 @@ def test_invalid_voxels_are_nan_and_leave_the_others_alone():
     y = mixed_responses(story, 12)
     options = Encoding(**SMALL)
     design, arms = story.design(options.delays), label_arms(story)
-    whole = encoding.encode(story.vectors, arms, design, y, options)
+    whole = encode.encode(story.vectors, arms, design, y, options)
     broken = y.copy()
     broken[7, 0] = np.nan
     broken[9, 5] = -np.inf
     broken[:, 11] = 3.0
-    partly = encoding.encode(story.vectors, arms, design, broken, options)
+    partly = encode.encode(story.vectors, arms, design, broken, options)
     good = np.setdiff1d(np.arange(12), [0, 5, 11])
     for name in whole:
         for key in ("r", "alpha", "inner_score"):
@@ -351,8 +343,8 @@ def test_constant_dimensions_change_nothing():
     options = Encoding(**SMALL)
     design = story.design(options.delays)
     padded = np.concatenate([story.vectors, np.full((len(story.vectors), 2), 1e4, np.float32)], axis=1)
-    one = encoding.encode(story.vectors, {}, design, y, options)[ORIGINAL]
-    other = encoding.encode(padded, {}, design, y, options)[ORIGINAL]
+    one = encode.encode(story.vectors, {}, design, y, options)[ORIGINAL]
+    other = encode.encode(padded, {}, design, y, options)[ORIGINAL]
     np.testing.assert_allclose(one.r, other.r, rtol=0, atol=1e-6)
 
 
@@ -361,9 +353,9 @@ def test_scale_of_words_and_responses_does_not_matter():
     y = mixed_responses(story).astype(float)
     options = Encoding(**SMALL)
     design = story.design(options.delays)
-    one = encoding.encode(story.vectors, {}, design, y, options)[ORIGINAL]
+    one = encode.encode(story.vectors, {}, design, y, options)[ORIGINAL]
     factors = np.random.default_rng(0).uniform(0.01, 100, 10)
-    other = encoding.encode(story.vectors * factors - 3, {}, design, 1e-3 * y + 500, options)[ORIGINAL]
+    other = encode.encode(story.vectors * factors - 3, {}, design, 1e-3 * y + 500, options)[ORIGINAL]
     np.testing.assert_array_equal(one.alpha, other.alpha)
     np.testing.assert_allclose(one.r, other.r, rtol=0, atol=1e-5)
 
@@ -392,8 +384,8 @@ def test_random_problems(hidden, lengths, delays, gap, n_classes, n_constant, se
     options = Encoding(delays=delays, gap=gap, folds=3, inner_folds=3, alphas=(1e-3, 10.0, 1e4))
     arms = {("ridge", "random"): (T, theta, theta.mean(axis=0))}
     design = story.design(options.delays)
-    low_rank = encoding.encode(story.vectors, arms, design, y, options)
-    direct = encoding.encode(story.vectors, arms, design, y, options, direct=True)
+    low_rank = encode.encode(story.vectors, arms, design, y, options)
+    direct = encode.encode(story.vectors, arms, design, y, options, direct=True)
     for name in direct:
         one, other = low_rank[name], direct[name]
         assert np.isnan(one.r[:, [1, 2]]).all()
@@ -406,10 +398,10 @@ def test_random_problems(hidden, lengths, delays, gap, n_classes, n_constant, se
 
 def test_outer_folds():
     runs = np.repeat([1, 2, 3], [10, 20, 15])
-    splits = encoding.outer_splits(runs, "runs", 2)
+    splits = outer_splits(runs, "runs", 2)
     assert [(test[0], test[-1]) for _, test in splits] == [(0, 9), (10, 29), (30, 44)]
     assert splits[1][0].tolist() == [*range(8), *range(32, 45)]
-    tests = np.concatenate([test for _, test in encoding.outer_splits(runs, 4, 2)])
+    tests = np.concatenate([test for _, test in outer_splits(runs, 4, 2)])
     np.testing.assert_array_equal(tests, np.arange(45))
 
 
@@ -427,7 +419,7 @@ def test_options_that_the_data_cannot_satisfy(changed, message):
     story = make_story()
     options = Encoding(**{**SMALL, **changed})
     with pytest.raises(InputError, match=message):
-        encoding.encode(story.vectors, {}, story.design(options.delays), mixed_responses(story), options)
+        encode.encode(story.vectors, {}, story.design(options.delays), mixed_responses(story), options)
 
 
 def test_bad_inputs():
@@ -436,19 +428,19 @@ def test_bad_inputs():
     options = Encoding(**SMALL)
     design = story.design(options.delays)
     with pytest.raises(InputError, match=r"155 rows.*156 TRs"):
-        encoding.encode(story.vectors, {}, design, y[:-1], options)
+        encode.encode(story.vectors, {}, design, y[:-1], options)
     with pytest.raises(InputError, match="one; give a number"):
-        encoding.outer_splits(np.ones(30), "runs", 1)
+        outer_splits(np.ones(30), "runs", 1)
     with pytest.raises(InputError, match="none of the 16 voxels"):
-        encoding.encode(story.vectors, {}, design, np.zeros_like(y), options)
+        encode.encode(story.vectors, {}, design, np.zeros_like(y), options)
     broken = story.vectors.copy()
     broken[2, 3] = np.nan
     with pytest.raises(InputError, match="word vector 2"):
-        encoding.encode(broken, {}, design, y, options)
+        encode.encode(broken, {}, design, y, options)
     few = story.word_trs < 10
-    sparse = encoding.make_design(story.word_trs[few], story.runs, story.kept, options.delays)
+    sparse = make_design(story.word_trs[few], story.runs, story.kept, options.delays)
     with pytest.raises(InputError, match="have represented words"):
-        encoding.encode(story.vectors[few], {}, sparse, y, options)
+        encode.encode(story.vectors[few], {}, sparse, y, options)
 
 
 @pytest.fixture
@@ -474,30 +466,26 @@ def study(tmp_path):
             "dropped": 0,
         }
     )
-    files.write_table(words, tmp_path / "words.tsv")
-    files.write_table(
-        words[["word_index", "word", "sentence", "tr", "run"]].assign(**codes), tmp_path / "labels.tsv"
-    )
+    writer.write_table(words, tmp_path / "words.tsv")
+    writer.write_table(words[["word_index", "word", "sentence", "tr", "run"]].assign(**codes), tmp_path / "labels.tsv")
     trs = {"tr": np.arange(len(story.runs)), "run": story.runs, "time": 2.0 * np.arange(len(story.runs))}
-    files.write_table(pd.DataFrame(trs | {"kept": story.kept.astype(int)}), tmp_path / "trs.tsv")
+    writer.write_table(pd.DataFrame(trs | {"kept": story.kept.astype(int)}), tmp_path / "trs.tsv")
     vectors = story.vectors[represented]
     save_file({"layer-1": vectors, "word_index": represented}, tmp_path / "step-0.safetensors")
     maps = {
-        ("ridge", name): removal.fit_ridge(vectors, values[represented], (1.0,), 4, "onehot")
+        ("ridge", name): ridge.fit_ridge(vectors, values[represented], (1.0,), 4, "onehot")
         for name, values in codes.items()
     }
-    removal.write_maps(tmp_path / "maps.npz", maps)
+    erasers.write_erasers(tmp_path / "maps.npz", maps)
     y = mixed_responses(story)
     y[2, 5] = np.nan
-    files.write_array(tmp_path / "F.npy", y)
+    arrays.write_array(tmp_path / "F.npy", y)
     story.vectors, story.word_trs = vectors, story.word_trs[represented]
-    arms = {
-        name: removal.low_rank(fitted, vectors, codes[name[1]][represented]) for name, fitted in maps.items()
-    }
+    arms = {name: erasers.low_rank(fitted, vectors, codes[name[1]][represented]) for name, fitted in maps.items()}
     arguments = {
         "--representation": "step-0.safetensors",
         "--labels": "labels.tsv",
-        "--maps": "maps.npz",
+        "--erasers": "maps.npz",
         "--words": "words.tsv",
         "--trs": "trs.tsv",
         "--responses": "F.npy",
@@ -509,21 +497,21 @@ def study(tmp_path):
 
 
 def command(arguments):
-    encoding.main([text for pair in arguments.items() for text in pair])
+    encode.main([text for pair in arguments.items() for text in pair])
 
 
 def test_command(study, tmp_path):
     story, arms, y, arguments = study
     command(arguments)
     options = Encoding(**SMALL)
-    expected = encoding.encode(story.vectors, arms, story.design(options.delays), y, options, direct=True)
+    expected = encode.encode(story.vectors, arms, story.design(options.delays), y, options, direct=True)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "none.original.npz",
         "ridge.five.npz",
         "ridge.two.npz",
     ]
     for (method, name), scores in expected.items():
-        found = encoding.read_scores(tmp_path / "out" / f"{method}.{name}.npz")
+        found = read_scores(tmp_path / "out" / f"{method}.{name}.npz")
         assert found.r.dtype == found.alpha.dtype == found.inner_score.dtype == np.float32
         assert found.timecourse.dtype == np.float64
         assert found.fold.dtype == np.int16
@@ -549,25 +537,23 @@ def test_command_only_the_properties_asked_for(study, tmp_path):
 
 def test_command_with_responses_of_another_trim(study, tmp_path):
     _, _, y, arguments = study
-    files.write_array(tmp_path / "G.npy", y[:-4])
+    arrays.write_array(tmp_path / "G.npy", y[:-4])
     with pytest.raises(InputError, match=r"G\.npy: shape \(152, 16\), but .*trs\.tsv keeps 156 TRs"):
         command(arguments | {"--responses": str(tmp_path / "G.npy")})
 
 
 def test_command_with_a_property_without_map(study, tmp_path):
     *_, arguments = study
-    table = files.read_table(tmp_path / "labels.tsv")
-    files.write_table(table.assign(tense=table["two"]), tmp_path / "labels.tsv")
-    with pytest.raises(
-        InputError, match=r"maps\.npz: has no map ridge\.tense, it has ridge\.two, ridge\.five"
-    ):
+    table = reader.read_table(tmp_path / "labels.tsv")
+    writer.write_table(table.assign(tense=table["two"]), tmp_path / "labels.tsv")
+    with pytest.raises(InputError, match=r"maps\.npz: has no map ridge\.tense, it has ridge\.two, ridge\.five"):
         command(arguments | {"--properties": '["tense"]'})
 
 
 def test_command_with_another_story(study, tmp_path):
     *_, arguments = study
-    table = files.read_table(tmp_path / "words.tsv")
-    files.write_table(table.iloc[:-3], tmp_path / "words.tsv")
+    table = reader.read_table(tmp_path / "words.tsv")
+    writer.write_table(table.iloc[:-3], tmp_path / "words.tsv")
     with pytest.raises(InputError, match=r"words\.tsv: lacks word \d+ \(3 of"):
         command(arguments)
 
@@ -592,7 +578,7 @@ def test_command_on_any_number_of_threads_writes_the_same_bytes(study, tmp_path)
 def test_tf32_is_reported(capsys):
     story = make_story()
     options = Encoding(**SMALL)
-    encoding.encode(
+    encode.encode(
         story.vectors,
         {},
         story.design(options.delays),
@@ -604,6 +590,6 @@ def test_tf32_is_reported(capsys):
 
 
 def test_broken_scores(tmp_path):
-    files.write_arrays(tmp_path / "x.npz", {"r": np.zeros((2, 3))})
+    arrays.write_arrays(tmp_path / "x.npz", {"r": np.zeros((2, 3))})
     with pytest.raises(InputError, match="lacks array 'alpha'"):
-        encoding.read_scores(tmp_path / "x.npz")
+        read_scores(tmp_path / "x.npz")

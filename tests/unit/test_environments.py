@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dynalign import codehash
+from dynalign import provenance
 
 ROOT = Path(__file__).parents[2]
 PINS = dict(
@@ -34,10 +34,10 @@ def test_conda_pins_are_those_of_the_constraints(name):
 
 def imported(step: str) -> set[str]:
     """Third-party packages that a step imports: with its modules, and late, in the functions that it uses."""
-    reachable = codehash.reachable(step)
+    reachable = provenance.reachable(step)
     sources = [*reachable.values()]
     for module in {module for module, _ in reachable}:
-        tree = ast.parse((codehash.FOLDER / f"{module}.py").read_text(encoding="utf-8"))
+        tree = ast.parse(provenance.module_file(module).read_text(encoding="utf-8"))
         sources += [ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     found = set()
     for node in ast.walk(ast.parse("\n".join(sources))):
@@ -53,10 +53,7 @@ def commands() -> list[tuple[str, str]]:
     found = []
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
         for rule in re.split(r"\n *rule\b", path.read_text(encoding="utf-8"))[1:]:
-            step, environment = (
-                re.search(r"python -m dynalign\.(\w+)", rule),
-                re.search(r"envs/(\w+)\.yaml", rule),
-            )
+            step, environment = (re.search(r"python -m dynalign\.([\w.]+)", rule), re.search(r"envs/(\w+)\.yaml", rule))
             assert step, f"{path}: a rule without a command:{rule[:60]}"
             assert environment, f"{path}: a rule without an environment:{rule[:60]}"
             found.append((step[1], environment[1]))

@@ -11,9 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynalign import emergence, figures, files, paper_tables, style, summaries
-from dynalign.config import Figures, paper_properties
-from dynalign.files import InputError
+from dynalign.config.figures import Figures
+from dynalign.config.properties import paper_properties
+from dynalign.config.study import load
+from dynalign.figures import data, distributions, draw, paper_tables, style, training_curves
+from dynalign.figures import probing as figures_probing
+from dynalign.io.errors import InputError
+from dynalign.statistics import emergence, summaries
+from dynalign.tables import reader, writer
 
 ROOT = Path(__file__).parents[2]
 STEPS = (0, 1000, 15000, 43000, 100000, 143000)
@@ -61,13 +66,7 @@ def class_counts():
     }
     word = ("pos", "smallest_constituent", "random_label")
     return pd.DataFrame(
-        {
-            "property": p,
-            "level": "word" if p in word else "sentence",
-            "distribution": d,
-            "value": v,
-            "count": n,
-        }
+        {"property": p, "level": "word" if p in word else "sentence", "distribution": d, "value": v, "count": n}
         for d, by_property in (("used", used), ("original", original))
         for p, counts in by_property.items()
         for v, n in counts.items()
@@ -96,10 +95,7 @@ def study(seed=0):
                 alignment.append(common | arm | score)
                 for method in METHODS:
                     for name in PROPERTIES:
-                        change = (
-                            shift.get(name, 0) * (0.3 if np.isnan(step) else 1)
-                            + 0.0007 * rng.standard_normal()
-                        )
+                        change = shift.get(name, 0) * (0.3 if np.isnan(step) else 1) + 0.0007 * rng.standard_normal()
                         change = change / 10 if name == "random_label" else change
                         arm = {"removal": method, "property": name, "mean_r": base + change}
                         arm |= {"ci_low": base + change - half, "ci_high": base + change + 1.1 * half}
@@ -107,23 +103,9 @@ def study(seed=0):
                         p = float(np.exp(-abs(change) / 0.0006))
                         effects.append(
                             common
-                            | {
-                                "removal": method,
-                                "property": name,
-                                "subject": subject,
-                                "mean_difference": change,
-                            }
-                            | {
-                                "ci_low": change - 0.0012,
-                                "ci_high": change + 0.0014,
-                                "t_paper": change / 1e-4,
-                            }
-                            | {
-                                "p_paper": p**4,
-                                "significant_paper": int(p**4 < 0.05),
-                                "p": p,
-                                "p_fdr": min(1, 1.5 * p),
-                            }
+                            | {"removal": method, "property": name, "subject": subject, "mean_difference": change}
+                            | {"ci_low": change - 0.0012, "ci_high": change + 0.0014, "t_paper": change / 1e-4}
+                            | {"p_paper": p**4, "significant_paper": int(p**4 < 0.05), "p": p, "p_fdr": min(1, 1.5 * p)}
                             | {"significant": int(1.5 * p < 0.3), "n_voxels": voxels[subject]}
                         )
             for method in METHODS:
@@ -134,30 +116,12 @@ def study(seed=0):
                     crossfit = chance + 0.03 * rng.standard_normal()
                     probing.append(
                         common
-                        | {
-                            "removal": method,
-                            "property": name,
-                            "accuracy_before": before,
-                            "accuracy_after": after,
-                        }
-                        | {
-                            "accuracy_after_crossfit": crossfit,
-                            "balanced_before": before,
-                            "balanced_after": after,
-                        }
-                        | {
-                            "balanced_after_crossfit": crossfit,
-                            "chance": chance,
-                            "null_low": low,
-                            "null_high": high,
-                        }
+                        | {"removal": method, "property": name, "accuracy_before": before, "accuracy_after": after}
+                        | {"accuracy_after_crossfit": crossfit, "balanced_before": before, "balanced_after": after}
+                        | {"balanced_after_crossfit": crossfit, "chance": chance, "null_low": low, "null_high": high}
                         | {"selectivity": 0.1, "removed_paper": int(before > chance > after)}
                         | {"removed": int(low <= crossfit <= high), "n_words": 5143, "n_classes": 2}
-                        | {
-                            "crossfit_position": ["below", "inside", "above"][
-                                (crossfit >= low) + (crossfit > high)
-                            ]
-                        }
+                        | {"crossfit_position": ["below", "inside", "above"][(crossfit >= low) + (crossfit > high)]}
                         | {"n_masked": 0, "not_converged": 0}
                     )
     perplexity = pd.DataFrame(
@@ -173,8 +137,7 @@ def study(seed=0):
     r = {frozenset(pair): 1.0 if pair[0] == pair[1] else rng.uniform(-0.3, 0.3) for pair in pairs}
     p = {key: 0.0 if len(key) == 1 else rng.uniform(0, 0.1) for key in r}
     correlations = pd.DataFrame(
-        {"property_a": a, "property_b": b, "r": r[frozenset((a, b))], "p": p[frozenset((a, b))]}
-        for a, b in pairs
+        {"property_a": a, "property_b": b, "r": r[frozenset((a, b))], "p": p[frozenset((a, b))]} for a, b in pairs
     )
     tables = {
         "class-counts": class_counts(),
@@ -199,29 +162,25 @@ def tables():
 def files_of(tables, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tables")
     for name, table in tables.items():
-        files.write_table(table, folder / f"{name}.tsv")
+        writer.write_table(table, folder / f"{name}.tsv")
     return {name: folder / f"{name}.tsv" for name in tables}
 
 
 @pytest.fixture(scope="module")
 def published():
-    return figures.read_reference(ROOT / "resources/paper_values.json")
+    return draw.read_reference(ROOT / "resources/paper_values.json")
 
 
 @pytest.fixture(scope="module")
 def drawn(tables, published, tmp_path_factory):
     """Every figure, drawn and rendered once: name → (figure, numbers)."""
     folder, made = tmp_path_factory.mktemp("figures"), {}
-    with style.house():
-        for name, drawing in figures.FIGURES.items():
-            material = figures.Material(
-                {kind: tables[kind] for kind in drawing.tables},
-                Figures(reference=True),
-                PROPERTIES,
-                "ridge",
-                published,
+    with style.context():
+        for name, drawing in draw.FIGURES.items():
+            figure_data = data.FigureData(
+                {kind: tables[kind] for kind in drawing.tables}, Figures(reference=True), PROPERTIES, "ridge", published
             )
-            made[name] = drawing.draw(material)
+            made[name] = drawing.draw(figure_data)
             style.save(made[name][0], folder / f"{name}.png")
     return made
 
@@ -234,7 +193,7 @@ def where(table, **fixed):
 
 
 def pick(drawn, number):
-    return drawn[figures.figure_name(str(number))]
+    return drawn[draw.figure_name(str(number))]
 
 
 def line(axes, label):
@@ -262,8 +221,7 @@ def cube(table, column, **fixed):
     """Values as an array checkpoint × layer × subject, by explicit look-up: the tests' own aggregation."""
     table = where(table, **fixed)
     cells = {
-        (c, la, s): v
-        for c, la, s, v in zip(table.checkpoint, table.layer, table.subject, table[column], strict=True)
+        (c, la, s): v for c, la, s, v in zip(table.checkpoint, table.layer, table.subject, table[column], strict=True)
     }
     names = [*(f"step-{step}" for step in STEPS), "random"]
     return np.array([[[cells[c, la, s] for s in SUBJECTS] for la in LAYERS] for c in names])
@@ -295,7 +253,7 @@ def test_perplexity_on_a_log_axis_with_its_values(drawn, tables):
     # The published curve has no value at step 0, none of ours at step 72000.
     assert numbers["published"].tolist()[1:] == [113, 43.77, 39.37, 36.61, 37.75]
     assert np.isnan(numbers["published"][0])
-    np.testing.assert_array_equal(line(whole, figures.PUBLISHED), [113, 43.77, 39.37, 36.61, 37.75])
+    np.testing.assert_array_equal(line(whole, data.PUBLISHED), [113, 43.77, 39.37, 36.61, 37.75])
 
 
 def test_best_layer_alignment_is_the_mean_over_subjects_of_the_maximum_over_layers(drawn, tables):
@@ -313,7 +271,7 @@ def test_best_layer_alignment_is_the_mean_over_subjects_of_the_maximum_over_laye
         (points,) = [c for c in axes.collections if c.get_label() == f"participant {subject}"]
         np.testing.assert_allclose(points.get_offsets()[:, 1], best[:-1, k])
     assert {"n = 3" in text for text in all_texts(figure)} == {True, False}
-    assert figures.PUBLISHED in legend_texts(figure)
+    assert data.PUBLISHED in legend_texts(figure)
     # Each subject has the interval of the layer chosen; the mean that of independent subjects.
     original = tables["alignment"][tables["alignment"]["removal"] == "none"]
     for row in numbers[numbers["subject"] != "mean"].itertuples():
@@ -433,8 +391,7 @@ def test_curves_by_layer_with_bands_and_the_random_line(drawn, tables):
         for name in names:
             fixed = {"removal": "none" if name == "original" else "ridge", "property": name}
             r, low, high = (
-                cube(tables["alignment"], c, **fixed)[STEPS.index(step)]
-                for c in ("mean_r", "ci_low", "ci_high")
+                cube(tables["alignment"], c, **fixed)[STEPS.index(step)] for c in ("mean_r", "ci_low", "ci_high")
             )
             np.testing.assert_allclose(line(axes, style.label(name)), r.mean(axis=1), rtol=1e-12)
             rows = where(numbers, step=step, property=name)
@@ -496,9 +453,7 @@ def test_everything_over_training_on_one_axis_filled_where_it_clears(drawn, tabl
             assert row.clears == (cell["accuracy_before"].mean() > cell["null_high"].mean())
         np.testing.assert_allclose(line(lower, style.label(name)), 100 * (rows["value"] - rows["chance"]))
         dots = [
-            c
-            for c in lower.collections
-            if c.get_edgecolor()[0, :3] == pytest.approx(rgb(style.MARKS[name].colour))
+            c for c in lower.collections if c.get_edgecolor()[0, :3] == pytest.approx(rgb(style.MARKS[name].colour))
         ]
         hollow = [tuple(face[:3]) == (1, 1, 1) for face in dots[0].get_facecolor()]
         assert hollow == [not clear for clear in rows["clears"]]
@@ -565,7 +520,7 @@ def test_alignment_against_perplexity_with_its_correlation(drawn, tables):
     assert whole.get_xscale() == "log"
     steps = {text.get_text() for text in whole.texts if text.get_gid() == "step"}
     assert {"143,000", "0"} <= steps <= {f"{step:,}" for step in STEPS}
-    assert figures.rho_in_words({"rho": -0.5, "ci_low": np.nan, "n_checkpoints": 5.0}) == "ρ = −0.50, n = 5"
+    assert training_curves.rho_in_words({"rho": -0.5, "ci_low": np.nan, "n_checkpoints": 5.0}) == "ρ = −0.50, n = 5"
 
 
 def test_what_the_choice_of_the_layer_adds(drawn, tables):
@@ -584,9 +539,7 @@ def test_what_the_choice_of_the_layer_adds(drawn, tables):
         rows = where(numbers, rule=rule, subject="mean")
         np.testing.assert_allclose(rows["mean_r"], values.mean(axis=1), rtol=1e-12)
         in_band(upper, rule, rows[rows["step"].notna()])
-    np.testing.assert_allclose(
-        line(lower, "mean of participants"), (best - chosen)[:-1].mean(axis=1), atol=1e-15
-    )
+    np.testing.assert_allclose(line(lower, "mean of participants"), (best - chosen)[:-1].mean(axis=1), atol=1e-15)
     gains = where(numbers, rule="gain")
     assert (gains["mean_r"] >= 0).all()
     assert (gains["mean_r"] > 0).any()
@@ -614,8 +567,8 @@ def test_of_many_layers_some_get_a_panel_the_first_and_the_last_among_them(table
     many = pd.concat([one.assign(layer=layer) for layer in range(25)], ignore_index=True)
     assert summaries.layers_of(summaries.probing_cells(many)) == [0, 4, 8, 12, 16, 20, 24]
     without = one[one["checkpoint"] != "random"]
-    with style.house():
-        figure, numbers = figures.probing(material({"probing": without}, "probing", step_axis="log"))
+    with style.context():
+        figure, numbers = figures_probing.probing(figure_data({"probing": without}, "probing", step_axis="log"))
     assert len(figure.axes) == 1
     assert numbers["checkpoint"].tolist() == [f"step-{step}" for step in STEPS]
 
@@ -636,18 +589,11 @@ def test_interval_of_a_mean_covers_errors_that_subjects_share(shared, expected):
 
 @pytest.mark.parametrize(
     ("number", "level", "kind", "shape"),
-    [
-        (2, "sentence", "used", 6),
-        (3, "word", "used", 2),
-        (9, "sentence", "original", 6),
-        (10, "word", "original", 2),
-    ],
+    [(2, "sentence", "used", 6), (3, "word", "used", 2), (9, "sentence", "original", 6), (10, "word", "original", 2)],
 )
 def test_distributions_show_every_count_in_the_papers_arrangement(drawn, tables, number, level, kind, shape):
     figure, numbers = pick(drawn, number)
-    order = [name for name in PROPERTIES if (name in ("pos", "smallest_constituent")) == (level == "word")][
-        :shape
-    ]
+    order = [name for name in PROPERTIES if (name in ("pos", "smallest_constituent")) == (level == "word")][:shape]
     assert len(figure.axes) == shape
     counts = where(tables["class-counts"], distribution=kind, level=level)
     for axes, name in zip(figure.axes, order, strict=True):
@@ -657,9 +603,7 @@ def test_distributions_show_every_count_in_the_papers_arrangement(drawn, tables,
         assert axes.get_ylabel().startswith(f"{level}s")
         assert axes.patches[0].get_facecolor()[:3] == pytest.approx(rgb(style.MARKS[name].colour))
     assert "random_label" not in set(numbers["property"])
-    assert any(
-        f"n = {417 if level == 'sentence' else '5,176'} {level}s" in text for text in all_texts(figure)
-    )
+    assert any(f"n = {417 if level == 'sentence' else '5,176'} {level}s" in text for text in all_texts(figure))
     scales = [axes.get_yscale() for axes in figure.axes]
     assert scales == ["log" if number == 9 and name == "top_constituents" else "linear" for name in order]
 
@@ -667,16 +611,12 @@ def test_distributions_show_every_count_in_the_papers_arrangement(drawn, tables,
 def test_rare_classes_are_named_where_classes_are_shown(tables):
     counts = tables["class-counts"]
     assert not any(
-        "under 5" in text for text in all_texts(figures.sentence_classes(material(tables, "class-counts"))[0])
+        "under 5" in text for text in all_texts(distributions.sentence_classes(figure_data(tables, "class-counts"))[0])
     )
     rare = (counts["property"] == "tense") & (counts["distribution"] == "used")
-    table = counts.assign(
-        count=counts["count"].mask(rare & (counts["value"] == "Past"), 9)
-    )  # 9 of 187: 4.8 %
-    table["count"] = table["count"].mask(
-        (counts["property"] == "tree_depth") & (counts["value"] == "4-9"), 15
-    )  # 5.1 %
-    figure, _ = figures.sentence_classes(material({"class-counts": table}, "class-counts"))
+    table = counts.assign(count=counts["count"].mask(rare & (counts["value"] == "Past"), 9))  # 9 of 187: 4.8 %
+    table["count"] = table["count"].mask((counts["property"] == "tree_depth") & (counts["value"] == "4-9"), 15)  # 5.1 %
+    figure, _ = distributions.sentence_classes(figure_data({"class-counts": table}, "class-counts"))
     assert any("Classes under 5%: tense Past (9)." in text.replace("\n", " ") for text in all_texts(figure))
 
 
@@ -721,12 +661,10 @@ def test_colours_differ_in_lightness_or_hue_for_red_blind_and_green_blind_eyes()
 
 
 @pytest.mark.parametrize("kind", ["categorical", "log"])
-@pytest.mark.parametrize(
-    "steps", [(0, 8, 512), STEPS, (0, 1, 2, 4, 8, 16, 32, 64, 128, 512), (1000, 142000, 143000)]
-)
+@pytest.mark.parametrize("steps", [(0, 8, 512), STEPS, (0, 1, 2, 4, 8, 16, 32, 64, 128, 512), (1000, 142000, 143000)])
 def test_step_labels_never_overlap_and_rise(kind, steps):
-    with style.house():
-        figure, axes = style.sheet(8, 4)
+    with style.context():
+        figure, axes = style.subplots(8, 4)
         axis = style.StepAxis(steps, kind, 7)
         axis.dress(axes[0, 0])
         figure.canvas.draw()
@@ -745,13 +683,11 @@ def test_step_labels_never_overlap_and_rise(kind, steps):
 
 
 @pytest.mark.parametrize("kind", ["categorical", "log"])
-@pytest.mark.parametrize(
-    "steps", [(0, 8, 512), tuple([0, *(2**k for k in range(10)), *range(1000, 144000, 7000)])]
-)
+@pytest.mark.parametrize("steps", [(0, 8, 512), tuple([0, *(2**k for k in range(10)), *range(1000, 144000, 7000)])])
 def test_small_panels_with_baselines_have_labels_that_do_not_touch(kind, steps):
     names = ("random", "random_types", "controls")
-    with style.house():
-        figure, axes = style.sheet(3.1, 2)
+    with style.context():
+        figure, axes = style.subplots(3.1, 2)
         axis = style.StepAxis(steps, kind, 2.2, names)
         axis.dress(axes[0, 0])
         figure.canvas.draw()
@@ -781,8 +717,8 @@ def test_log_axis_is_log10_and_keeps_step_0_apart():
 # What is shown when not everything is there
 
 
-def material(tables, *kinds, removal=None, properties=PROPERTIES, **settings):
-    return figures.Material({kind: tables[kind] for kind in kinds}, Figures(**settings), properties, removal)
+def figure_data(tables, *kinds, removal=None, properties=PROPERTIES, **settings):
+    return data.FigureData({kind: tables[kind] for kind in kinds}, Figures(**settings), properties, removal)
 
 
 def test_steps_properties_and_method_fall_back_to_what_there_is(tables):
@@ -793,17 +729,15 @@ def test_steps_properties_and_method_fall_back_to_what_there_is(tables):
         summaries.shown_steps((7,), ())
     assert summaries.shown_properties(("tense", "nothing"), PROPERTIES) == ["tense"]
     assert summaries.shown_properties(("nothing",), PROPERTIES) == list(PROPERTIES[:4])
-    rows, _, _, method = figures.residuals(material(tables, "alignment", removal="leace"), "alignment")
+    rows, _, _, method = data.residuals(figure_data(tables, "alignment", removal="leace"), "alignment")
     assert set(rows["removal"]) == {method} == {"leace"}
-    assert figures.residuals(material(tables, "alignment"), "alignment")[3] == "ridge"
+    assert data.residuals(figure_data(tables, "alignment"), "alignment")[3] == "ridge"
     with pytest.raises(InputError, match="--removal inlp: the table has ridge, leace"):
-        figures.residuals(material(tables, "alignment", removal="inlp"), "alignment")
+        data.residuals(figure_data(tables, "alignment", removal="inlp"), "alignment")
 
 
 def test_only_baselines_cannot_be_drawn_over_training(tables):
-    baseline = {
-        name: table[table["checkpoint"] == "random"] for name, table in tables.items() if "step" in table
-    }
+    baseline = {name: table[table["checkpoint"] == "random"] for name, table in tables.items() if "step" in table}
     for number, kind in (
         (4, "alignment"),
         (5, "alignment"),
@@ -816,11 +750,11 @@ def test_only_baselines_cannot_be_drawn_over_training(tables):
         (15, "alignment"),
         (16, "alignment"),
     ):
-        drawing = figures.FIGURES[figures.figure_name(str(number))]
+        drawing = draw.FIGURES[draw.figure_name(str(number))]
         shown = baseline | {name: tables[name] for name in ("emergence", "perplexity-alignment")}
         kinds = {kind, *drawing.tables} if number >= 13 else {kind}
         with pytest.raises(InputError, match="no checkpoint has a step"):
-            drawing.draw(material(shown, *kinds))
+            drawing.draw(figure_data(shown, *kinds))
     with pytest.raises(InputError, match="no checkpoint has a step"):
         paper_tables.probing_table(baseline["probing"])
 
@@ -836,9 +770,9 @@ def test_unscored_cells_are_left_out_and_ties_go_to_the_lower_layer(tables):
     assert (0, "M") not in best.index
     assert best.loc[(1000, "F"), "layer"] == 2
     assert np.isnan(best.loc[(1000, "H"), "layer_by_inner_score"])
-    with style.house():
-        _, numbers = figures.best_layer_alignment(
-            figures.Material({"alignment": alignment}, Figures(), PROPERTIES)
+    with style.context():
+        _, numbers = training_curves.best_layer_alignment(
+            data.FigureData({"alignment": alignment}, Figures(), PROPERTIES)
         )
     here = numbers[(numbers["step"] == 0) & (numbers["subject"] == "mean")]["mean_r"].item()
     assert here == pytest.approx(best.loc[0]["mean_r"].mean())
@@ -847,15 +781,13 @@ def test_unscored_cells_are_left_out_and_ties_go_to_the_lower_layer(tables):
 def test_distributions_take_added_properties_and_do_without_a_level(tables):
     counts = tables["class-counts"]
     words = counts[counts["level"] == "word"]
-    added = pd.DataFrame(
-        {"property": "animacy", "level": "word", "distribution": "used", "value": ["yes", "no"]}
-    )
+    added = pd.DataFrame({"property": "animacy", "level": "word", "distribution": "used", "value": ["yes", "no"]})
     both = pd.concat([added.assign(count=[3000, 2176]), words], ignore_index=True)
-    figure, numbers = figures.word_classes(material({"class-counts": both}, "class-counts"))
+    figure, numbers = distributions.word_classes(figure_data({"class-counts": both}, "class-counts"))
     assert list(dict.fromkeys(numbers["property"])) != ["animacy"]
     panels = [axes.get_xlabel() for axes in figure.axes if axes.axison]
     assert panels == ["part of speech", "smallest constituent", "animacy"]
-    figure, numbers = figures.sentence_classes(material({"class-counts": words}, "class-counts"))
+    figure, numbers = distributions.sentence_classes(figure_data({"class-counts": words}, "class-counts"))
     assert numbers.empty
     assert "This study has no sentence-level property." in all_texts(figure)
 
@@ -864,19 +796,19 @@ def test_distributions_take_added_properties_and_do_without_a_level(tables):
 
 
 def command(files_of, number, *outputs, extra=()):
-    name = figures.figure_name(str(number))
-    flags = [word for kind in figures.FIGURES[name].tables for word in (f"--{kind}", str(files_of[kind]))]
+    name = draw.figure_name(str(number))
+    flags = [word for kind in draw.FIGURES[name].tables for word in (f"--{kind}", str(files_of[kind]))]
     return [name, *flags, *extra, "--output", *map(str, outputs)]
 
 
 def test_the_same_bytes_in_another_process_with_another_matplotlibrc(files_of, tmp_path):
     first, second = ([tmp_path / run / f"x.{kind}" for kind in ("png", "pdf", "svg", "tsv")] for run in "ab")
-    figures.main(command(files_of, 8, *first))
+    draw.main(command(files_of, 8, *first))
     (tmp_path / "matplotlibrc").write_text("font.size: 21\nlines.linewidth: 9\n")
     environment = os.environ | {"PYTHONHASHSEED": "7", "MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
     environment["PYTHONPATH"] = str(ROOT / "workflow")
     arguments = command(files_of, 8, *second)
-    subprocess.run([sys.executable, "-m", "dynalign.figures", *arguments], check=True, env=environment)
+    subprocess.run([sys.executable, "-m", "dynalign.figures.draw", *arguments], check=True, env=environment)
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.suffix
     png, pdf = (path.read_bytes() for path in first[:2])
@@ -887,8 +819,8 @@ def test_the_same_bytes_in_another_process_with_another_matplotlibrc(files_of, t
 
 
 def test_numbers_beside_a_figure_are_those_drawn(files_of, tmp_path, tables):
-    figures.main(command(files_of, 11, tmp_path / "x.tsv", extra=("--options", '{"step_axis": "log"}')))
-    written = where(files.read_table(tmp_path / "x.tsv"), subject="mean")
+    draw.main(command(files_of, 11, tmp_path / "x.tsv", extra=("--options", '{"step_axis": "log"}')))
+    written = where(reader.read_table(tmp_path / "x.tsv"), subject="mean")
     means = cube(tables["alignment"], "mean_r", removal="none").mean(axis=(1, 2))
     np.testing.assert_allclose(written["mean_r"], means, rtol=1e-7)
     assert written["checkpoint"].tolist() == [*(f"step-{step}" for step in STEPS), "random"]
@@ -898,7 +830,7 @@ def test_numbers_beside_a_figure_are_those_drawn(files_of, tmp_path, tables):
 def test_bad_input_gets_one_clear_error(files_of, tmp_path, tables):
     def fails(match, *arguments):
         with pytest.raises(InputError, match=match):
-            figures.main([*arguments])
+            draw.main([*arguments])
 
     out = ("--output", str(tmp_path / "x.png"))
     fails("no figure '17'; choose a number from 1 to 16 or one of figure-01", "17", *out)
@@ -918,7 +850,7 @@ def test_bad_input_gets_one_clear_error(files_of, tmp_path, tables):
         "two rows for checkpoint step-0, layer 0, removal none": pd.concat([table, table.iloc[:1]]),
     }
     for message, bad in broken.items():
-        files.write_table(bad, tmp_path / "bad.tsv")
+        writer.write_table(bad, tmp_path / "bad.tsv")
         fails(f"bad.tsv: .*{message}", "5", "--alignment", str(tmp_path / "bad.tsv"), *out)
     assert not (tmp_path / "x.png").exists()
 
@@ -934,7 +866,7 @@ def tidy(files_of, tmp_path_factory):
         flag = f"--{paper_tables.PAPER_TABLES[name].source}"
         outputs = [str(folder / f"{name}.{suffix}") for suffix in ("tsv", "html")]
         paper_tables.main([name, flag, str(files_of[source]), "--output", *outputs])
-        made[name] = files.read_table(outputs[0]), Path(outputs[1]).read_text(encoding="utf-8")
+        made[name] = reader.read_table(outputs[0]), Path(outputs[1]).read_text(encoding="utf-8")
     return made
 
 
@@ -967,9 +899,7 @@ def test_table_1_has_the_papers_rows_and_its_bold_rule(tidy, tables):
             checkpoint = "step-143000" if part.startswith("last step") else name
             layer = int(name.split()[1]) if part.startswith("last step") else 6
             for text, prop in zip(texts, order, strict=True):
-                row = where(probing, checkpoint=checkpoint, layer=layer, property=prop, removal=method).iloc[
-                    0
-                ]
+                row = where(probing, checkpoint=checkpoint, layer=layer, property=prop, removal=method).iloc[0]
                 plain = f"{row['accuracy_before']:.2f} | {row['accuracy_after']:.2f}"
                 bold = row["accuracy_before"] > row["chance"] > row["accuracy_after"]
                 assert text == (f"<b>{plain}</b>" if bold else plain)
@@ -977,9 +907,7 @@ def test_table_1_has_the_papers_rows_and_its_bold_rule(tidy, tables):
         rows = where(probing, checkpoint="step-0", layer=6, removal=method).set_index("property")
         for text, prop in zip(calibrated, order, strict=True):
             row = rows.loc[prop]
-            assert text.startswith("<b>") == (
-                row["null_low"] <= row["accuracy_after_crossfit"] <= row["null_high"]
-            )
+            assert text.startswith("<b>") == (row["null_low"] <= row["accuracy_after_crossfit"] <= row["null_high"])
             assert f"[{row['null_low']:.2f}, {row['null_high']:.2f}]" in text
             assert ("▾ below" in text) == (row["accuracy_after_crossfit"] < row["null_low"])
             assert ("▴ above" in text) == (row["accuracy_after_crossfit"] > row["null_high"])
@@ -1062,18 +990,14 @@ def test_captions_state_the_configuration_used(changes):
     import jinja2
     from docutils.core import publish_parts
 
-    from dynalign import config
-
     class Job:
-        config = None
+        writers = None
 
-    settings = {
-        "model": {"source": "org/model", "steps": [0, 77, 154], "layers": [0, 3], "context_tokens": 33}
-    }
-    Job.config = config.load(settings | changes).model_dump(mode="json")
+    settings = {"model": {"source": "org/model", "steps": [0, 77, 154], "layers": [0, 3], "context_tokens": 33}}
+    Job.config = load(settings | changes).model_dump(mode="json")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     texts = {}
-    for name in ("workflow", *figures.FIGURES, *paper_tables.PAPER_TABLES):
+    for name in ("workflow", *draw.FIGURES, *paper_tables.PAPER_TABLES):
         source = (ROOT / "workflow/report" / f"{name}.rst").read_text(encoding="utf-8")
         text = environment.from_string(source).render(snakemake=Job)
         warnings = io.StringIO()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import KFold
 
 from dynalign import folds
-from dynalign.files import InputError
+from dynalign.io.errors import InputError
 
 
 @pytest.mark.parametrize(("n", "k"), [(100, 4), (120, 5), (90, 10)])

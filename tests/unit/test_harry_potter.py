@@ -8,8 +8,10 @@ import pytest
 from tests import drive as stand_in
 from tests.drive import cut, npy, page, status
 
-from dynalign import harry_potter
-from dynalign.files import InputError
+from dynalign.datasets import drive as datasets_drive
+from dynalign.datasets import harry_potter
+from dynalign.datasets.drive import DRIVE_VARIABLE
+from dynalign.io.errors import InputError
 
 RUNS = np.repeat([1, 2, 3, 4], [340, 352, 279, 380])
 ID = "1lMGJ6V2oy60axMW7wmh_a77EQOxX28YC"
@@ -19,8 +21,8 @@ ID = "1lMGJ6V2oy60axMW7wmh_a77EQOxX28YC"
 def drive(monkeypatch):
     with stand_in.serve() as served:
         served.files[ID] = npy(RUNS)
-        monkeypatch.setenv(harry_potter.DRIVE_VARIABLE, served.url)
-        monkeypatch.setattr(harry_potter.time, "sleep", lambda seconds: None)
+        monkeypatch.setenv(DRIVE_VARIABLE, served.url)
+        monkeypatch.setattr(datasets_drive.time, "sleep", lambda seconds: None)
         yield served
 
 
@@ -75,16 +77,13 @@ def test_the_question_about_viruses_is_answered_for_our_own_file(drive, tmp_path
     [
         (npy(RUNS[:-1]), r"shape \(1350,\).*published runs_fmri has \(1351,\)"),
         (npy(RUNS.astype(str)), r"dtype <U21, but the published runs_fmri holds numbers"),
-        (
-            npy(np.roll(RUNS, 1)),
-            r"entry 0 is 4, but 1 in the published runs_fmri \(4 of 1351 entries differ\)",
-        ),
+        (npy(np.roll(RUNS, 1)), r"entry 0 is 4, but 1 in the published runs_fmri \(4 of 1351 entries differ\)"),
         (npy(RUNS) + b"\0", r"\d+ bytes, but its header says"),
         (b"PK\3\4 an archive", r"not a \.npy file"),
         (b"", r"not a \.npy file"),
         (
             npy(np.array([{}] * 1351, dtype=object), True),
-            r"never unpickles.*python -m dynalign\.convert \S+/runs_fmri",
+            r"never unpickles.*python -m dynalign\.datasets\.unpickle_text \S+/runs_fmri",
         ),
     ],
     ids=["shape", "text", "timing", "too long", "archive", "empty", "pickle"],
@@ -99,9 +98,7 @@ def test_what_is_not_the_array_is_refused_downloaded_or_placed_by_hand(drive, tm
         fetch(tmp_path)
     assert (tmp_path / "runs_fmri.npy").read_bytes() == body
     for error in (downloaded, placed):
-        assert f"https://drive.google.com/file/d/{ID}/view, save it as {tmp_path}/runs_fmri.npy" in str(
-            error.value
-        )
+        assert f"https://drive.google.com/file/d/{ID}/view, save it as {tmp_path}/runs_fmri.npy" in str(error.value)
         assert "\n" not in str(error.value)
 
 
@@ -134,11 +131,9 @@ def test_a_page_is_not_asked_for_again(drive, tmp_path):
 
 
 def test_no_network_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setenv(harry_potter.DRIVE_VARIABLE, "http://127.0.0.1:9/download")
-    monkeypatch.setattr(harry_potter.time, "sleep", lambda seconds: None)
-    with pytest.raises(
-        InputError, match=r"words_fmri: cannot be downloaded.*drive\.google\.com/file/d/1EBF2nF"
-    ):
+    monkeypatch.setenv(DRIVE_VARIABLE, "http://127.0.0.1:9/download")
+    monkeypatch.setattr(datasets_drive.time, "sleep", lambda seconds: None)
+    with pytest.raises(InputError, match=r"words_fmri: cannot be downloaded.*drive\.google\.com/file/d/1EBF2nF"):
         fetch(tmp_path, "words_fmri")
 
 
@@ -146,7 +141,7 @@ def test_a_full_disk_is_not_the_networks_fault(drive, tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(harry_potter.shutil, "copyfileobj", full)
+    monkeypatch.setattr(datasets_drive.shutil, "copyfileobj", full)
     with pytest.raises(InputError, match="the disk is full after 0 bytes"):
         fetch(tmp_path)
     assert len(drive.asked) == 1
@@ -192,11 +187,7 @@ def test_words_and_responses_are_checked(tmp_path, monkeypatch):
     responses(partly)
     with pytest.raises(InputError, match="holds floating-point numbers"):
         responses(values.astype(int))
-    for useless in (
-        np.full((4, 3), np.nan),
-        np.zeros((4, 3)),
-        np.where(np.arange(3) == 0, np.inf, np.ones((4, 3))),
-    ):
+    for useless in (np.full((4, 3), np.nan), np.zeros((4, 3)), np.where(np.arange(3) == 0, np.inf, np.ones((4, 3)))):
         with pytest.raises(InputError, match="none of the 3 voxels is finite and varies"):
             responses(useless)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from dynalign import logistic
+from dynalign.removal import logistic
 
 
 def correlated(rng, n, hidden):

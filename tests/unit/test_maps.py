@@ -6,8 +6,12 @@ import pandas as pd
 import pytest
 from tests.helpers import flags
 
-from dynalign import maps
-from dynalign.files import InputError, read_table, write_arrays, write_table
+from dynalign.io.arrays import write_arrays
+from dynalign.io.errors import InputError
+from dynalign.responses import maps as responses_maps
+from dynalign.statistics import maps as statistics_maps
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
 
 #: Voxel axes against the subject's: as they are, flipped left–right, permuted, and oblique.
 AFFINES = {
@@ -56,7 +60,7 @@ def build(folder, affine=AFFINES["flipped"], codes=(2, 1)):
 
 
 def run(folder, output):
-    maps.main(
+    statistics_maps.main(
         flags(subject="S", alignment=folder / "alignment.tsv", folder=folder / "encoding")
         + flags(mask=folder / "mask.nii.gz", score=output / "S.nii.gz", index=output / "S.tsv")
         + flags(alpha=output / "alpha.nii.gz", effects=output / "effects.nii.gz")
@@ -146,4 +150,4 @@ def test_the_same_scores_give_the_same_bytes(study, tmp_path):
 
 def test_a_mask_of_another_subject_is_refused():
     with pytest.raises(InputError, match="scores have 7 voxels, the mask 8"):
-        maps.into_mask(np.zeros(7), np.ones((2, 2, 2), dtype=bool))
+        responses_maps.into_mask(np.zeros(7), np.ones((2, 2, 2), dtype=bool))

@@ -6,10 +6,16 @@ import pytest
 from safetensors.numpy import save_file
 from tests.helpers import flags
 
-from dynalign import encoding, probing, removal
-from dynalign.config import Encoding, Probing, Removal
-from dynalign.files import read_table, write_array, write_table
-from dynalign.statistics import voxel_scores
+from dynalign.config.encoding import Encoding
+from dynalign.config.probing import Probing
+from dynalign.config.removal import Removal
+from dynalign.encoding import encode
+from dynalign.encoding.scores import read_scores
+from dynalign.io.arrays import write_array
+from dynalign.removal import fit, probing
+from dynalign.statistics.effects import voxel_scores
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
 
 ENCODING = Encoding(delays=(1,), alphas=(1.0, 100.0, 1e4), folds=3, inner_folds=3, gap=1)
 PROBING = Probing(C=(0.01, 1.0), permutations=20, inner_folds=3)
@@ -49,19 +55,19 @@ def run_chain(folder, coding):
     output, options = folder / coding, Removal(methods=("ridge", "leace"), coding=coding)
     shared = flags(representation=folder / "step-8.safetensors", layer=3, labels=folder / "labels.tsv")
     shared += flags(properties='["kind", "coin"]')
-    removal.main(shared + flags(options=options.model_dump_json(), output=output / "maps.npz"))
-    shared += flags(maps=output / "maps.npz")
+    fit.main(shared + flags(options=options.model_dump_json(), output=output / "maps.npz"))
+    shared += flags(erasers=output / "maps.npz")
     probing.main(
         shared
         + flags(options=PROBING.model_dump_json(), removal_options=options.model_dump_json())
         + flags(checkpoint="step-8", step=8, output=output / "probing.tsv")
     )
-    encoding.main(
+    encode.main(
         shared
         + flags(words=folder / "words.tsv", trs=folder / "trs.tsv", responses=folder / "F.npy")
         + flags(options=ENCODING.model_dump_json(), output_dir=output / "F")
     )
-    r = {path.stem: voxel_scores(encoding.read_scores(path)) for path in sorted((output / "F").iterdir())}
+    r = {path.stem: voxel_scores(read_scores(path)) for path in sorted((output / "F").iterdir())}
     probes = read_table(output / "probing.tsv").set_index(["removal", "property"])
     return probes, {arm: (scores[:4].mean(), scores[4:].mean()) for arm, scores in r.items()}
 

@@ -13,8 +13,14 @@ import pytest
 import yaml
 from tests import page_study
 
-from dynalign import config, files, page, style
-from dynalign.files import InputError
+from dynalign.config.study import load
+from dynalign.figures import style
+from dynalign.io import atomic
+from dynalign.io.errors import InputError
+from dynalign.page import write as page_write
+from dynalign.page.data import column_json, embedded_json, explorer, table_view
+from dynalign.tables import writer
+from dynalign.tables.reader import read_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,7 +76,7 @@ def test_the_tables_are_embedded_as_they_are(made):
     path, reader = made
     shown = {given["data-table"]: (given, text) for given, text in reader.scripts if "data-table" in given}
     for name in ("alignment", "removal_effects", "probing", "labels", "perplexity"):
-        table = files.read_table(path.parent / f"tables/{name}.tsv")
+        table = read_table(path.parent / f"tables/{name}.tsv")
         given, text = shown[name]
         stored = json.loads(text)
         assert stored["rows"] == len(table)
@@ -93,15 +99,15 @@ def test_the_tables_are_embedded_as_they_are(made):
     ],
 )
 def test_a_column_takes_the_shortest_form(values, kind):
-    column = page.column_json(values)
+    column = column_json(values)
     assert kind in column
     expected = [None if value != value else value for value in values]
-    assert decoded(json.loads(page.embedded_json(column)), len(values)) == expected
+    assert decoded(json.loads(embedded_json(column)), len(values)) == expected
 
 
 def test_json_cannot_leave_its_element():
     value = ["</script><script>", "<!--", "&amp;", "\u2028", float("nan"), float("inf"), -float("inf"), 2.0]
-    text = page.embedded_json(value)
+    text = embedded_json(value)
     assert not set("<>&\u2028") & set(text)
     assert "2.0" not in text
     # Python's reader, like JavaScript's, reads a number beyond all floats as infinity.
@@ -124,10 +130,10 @@ def test_nothing_is_fetched_and_only_the_pages_script_may_run(made):
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in policy
     assert policy.startswith("default-src 'none'")
-    assert "url(" not in page.asset("page.css")
-    assert "@import" not in page.asset("page.css")
+    assert "url(" not in page_write.asset("page.css")
+    assert "@import" not in page_write.asset("page.css")
     for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "fetch("):
-        assert forbidden not in page.asset("page.js")
+        assert forbidden not in page_write.asset("page.js")
 
 
 def test_every_anchor_and_every_identifier_is_one(made):
@@ -176,48 +182,48 @@ def test_captions_state_the_configuration(made):
 
 @pytest.mark.parametrize("name", ["demo", "published-code"])
 def test_every_caption_renders_for_the_configurations_that_come_with_the_project(name):
-    study = config.load(yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8")))
-    for path in sorted(page.CAPTIONS.glob("*.rst")):
-        html = page.caption_html(path, study.model_dump(mode="json"), {"subject": "F"})
+    study = load(yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8")))
+    for path in sorted(page_write.CAPTIONS.glob("*.rst")):
+        html = page_write.caption_html(path, study.model_dump(mode="json"), {"subject": "F"})
         assert html.strip()
         assert "system-message" not in html
 
 
 def test_a_caption_holds_no_raw_html_and_includes_no_file(tmp_path):
     path = tmp_path / "evil.rst"
-    secret = files.write_text(tmp_path / "secret.txt", "hidden words") or tmp_path / "secret.txt"
+    secret = atomic.write_text(tmp_path / "secret.txt", "hidden words") or tmp_path / "secret.txt"
     path.write_text(
         f"{{{{ snakemake.config.study }}}}\n\n.. include:: {secret}\n\n.. raw:: html\n   :file: {secret}\n",
         encoding="utf-8",
     )
-    html = page.caption_html(path, {"study": "<b>x</b>\n\n.. raw:: html\n\n   <img src=x>\n"}, {})
+    html = page_write.caption_html(path, {"study": "<b>x</b>\n\n.. raw:: html\n\n   <img src=x>\n"}, {})
     assert "<img" not in html
     assert "<b>" not in html
     assert "hidden words" not in html
     path.write_text("{{ snakemake.config.nothing }}", encoding="utf-8")
     with pytest.raises(InputError, match=r"evil\.rst: the caption cannot be rendered: .*nothing"):
-        page.caption_html(path, {}, {})
+        page_write.caption_html(path, {}, {})
 
 
 def test_a_vector_drawing_is_taken_unless_it_is_large(tmp_path):
     path = tmp_path / "figure.png"
     path.write_bytes(page_study.PIXEL)
-    assert page.image_uri(path).startswith("data:image/png;base64,")
+    assert page_write.image_uri(path).startswith("data:image/png;base64,")
     vector = tmp_path / "figure.svg"
     vector.write_bytes(b"<svg/>")
-    assert page.image_uri(path) == "data:image/svg+xml;base64,PHN2Zy8+"
-    vector.write_bytes(b" " * (page.LARGEST_SVG + 1))
-    assert page.image_uri(path).startswith("data:image/png;base64,")
+    assert page_write.image_uri(path) == "data:image/svg+xml;base64,PHN2Zy8+"
+    vector.write_bytes(b" " * (page_write.LARGEST_SVG + 1))
+    assert page_write.image_uri(path).startswith("data:image/png;base64,")
     with pytest.raises(InputError, match=r"missing\.png: the figure cannot be read"):
-        page.image_uri(tmp_path / "missing.png")
+        page_write.image_uri(tmp_path / "missing.png")
 
 
 def test_a_table_that_is_too_large_is_linked_and_described(tmp_path):
     table = page_study.tables(page_study.configuration())["alignment"]
     path = tmp_path / "tables/alignment.tsv"
-    files.write_table(table, path)
+    writer.write_table(table, path)
     for most, embedded in ((len(table), True), (len(table) - 1, False)):
-        view, _ = page.table_view(path, [], tmp_path, most)
+        view, _ = table_view(path, [], tmp_path, most)
         assert (view.data is not None) == embedded
         assert view.href == "tables/alignment.tsv"
         assert view.columns[0]["text"]
@@ -228,18 +234,18 @@ def test_a_column_is_a_number_where_the_dictionary_says_so(tmp_path):
     for name, cells in (("class_counts", ["10", "9"]), ("figure-07-removal-bars", ["-0.5", ""])):
         path = tmp_path / f"{name}.tsv"
         path.write_text("property\tvalue\n" + "".join(f"tense\t{cell}\n" for cell in cells), "utf-8")
-        _, column = json.loads(page.table_view(path, [], tmp_path)[0].data)["columns"]
+        _, column = json.loads(table_view(path, [], tmp_path)[0].data)["columns"]
         assert decoded(column, 2) == (["10", "9"] if name == "class_counts" else [-0.5, None])
 
 
 def test_the_explorer_has_the_figures_colours():
     study = page_study.configuration()
-    given = page.explorer(study, list(study["properties"]))
+    given = explorer(study, list(study["properties"]))
     marks = style.marks(study["properties"])
     assert given["marks"]["tense"] == {"colour": marks["tense"].colour, "marker": "^"}
     assert given["marks"]["added"]["colour"] == marks["added"].colour
     assert given["checkpoints"] == ["step-0", "step-1", "step-8", "step-64", "random"]
-    drawn = set(re.findall(r"[\s{,](\"?[\^<>*\w,]+\"?): (?:polygon|cross|turned)", page.asset("page.js")))
+    drawn = set(re.findall(r"[\s{,](\"?[\^<>*\w,]+\"?): (?:polygon|cross|turned)", page_write.asset("page.js")))
     drawn = {name.strip('"') for name in drawn} | {"o"}
     every = {
         mark.marker if isinstance(mark.marker, str) else ",".join(map(str, mark.marker))
@@ -249,8 +255,8 @@ def test_the_explorer_has_the_figures_colours():
 
 
 def test_the_headline_is_the_first_that_the_study_has(made):
-    assert page.is_headline("figure-13-emergence") < page.is_headline("figure-04-best-layer-alignment")
-    assert page.is_headline("figure-02-sentence-classes") == len(page.HEADLINES)
+    assert page_write.is_headline("figure-13-emergence") < page_write.is_headline("figure-04-best-layer-alignment")
+    assert page_write.is_headline("figure-02-sentence-classes") == len(page_write.HEADLINES)
     _, reader = made
     figures = [given["id"] for tag, given in reader.elements if tag == "figure"]
     assert figures == ["figure-04-best-layer-alignment", "figure-01-perplexity", "map-F"]
@@ -258,28 +264,25 @@ def test_the_headline_is_the_first_that_the_study_has(made):
 
 def test_categories_come_in_the_order_of_the_reports_menu():
     shown = [("Tables", {"name": "a"}), ("Figures", {"name": "b"}), ("Tables", {"name": "c"})]
-    assert page.categories(shown) == [
-        ("Figures", [{"name": "b"}]),
-        ("Tables", [{"name": "a"}, {"name": "c"}]),
-    ]
+    assert page_write.categories(shown) == [("Figures", [{"name": "b"}]), ("Tables", [{"name": "a"}, {"name": "c"}])]
 
 
 def test_the_highlights_are_the_tables_numbers():
     study = page_study.configuration()
     found = page_study.tables(study)
-    shown = {item["value"]: item["label"] for item in page.highlights(found)}
+    shown = {item["value"]: item["label"] for item in page_write.highlights(found)}
     table = found["alignment"]
     original = table[(table["removal"] == "none") & (table["checkpoint"] == "step-64")]
     expected = np.mean([rows["mean_r"].max() for _, rows in original.groupby("subject")])
     assert "alignment at step 64" in shown[f"{expected:.3f}"]
     effects = found["removal_effects"]
     assert f"{sum(effects['significant'] == 1):,} of {len(effects):,}" in shown
-    assert page.highlights({}) == []
+    assert page_write.highlights({}) == []
 
 
 def test_a_figure_is_named_by_its_labels():
     def named(**labels):
-        return page.heading(page.Figure(Path("map-F.png"), labels=labels))
+        return page_write.heading(page_write.Figure(Path("map-F.png"), labels=labels))
 
     assert named(figure="4", shows="best layer alignment") == "Figure 4: best layer alignment"
     assert named(figure="Table 1", shows="probing") == "Table 1: probing"
@@ -290,7 +293,7 @@ def test_a_figure_is_named_by_its_labels():
 def test_the_command_refuses_what_it_cannot_read(tmp_path, capsys):
     for flag, text in (("--configuration", "{"), ("--configuration", '{"a": 1}'), ("--figures", "[1]")):
         with pytest.raises(SystemExit):
-            page.main(["--configuration", "{}", flag, text, "--output", str(tmp_path / "index.html")])
+            page_write.main(["--configuration", "{}", flag, text, "--output", str(tmp_path / "index.html")])
         assert flag in capsys.readouterr().err
 
 
@@ -298,7 +301,7 @@ def test_the_installed_package_brings_the_pages_files():
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    patterns = project["tool"]["setuptools"]["package-data"]["dynalign"]
-    packed = {path for pattern in patterns for path in page.ASSETS.parent.glob(pattern)}
-    assert packed == set(page.ASSETS.iterdir())
+    patterns = project["tool"]["setuptools"]["package-data"]["dynalign.page"]
+    packed = {path for pattern in patterns for path in page_write.ASSETS.parent.glob(pattern)}
+    assert packed == set(page_write.ASSETS.iterdir())
     assert {path.name for path in packed} == {"index.html.j2", "page.css", "page.js"}

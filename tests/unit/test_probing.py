@@ -15,9 +15,15 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dynalign import folds, logistic, probing, removal
-from dynalign.config import Probing, Removal
-from dynalign.files import InputError, read_table, write_table
+from dynalign import folds
+from dynalign.config.probing import Probing
+from dynalign.config.removal import Removal
+from dynalign.io.errors import InputError
+from dynalign.removal import erasers, logistic, probing, ridge
+from dynalign.removal import fit as removal_fit
+from dynalign.removal.fit import main
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
 
 SMALL = Probing(folds=4, inner_folds=3, C=(1e-3, 1e-2, 1e-1), permutations=20)
 
@@ -33,10 +39,8 @@ def one(X, codes, sentence, word, probing_options=SMALL, seed=0, **removal_optio
     """The row of a single property and method."""
     options = Removal(**removal_options)
     method = options.methods[0]
-    maps = {(method, "p"): removal.fit(method, X, codes, options)}
-    rows = probing.evaluate(
-        X, {"p": codes.astype(float)}, sentence, word, maps, probing_options, options, seed
-    )
+    maps = {(method, "p"): removal_fit.fit(method, X, codes, options)}
+    rows = probing.evaluate(X, {"p": codes.astype(float)}, sentence, word, maps, probing_options, options, seed)
     assert len(rows) == 1
     return rows[0]
 
@@ -46,10 +50,7 @@ def plain_probe(vectors_of_fold, y, sentence, options):
 
     def blocks(rows, k):
         ends = [i for i in range(1, len(rows)) if sentence[rows[i]] != sentence[rows[i - 1]]]
-        cuts = [
-            min([0, *ends, len(rows)], key=lambda end: abs(end - round(len(rows) * j / k)))
-            for j in range(k + 1)
-        ]
+        cuts = [min([0, *ends, len(rows)], key=lambda end: abs(end - round(len(rows) * j / k))) for j in range(k + 1)]
         return [np.arange(a, b) for a, b in pairwise(cuts)]
 
     predicted = np.empty_like(y)
@@ -73,18 +74,14 @@ def test_numbers_are_those_of_a_plain_scikit_learn_loop(classes):
     y = rng.integers(0, classes, 420)
     X = 3 + rng.standard_normal((420, 8)) @ rng.standard_normal((8, 8))
     X = X + 0.8 * rng.standard_normal((classes, 8))[y]
-    whole = removal.fit_ridge(X, y, [300.0], 4)
+    whole = ridge.fit_ridge(X, y, [300.0], 4)
     row = one(X, y, sentence, word, alphas=(300.0,))
 
     def crossfit(train):
-        return removal.apply(removal.fit_ridge(X[train], y[train], [300.0], 4), X, y)
+        return erasers.apply(ridge.fit_ridge(X[train], y[train], [300.0], 4), X, y)
 
-    residual = removal.apply(whole, X, y)
-    for kind, vectors in (
-        ("before", lambda _: X),
-        ("after", lambda _: residual),
-        ("after_crossfit", crossfit),
-    ):
+    residual = erasers.apply(whole, X, y)
+    for kind, vectors in (("before", lambda _: X), ("after", lambda _: residual), ("after_crossfit", crossfit)):
         reference = plain_probe(vectors, y, sentence, SMALL)
         assert row[f"accuracy_{kind}"] == pytest.approx(accuracy_score(y, reference), abs=1e-12)
         assert row[f"balanced_{kind}"] == pytest.approx(balanced_accuracy_score(y, reference), abs=1e-12)
@@ -123,9 +120,7 @@ def test_of_equally_good_penalties_the_strongest_is_chosen(monkeypatch):
     monkeypatch.setattr(logistic, "fit", watched)
     y, train = np.tile([0, 1, 1], 100), np.arange(200)
     options = Probing(C=(0.01, 0.1, 1.0), inner_folds=2)
-    probing.predict_fold(
-        np.zeros((300, 2)), y[None], train, np.arange(200, 300), np.arange(300) // 5, options
-    )
+    probing.predict_fold(np.zeros((300, 2)), y[None], train, np.arange(200, 300), np.arange(300) // 5, options)
     assert [len(C) for C in chosen] == [3, 3, 1]
     assert chosen[-1] == [0.01]
 
@@ -166,11 +161,7 @@ def five_classes():
 
 @pytest.mark.parametrize(
     ("options", "decodable"),
-    [
-        ({"coding": "ordinal"}, True),
-        ({"coding": "onehot"}, False),
-        ({"methods": ("leace",)}, False),
-    ],
+    [({"coding": "ordinal"}, True), ({"coding": "onehot"}, False), ({"methods": ("leace",)}, False)],
 )
 def test_integer_codes_cannot_remove_five_classes(options, decodable):
     row = one(*five_classes(), alphas=(1e-5,), **options)
@@ -195,8 +186,8 @@ def test_planted_property_is_removed_exactly(method):
     clean = rng.standard_normal((500, 10))
     clean -= np.outer(y - y.mean(), (y - y.mean()) @ clean) / (y - y.mean()).dot(y - y.mean())
     X = clean + np.outer(y, 3 * rng.standard_normal(10))
-    fitted = removal.fit(method, X, y, Removal(alphas=(1e-9,)))
-    residual = removal.apply(fitted, X, y)
+    fitted = removal_fit.fit(method, X, y, Removal(alphas=(1e-9,)))
+    residual = erasers.apply(fitted, X, y)
     assert np.abs(residual[y == 1].mean(axis=0) - residual[y == 0].mean(axis=0)).max() < 1e-9
     if method == "ridge":
         np.testing.assert_allclose(residual, clean - clean.mean(axis=0), atol=1e-9)
@@ -338,7 +329,7 @@ def study(tmp_path):
     labels.loc[sentence % 5 == 0, "tense"] = np.nan
     write_table(labels, tmp_path / "labels.tsv")
     options = Removal(methods=("ridge", "leace"), alphas=(1.0,))
-    removal.main(
+    main(
         [
             *("--representation", str(tmp_path / "step-4.safetensors"), "--layer", "2"),
             *("--labels", str(tmp_path / "labels.tsv"), "--properties", '["pos", "tense"]'),
@@ -352,7 +343,7 @@ def command(folder, options, *more, properties=("pos", "tense"), probes=SMALL, s
     probing.main(
         [
             *("--representation", str(folder / "step-4.safetensors"), "--layer", "2"),
-            *("--labels", str(folder / "labels.tsv"), "--maps", str(folder / "maps.npz")),
+            *("--labels", str(folder / "labels.tsv"), "--erasers", str(folder / "maps.npz")),
             *("--properties", json.dumps(properties), "--options", probes.model_dump_json()),
             *("--removal-options", options.model_dump_json(), "--seed", "7"),
             *("--checkpoint", "step-4", "--step", step, "--output", str(folder / "probing.tsv"), *more),

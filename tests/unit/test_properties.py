@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from scipy.stats import pearsonr
 
-from dynalign import annotation, config, files, properties
-from dynalign.annotation import Sentence, Token, Word, check_sentence, parse_tree
-from dynalign.config import Property
-from dynalign.files import InputError
+from dynalign.config.properties import RAW_VALUES, Property, paper_properties
+from dynalign.io.errors import InputError
+from dynalign.stimulus import conllu, properties, raw_values
+from dynalign.stimulus.conllu import Sentence, Token, Word, check_sentence, parse_tree
+from dynalign.tables import reader, writer
 
 
 def sentence(tree, *rows):
@@ -26,7 +27,7 @@ def sentence(tree, *rows):
             words.append(Word(last.form + form, last.start, len(tokens) + 1))
         else:
             words.append(Word(form, len(tokens), len(tokens) + 1))
-        tokens.append(Token(form, form, upos, upos, annotation.parse_feats(feats), int(head), deprel))
+        tokens.append(Token(form, form, upos, upos, conllu.parse_feats(feats), int(head), deprel))
     return check_sentence(Sentence("0", tuple(words), tuple(tokens), parse_tree(f"(ROOT {tree})")))
 
 
@@ -93,10 +94,7 @@ SUBORDINATION = sentence(
     "left VERB Tense=Past 0 root",
 )
 FRAGMENT = sentence(
-    "(NP (DT A) (JJ quiet) (NN night.))",
-    "A DET _ 3 det",
-    "quiet ADJ _ 3 amod",
-    "night. NOUN Number=Sing 0 root",
+    "(NP (DT A) (JJ quiet) (NN night.))", "A DET _ 3 det", "quiet ADJ _ 3 amod", "night. NOUN Number=Sing 0 root"
 )
 QUOTATION = sentence(
     '(SINV (S (VP (VB "Sit) (ADVP (RB down,")))) (VP (VBD said)) (NP (DT the) (NNS aunts.)))',
@@ -137,8 +135,7 @@ TWAS = sentence(
 )
 # A relative pronoun is the shallowest object and has no Number; the subject's clause is deeper.
 NO_NUMBER = sentence(
-    "(SBARQ (WHNP (WP What)) (SQ (VBD said) (NP (DT the) (NN man) "
-    "(SBAR (S (NP (NNS dogs)) (VP (VBP like)))))))",
+    "(SBARQ (WHNP (WP What)) (SQ (VBD said) (NP (DT the) (NN man) (SBAR (S (NP (NNS dogs)) (VP (VBP like)))))))",
     "What PRON PronType=Int 2 obj",
     "said VERB Tense=Past 0 root",
     "the DET _ 4 det",
@@ -147,7 +144,7 @@ NO_NUMBER = sentence(
     "like VERB Tense=Pres 4 acl:relcl",
 )
 
-U = properties.UNDEF
+U = raw_values.UNDEF
 
 
 @pytest.mark.parametrize(
@@ -172,12 +169,12 @@ U = properties.UNDEF
     ],
 )
 def test_sentence_level_values(parse, length, depth, top, tense, subject, object_):
-    assert properties.sentence_length(parse) == length
-    assert properties.tree_depth(parse) == depth
-    assert properties.top_constituents(parse) == top
-    assert properties.tense(parse) == tense
-    assert properties.subject_number(parse) == subject
-    assert properties.object_number(parse) == object_
+    assert raw_values.sentence_length(parse) == length
+    assert raw_values.tree_depth(parse) == depth
+    assert raw_values.top_constituents(parse) == top
+    assert raw_values.tense(parse) == tense
+    assert raw_values.subject_number(parse) == subject
+    assert raw_values.object_number(parse) == object_
 
 
 @pytest.mark.parametrize(
@@ -196,8 +193,8 @@ def test_sentence_level_values(parse, length, depth, top, tense, subject, object
     ],
 )
 def test_word_level_values(parse, pos, phrases):
-    assert properties.pos(parse) == pos.split()
-    assert properties.smallest_constituent(parse) == phrases.split()
+    assert raw_values.pos(parse) == pos.split()
+    assert raw_values.smallest_constituent(parse) == phrases.split()
 
 
 def test_clauses_are_no_phrases():
@@ -208,7 +205,7 @@ def test_clauses_are_no_phrases():
         "he PRON Number=Sing 4 nsubj",
         "wins VERB Tense=Pres 1 acl",
     )
-    assert properties.smallest_constituent(parse) == ["NP", "NP", "NP", "VP"]
+    assert raw_values.smallest_constituent(parse) == ["NP", "NP", "NP", "VP"]
 
 
 # The same sentence with marks on its words and, as treebanks have it, with marks as tokens; by a treebank the
@@ -238,9 +235,9 @@ MARKS_APART = sentence(
 )
 
 
-@pytest.mark.parametrize("name", properties.RAW)
+@pytest.mark.parametrize("name", raw_values.RAW)
 def test_marks_that_a_treebank_cuts_off_change_nothing(name):
-    function = properties.RAW[name][1]
+    function = raw_values.RAW[name][1]
     assert MARKS_APART.forms == MARKS_ON_WORDS.forms == ['"I', "don't", 'know,"', "said", "Mary."]
     assert max(MARKS_APART.depths) > max(MARKS_ON_WORDS.depths)
     assert function(MARKS_APART) == function(MARKS_ON_WORDS)
@@ -255,19 +252,16 @@ def test_marks_that_a_treebank_cuts_off_change_nothing(name):
 
 def test_a_mark_that_is_a_word_counts():
     parse = sentence(
-        "(NP (NP (NN tea)) (: –) (NP (NN milk)))",
-        "tea NOUN _ 0 root",
-        "– PUNCT _ 3 punct",
-        "milk NOUN _ 1 list",
+        "(NP (NP (NN tea)) (: –) (NP (NN milk)))", "tea NOUN _ 0 root", "– PUNCT _ 3 punct", "milk NOUN _ 1 list"
     )
-    assert properties.top_constituents(parse) == "NP : NP"
-    assert properties.tree_depth(parse) == 2
-    assert properties.category("-LRB-") == "-LRB-"
+    assert raw_values.top_constituents(parse) == "NP : NP"
+    assert raw_values.tree_depth(parse) == 2
+    assert raw_values.category("-LRB-") == "-LRB-"
 
 
 def test_raw_values_are_those_of_the_configuration():
-    assert tuple(properties.RAW) == config.RAW_VALUES
-    for name, (level, function) in properties.RAW.items():
+    assert tuple(raw_values.RAW) == RAW_VALUES
+    for name, (level, function) in raw_values.RAW.items():
         value = function(COORDINATION)
         assert (level == "word") == (isinstance(value, list) and len(value) == 6), name
 
@@ -279,20 +273,12 @@ def test_thresholds_are_inclusive():
     values = list(range(1, 25)) * 2
     naive = [0 if value <= 7 else 1 if value <= 16 else 2 for value in values]
     assert properties.classify("length", Property(thresholds=(7, 16)), values).tolist() == naive
-    assert properties.classify(
-        "x", Property(table="t", thresholds=(0.5,)), ["0.5", "0.51", "-3"]
-    ).tolist() == [0, 1, 0]
+    assert properties.classify("x", Property(table="t", thresholds=(0.5,)), ["0.5", "0.51", "-3"]).tolist() == [0, 1, 0]
 
 
 def test_named_classes_and_other():
     prop = Property(classes=("VERB", "NOUN"))
-    assert properties.classify("pos", prop, ["NOUN", "ADJ", "VERB", "UNDEF", "NOUN"]).tolist() == [
-        1,
-        2,
-        0,
-        2,
-        1,
-    ]
+    assert properties.classify("pos", prop, ["NOUN", "ADJ", "VERB", "UNDEF", "NOUN"]).tolist() == [1, 2, 0, 2, 1]
     assert properties.classify("sentence_length", Property(classes=("3",)), [3, 30]).tolist() == [0, 1]
 
 
@@ -350,10 +336,7 @@ def story_words(sentences, dropped_first=True):
 
 def test_labels_have_one_row_per_word_that_is_not_dropped():
     words = story_words(STORY)
-    props = {
-        "length": Property(raw="sentence_length", thresholds=(4, 6)),
-        "pos": Property(classes=("VERB", "NOUN")),
-    }
+    props = {"length": Property(raw="sentence_length", thresholds=(4, 6)), "pos": Property(classes=("VERB", "NOUN"))}
     labels = properties.label_table(words, STORY, props, seed=0)
     assert list(labels) == [*properties._COLUMNS, "length", "length_raw", "pos", "pos_raw"]
     kept = words[words["dropped"] == 0]
@@ -376,7 +359,7 @@ def test_codes_stand_for_classes():
 
 def test_properties_do_not_depend_on_each_other():
     words = story_words(STORY)
-    props = config.paper_properties()
+    props = paper_properties()
     every = properties.label_table(words, STORY, props, seed=3)
     for name in reversed(props):
         alone = properties.label_table(words, STORY, {name: props[name]}, seed=3)
@@ -420,10 +403,7 @@ def test_a_table_adds_a_property(tmp_path):
     ("rows", "message"),
     [
         ([(1, "a"), (2, "a"), (4, "a")], r"no label for word_index 3 \('see'\)"),
-        (
-            [(1, "a"), (2, "a"), (3, "a"), (4, "a"), (5, "a")],
-            "row 4: unknown word_index 5; the story has 0 to 4",
-        ),
+        ([(1, "a"), (2, "a"), (3, "a"), (4, "a"), (5, "a")], "row 4: unknown word_index 5; the story has 0 to 4"),
         ([(1, "a"), (2, "a"), (1, "b")], "row 2: word_index 1 stands twice"),
         ([(1, "a"), (2, "")], "row 1: word_index 2 has an empty label"),
         ([("one", "a")], "row 0: unknown word_index 'one'"),
@@ -431,16 +411,14 @@ def test_a_table_adds_a_property(tmp_path):
 )
 def test_bad_tables_are_named(tmp_path, rows, message):
     with pytest.raises(InputError, match=rf"mine\.tsv: {message}"):
-        properties.label_table(
-            story_words([QUESTION]), [QUESTION], {"mine": user_table(tmp_path, rows)}, seed=0
-        )
+        properties.label_table(story_words([QUESTION]), [QUESTION], {"mine": user_table(tmp_path, rows)}, seed=0)
 
 
 # Counts
 
 
 def test_counts_are_of_sentences_or_words():
-    props = config.paper_properties()
+    props = paper_properties()
     labels = properties.label_table(story_words(STORY), STORY, props, seed=0)
     counts = properties.class_counts(labels, props)
     assert list(counts) == ["property", "level", "distribution", "value", "count"]
@@ -457,7 +435,7 @@ def test_counts_are_of_sentences_or_words():
     assert of("sentence_length", "original") == [("4", 2), ("6", 2), ("5", 1), ("7", 1)]
     assert of("tense", "used") == [("Past", 5), ("other", 1)]
     assert of("subject_number", "original") == [("Sing", 4), ("UNDEF", 2)]
-    tags = Counter(itertools.chain.from_iterable(properties.pos(parse) for parse in STORY))
+    tags = Counter(itertools.chain.from_iterable(raw_values.pos(parse) for parse in STORY))
     assert dict(of("pos", "original")) == dict(tags)
     assert [count for _, count in of("pos", "original")] == sorted(tags.values(), reverse=True)
 
@@ -480,9 +458,7 @@ def test_rare_and_lonely_classes_are_reported(capsys):
     assert capsys.readouterr().err == ""
     properties.check_classes(counts(4, 96))
     assert "tense: class 'Past' holds 4 of 100 sentences, under 5%" in capsys.readouterr().err
-    with pytest.raises(
-        InputError, match=r"properties.tense: all 9 sentences are in class 'Past' .*change its"
-    ):
+    with pytest.raises(InputError, match=r"properties.tense: all 9 sentences are in class 'Past' .*change its"):
         properties.check_classes(counts(9, 0))
 
 
@@ -524,22 +500,13 @@ def command(tmp_path):
     """Run the command on the story; return its three paths."""
     story = [STATEMENT, QUESTION, SUBORDINATION, CONTRACTIONS, PASSIVE, COORDINATION, ONE_WORD] * 3
     words = story_words(story).assign(sentence=lambda table: table["sentence"].astype("Int64"))
-    files.write_table(words, tmp_path / "words.tsv")
-    annotation.write_sentences(tmp_path / "story.conllu", story)
+    writer.write_table(words, tmp_path / "words.tsv")
+    conllu.write_sentences(tmp_path / "story.conllu", story)
 
     def call(props, seed=0, folder="tables"):
-        paths = [
-            tmp_path / folder / name for name in ("labels.tsv", "class_counts.tsv", "label_correlations.tsv")
-        ]
+        paths = [tmp_path / folder / name for name in ("labels.tsv", "class_counts.tsv", "label_correlations.tsv")]
         flags = ["--labels", "--class-counts", "--correlations"]
-        arguments = [
-            "--words",
-            tmp_path / "words.tsv",
-            "--annotation",
-            tmp_path / "story.conllu",
-            "--seed",
-            seed,
-        ]
+        arguments = ["--words", tmp_path / "words.tsv", "--annotation", tmp_path / "story.conllu", "--seed", seed]
         arguments += ["--properties", json.dumps(props), *itertools.chain(*zip(flags, paths, strict=True))]
         properties.main([str(argument) for argument in arguments])
         return paths
@@ -562,18 +529,15 @@ def test_command_writes_what_is_read_back(command):
     kept = command.words[command.words["dropped"] == 0]
     assert labels["word"].tolist() == kept["word"].tolist()
     assert labels["word_index"].tolist() == kept["word_index"].tolist()
-    tenses = [properties.tense(parse) for parse in command.story for _ in parse.words]
+    tenses = [raw_values.tense(parse) for parse in command.story for _ in parse.words]
     assert labels["tense_raw"].tolist() == tenses
     codes = properties.label_codes(labels, "tense")
     assert codes.dtype.kind == "i"
     assert codes.tolist() == [0 if value == "Past" else 1 for value in tenses]
     assert set(properties.label_codes(labels, "size")) == {0, 1, 3}
-    counts = files.read_table(counts_path)
-    assert counts.query("property == 'tense' and distribution == 'used'")["value"].tolist() == [
-        "Past",
-        "other",
-    ]
-    correlations = files.read_table(correlations_path)
+    counts = reader.read_table(counts_path)
+    assert counts.query("property == 'tense' and distribution == 'used'")["value"].tolist() == ["Past", "other"]
+    correlations = reader.read_table(correlations_path)
     assert len(correlations) == len(PROPS) ** 2
     row = correlations.query("property_a == 'tense' and property_b == 'pos'").iloc[0]
     expected = pearsonr(codes, properties.label_codes(labels, "pos"))

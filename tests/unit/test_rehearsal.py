@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from dynalign import harry_potter, rehearsal
+from dynalign.datasets import harry_potter, rehearsal
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,7 +85,7 @@ def test_the_command_writes_what_passes_as_the_real_data(tmp_path, monkeypatch):
     truth = np.load(tmp_path / "truth_N.npy", allow_pickle=False)
     assert truth.shape == (50,)
     assert truth.dtype == bool
-    wrong = [sys.executable, "-m", "dynalign.rehearsal", *arguments, "--voxels", "0"]
+    wrong = [sys.executable, "-m", "dynalign.datasets.rehearsal", *arguments, "--voxels", "0"]
     process = subprocess.run(wrong, cwd=ROOT / "workflow", capture_output=True, text=True, check=False)
     assert process.returncode == 1
     assert process.stderr == "error: --voxels 0: at least 1\n"

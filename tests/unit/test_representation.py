@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from tests.helpers import flags
 
-from dynalign import representation, tokens
-from dynalign.config import Model
-from dynalign.files import InputError, read_table
-from dynalign.training import train_tokenizer
+from dynalign.config.model import Model
+from dynalign.io.errors import InputError
+from dynalign.models import representation, tokens
+from dynalign.models.layers import as_stored, read_layer, write_layers
+from dynalign.models.training import train_tokenizer
+from dynalign.tables.reader import read_table
 
 CONTEXT = 50
 DEPTH = 3
@@ -33,12 +35,7 @@ def build(kind: str):
 
     torch.manual_seed(0)
     common = {"vocab_size": VOCABULARY, "initializer_range": 0.4}
-    neox = {
-        "hidden_size": HIDDEN,
-        "num_hidden_layers": DEPTH,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-    }
+    neox = {"hidden_size": HIDDEN, "num_hidden_layers": DEPTH, "num_attention_heads": 2, "intermediate_size": 32}
     if kind == "gpt_neox":
         config = transformers.GPTNeoXConfig(**common, **neox, max_position_embeddings=128)
         return transformers.GPTNeoXForCausalLM(config)
@@ -169,9 +166,7 @@ def test_perplexity_of_a_uniform_model(folder, story):
     _, nll = representation.read_story(model, story, 20 * CONTEXT)
     assert representation.perplexity(nll) == pytest.approx(VOCABULARY, rel=1e-5)
     whole = story.first >= CONTEXT
-    n_tokens = sum(
-        last - first + 1 for first, last in zip(story.first[whole], story.last[whole], strict=True)
-    )
+    n_tokens = sum(last - first + 1 for first, last in zip(story.first[whole], story.last[whole], strict=True))
     bits = np.log2(VOCABULARY) * n_tokens / whole.sum()
     assert representation.bits_per_word(nll, story) == pytest.approx(bits, rel=1e-5)
 
@@ -220,7 +215,7 @@ def test_command(folder, story, tmp_path):
 
     layers, nll = representation.read_story(representation.load_model(folder()), story, 700)
     for layer in range(DEPTH + 1):
-        X, word_index = representation.read_layer(output, layer)
+        X, word_index = read_layer(output, layer)
         np.testing.assert_array_equal(X, layers[layer])
         assert word_index.tolist() == story.word_index[story.represented].tolist()
     assert (X.dtype, word_index.dtype) == (np.float32, np.int64)
@@ -286,11 +281,9 @@ def test_bfloat16_is_measured_against_float32(folder, story, tmp_path):
     rows = read_table(about)
     assert set(rows["precision"]) == {"bfloat16"}
     for layer, stated in enumerate(rows["precision_error"]):
-        X, _ = representation.read_layer(output, layer)
+        X, _ = read_layer(output, layer)
         # The sample's error is that of all words, up to sampling.
-        assert stated == pytest.approx(
-            np.linalg.norm(X - exact[layer]) / np.linalg.norm(exact[layer]), rel=0.2
-        )
+        assert stated == pytest.approx(np.linalg.norm(X - exact[layer]) / np.linalg.norm(exact[layer]), rel=0.2)
     # 8 bits of mantissa: rounding once costs up to 2^-9, here about 2^-9.5.
     assert 2**-11 < rows["precision_error"][0] < 2**-9
     assert rows["precision_error"][0] < rows["precision_error"][DEPTH] < 0.1
@@ -303,16 +296,14 @@ def test_float16_storage_halves_the_file_and_states_its_error(folder, story, tmp
     exact, _ = representation.read_story(representation.load_model(folder()), story, 700)
     errors = read_table(about)["storage_error"]
     for layer, stated in enumerate(errors):
-        X, _ = representation.read_layer(output, layer)
+        X, _ = read_layer(output, layer)
         assert X.dtype == np.float32
         np.testing.assert_allclose(X, exact[layer], rtol=2**-11, atol=1e-7)
         expected = np.linalg.norm(np.float64(X) - exact[layer]) / np.linalg.norm(np.float64(exact[layer]))
         assert stated == pytest.approx(expected, rel=1e-6)
         assert 2**-14 < stated < 2**-11
-    with pytest.raises(
-        InputError, match=r"7e\+04 exceeds float16's largest, 65504; set model\.storage: float32"
-    ):
-        representation.as_stored(np.float32([[[7e4]]]), "float16")
+    with pytest.raises(InputError, match=r"7e\+04 exceeds float16's largest, 65504; set model\.storage: float32"):
+        as_stored(np.float32([[[7e4]]]), "float16")
 
 
 def test_relative_error_by_hand():
@@ -326,10 +317,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(folder, story, capsys):
     import torch
 
     expected = representation.read_story(representation.load_model(folder()), story, 5 * CONTEXT)
-    for error in (
-        torch.OutOfMemoryError("CUDA out of memory"),
-        RuntimeError("can't allocate memory: 9 bytes"),
-    ):
+    for error in (torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 9 bytes")):
         model = representation.load_model(folder())
         sizes = []
 
@@ -394,24 +382,22 @@ def test_metadata_has_one_order(story, tmp_path):
 
     layers = [np.full((story.represented.sum(), 2), layer, np.float32) for layer in range(12)]
     for attempt in range(6):
-        representation.write_layers(tmp_path / f"{attempt}.safetensors", layers, story, "step-1", norm="no")
+        write_layers(tmp_path / f"{attempt}.safetensors", layers, story, "step-1", norm="no")
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
     with safe_open(tmp_path / "0.safetensors", framework="np") as stored:
         text = stored.metadata()["dynalign"]
-        assert text.startswith(
-            '{"context_tokens": 50, "name": "step-1", "norm": "no", "sha256": {"layer-0": '
-        )
+        assert text.startswith('{"context_tokens": 50, "name": "step-1", "norm": "no", "sha256": {"layer-0": ')
         assert json.loads(text)["sha256"].keys() == set(stored.keys())
-    X, _ = representation.read_layer(tmp_path / "0.safetensors", 11)
+    X, _ = read_layer(tmp_path / "0.safetensors", 11)
     assert (X == 11).all()
 
 
 def test_reading_imports_no_torch(story, tmp_path):
     """A reader's fixed cost is its imports."""
     path = tmp_path / "x.safetensors"
-    representation.write_layers(path, [np.zeros((story.represented.sum(), 2), np.float32)], story, "x")
+    write_layers(path, [np.zeros((story.represented.sum(), 2), np.float32)], story, "x")
     code = (
-        "import sys; from dynalign.representation import read_layer; "
+        "import sys; from dynalign.models.layers import read_layer; "
         f"read_layer({str(path)!r}, 0); print('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -420,16 +406,14 @@ def test_reading_imports_no_torch(story, tmp_path):
 
 def test_layers_that_cannot_be_read(story, tmp_path):
     path = tmp_path / "x.safetensors"
-    representation.write_layers(path, [np.zeros((story.represented.sum(), 2), np.float32)] * 3, story, "x")
-    with pytest.raises(
-        InputError, match=r"x\.safetensors: lacks layer-3; it has layer-0, layer-1, layer-2, word"
-    ):
-        representation.read_layer(path, 3)
+    write_layers(path, [np.zeros((story.represented.sum(), 2), np.float32)] * 3, story, "x")
+    with pytest.raises(InputError, match=r"x\.safetensors: lacks layer-3; it has layer-0, layer-1, layer-2, word"):
+        read_layer(path, 3)
     with pytest.raises(InputError, match="no such file"):
-        representation.read_layer(tmp_path / "y.safetensors", 0)
+        read_layer(tmp_path / "y.safetensors", 0)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match="not a safetensors file"):
-        representation.read_layer(path, 0)
+        read_layer(path, 0)
 
 
 def test_folders_without_weights(folder, tmp_path):
@@ -475,9 +459,7 @@ def test_missing_parameters_are_not_made_up(folder, tmp_path):
     del weights["gpt_neox.layers.1.mlp.dense_h_to_4h.weight"]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     (tmp_path / "config.json").write_bytes((folder() / "config.json").read_bytes())
-    with pytest.raises(
-        InputError, match=r"lack 1 parameters of GPTNeoXForCausalLM \(gpt_neox\.layers\.1\.mlp"
-    ):
+    with pytest.raises(InputError, match=r"lack 1 parameters of GPTNeoXForCausalLM \(gpt_neox\.layers\.1\.mlp"):
         representation.load_model(tmp_path)
 
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dynalign import backend, folds, hats, ridge
-from dynalign.files import InputError
+from dynalign import folds
+from dynalign.encoding import backend, hat_matrices, ridge
+from dynalign.io.errors import InputError
 
 ALPHAS = tuple(10.0**k for k in range(-6, 11))
 
@@ -14,7 +15,7 @@ ALPHAS = tuple(10.0**k for k in range(-6, 11))
 def inner_scores(kernel, y, within, splits, alphas, changes=(), run=None):
     """Mean R² of every feature set, penalty and voxel."""
     run = run or backend.Numpy()
-    spectrum = hats.decompose(kernel, within, within[:2])
+    spectrum = hat_matrices.decompose(kernel, within, within[:2])
     operators = ridge.prepare(kernel, spectrum, splits, np.array(alphas), changes, run)
     inside = y[within]
     return ridge.search_scores(run, operators, inside, run.put(np.concatenate([inside, inside])))
@@ -23,7 +24,7 @@ def inner_scores(kernel, y, within, splits, alphas, changes=(), run=None):
 def predict(kernel, y, train, test, alphas, choice, changes=()):
     """Predictions of every feature set, relative to the mean of the training rows."""
     run = backend.Numpy()
-    refit = hats.refit(hats.decompose(kernel, train, test), alphas, changes)
+    refit = hat_matrices.refit(hat_matrices.decompose(kernel, train, test), alphas, changes)
     return ridge.predictions(run, refit, run.put(y[train]), choice)
 
 
@@ -31,9 +32,9 @@ def predict(kernel, y, train, test, alphas, choice, changes=()):
 def way(request, monkeypatch):
     """Inner folds as blocks left out of the outer fold, or each by a decomposition of its own."""
     if request.param == "decomposed":
-        monkeypatch.setattr(hats, "block_search", lambda *_: None)
+        monkeypatch.setattr(hat_matrices, "block_search", lambda *_: None)
     else:
-        monkeypatch.setattr(hats, "own_search", None)
+        monkeypatch.setattr(hat_matrices, "own_search", None)
     return request.param
 
 
@@ -67,7 +68,7 @@ def removed(X, k, seed=1):
     theta = rng.standard_normal((k, X.shape[1])) / 2
     basis, triangle = np.linalg.qr(theta.T)
     before = X @ basis
-    return X - codes @ theta, hats.Change(before=before, after=before - codes @ triangle.T)
+    return X - codes @ theta, hat_matrices.LowRankUpdate(before=before, after=before - codes @ triangle.T)
 
 
 @pytest.mark.parametrize(("n", "p"), [(80, 120), (80, 20)], ids=["n<p", "n>p"])
@@ -121,11 +122,7 @@ def test_search_equals_himalaya():
     X, y = problem(90, 150)
     splits = ridge.inner_splits(90, np.arange(90), 6, 3)
     model = KernelRidgeCV(
-        ALPHAS,
-        kernel="precomputed",
-        cv=splits,
-        fit_intercept=True,
-        solver_params={"score_func": r2_score},
+        ALPHAS, kernel="precomputed", cv=splits, fit_intercept=True, solver_params={"score_func": r2_score}
     ).fit((X @ X.T).astype(np.float64), y.astype(np.float64))
     scores = inner_scores(X @ X.T, y, np.arange(90), splits, ALPHAS)[0]
     chosen = ridge.choose(scores)
@@ -198,7 +195,7 @@ def test_penalties_that_are_combinations_of_others():
     X, y = problem(200, 300)
     changes = [removed(X, 1)[1]]
     train, test = np.arange(160), np.arange(165, 200)
-    kept, weights = hats.skeleton(10, 1e5, ALPHAS)
+    kept, weights = hat_matrices.skeleton(10, 1e5, ALPHAS)
     assert len(kept) < len(ALPHAS)
     s = np.geomspace(10, 1e5, 37)[:, None]
     np.testing.assert_allclose(
@@ -207,7 +204,7 @@ def test_penalties_that_are_combinations_of_others():
     assert np.abs(weights).sum(axis=1).max() < 100
     less, all_of_them = (
         ridge.fit_fold(X @ X.T, y, train, test, ALPHAS, 5, 2, changes, tolerance=tolerance)
-        for tolerance in (hats.TOLERANCE, 0)
+        for tolerance in (hat_matrices.TOLERANCE, 0)
     )
     same_scores(less, all_of_them, 2e-6)
 
@@ -216,8 +213,10 @@ def test_a_fold_that_cannot_be_told_from_the_penalty_is_decomposed():
     # 60 rows, 50 features: 40 rows are left, so that the block left out has 10 null directions for 20 rows.
     X, y = problem(60, 50)
     splits = ridge.inner_splits(60, np.arange(60), 3, 0)
-    former = hats.make_former(hats.decompose(X @ X.T, np.arange(60), np.arange(2)), np.array(ALPHAS), [])
-    assert hats.block_search(former, slice(20, 40), slice(0, 20)) is None
+    former = hat_matrices.residual_operators(
+        hat_matrices.decompose(X @ X.T, np.arange(60), np.arange(2)), np.array(ALPHAS), []
+    )
+    assert hat_matrices.block_search(former, slice(20, 40), slice(0, 20)) is None
     scores = inner_scores(X @ X.T, y, np.arange(60), splits, ALPHAS)[0]
     np.testing.assert_allclose(scores, reference_scores(X, y, splits, ALPHAS), rtol=1e-4, atol=1e-5)
 
@@ -342,9 +341,7 @@ def test_random_problems_equal_scikit_learn(n, p, k, gap, n_constant, exponent, 
 def test_tiles_cover_all_voxels_once_and_no_thread_waits_for_a_narrow_one(n, size):
     tiles = ridge.tiles(n, size)
     widths = [tile.stop - tile.start for tile in tiles]
-    assert np.concatenate([np.arange(tile.start, tile.stop) for tile in tiles] or [[]]).tolist() == [
-        *range(n)
-    ]
+    assert np.concatenate([np.arange(tile.start, tile.stop) for tile in tiles] or [[]]).tolist() == [*range(n)]
     assert not widths or (min(widths) >= 1 and max(widths) <= size)
     if n >= 16 * 16 and size >= 16:
         assert max(widths) - min(widths) < 2 * 16

@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 import yaml
 
-from dynalign import annotation, config, encoding, files, paper_tables, removal, representation, story, tokens
-from dynalign.files import InputError
+from dynalign.config import writers
+from dynalign.config.study import load
+from dynalign.encoding import scores
+from dynalign.figures import paper_tables
+from dynalign.io import arrays
+from dynalign.io.errors import InputError
+from dynalign.models import representation, tokens
+from dynalign.removal import data, erasers
+from dynalign.stimulus import conllu, timing
+from dynalign.tables import reader
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "workflow/dynalign").glob("*.py"))
@@ -90,28 +98,25 @@ def test_a_pickle_in_place_of_any_input_is_refused_and_not_run(tmp_path, sprung)
     objects = tmp_path / "objects.npy"
     np.save(objects, np.array([Trap(sprung)], dtype=object), allow_pickle=True)
     archive = tmp_path / "archive.npz"
-    np.savez(
-        archive,
-        **{name: np.array([Trap(sprung)], dtype=object) for name in ("ids", "r", "ridge.tense.slope")},
-    )
+    np.savez(archive, **{name: np.array([Trap(sprung)], dtype=object) for name in ("ids", "r", "ridge.tense.slope")})
     for name in ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri"):
         (tmp_path / f"{name}.npy").write_bytes(objects.read_bytes())
     readers = [
-        lambda path: files.read_array(path),
-        lambda path: files.read_arrays(path),
-        lambda path: files.read_table(path, ["word"]),
+        lambda path: arrays.read_array(path),
+        lambda path: arrays.read_arrays(path),
+        lambda path: reader.read_table(path, ["word"]),
         lambda path: tokens.read_tokens(path),
-        lambda path: encoding.read_scores(path),
-        lambda path: removal.read_maps(path),
-        lambda path: removal.read_vectors(path, 0),
-        lambda path: annotation.read_sentences(path),
+        lambda path: scores.read_scores(path),
+        lambda path: erasers.read_erasers(path),
+        lambda path: data.read_vectors(path, 0),
+        lambda path: conllu.read_sentences(path),
     ]
     for path in (raw, objects, archive):
         for number, read in enumerate(readers):
             with pytest.raises(InputError, match=re.escape(str(path))):
                 pytest.fail(f"reader {number} took {path.name}: {read(path)!r}")
     with pytest.raises(InputError, match=r"words_fmri\.npy.*never unpickles"):
-        story.read_arrays_layout(tmp_path)
+        timing.read_arrays_layout(tmp_path)
 
 
 def test_a_model_that_brings_code_or_a_pickle_is_refused_and_not_run(tmp_path, sprung):
@@ -131,12 +136,7 @@ def test_a_model_that_brings_code_or_a_pickle_is_refused_and_not_run(tmp_path, s
     ):
         with pytest.raises(InputError, match="transformers can load"):
             read()
-    config_only = {
-        "model_type": "gpt_neox",
-        "hidden_size": 8,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 1,
-    }
+    config_only = {"model_type": "gpt_neox", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     (folder / "config.json").write_text(json.dumps(config_only | {"vocab_size": 10, "intermediate_size": 8}))
     for name, kind in (("model.safetensors", "safetensors"), ("pytorch_model.bin", "pytorch")):
         (folder / name).write_bytes(pickle.dumps({"weight": Trap(sprung)}, protocol=2))
@@ -148,24 +148,10 @@ def test_a_configuration_that_would_build_objects_is_refused(tmp_path, sprung):
     hostile = f"!!python/object/apply:builtins.open [{str(sprung)!r}, 'w']"
     (tmp_path / "study.yaml").write_text(f"study: {hostile}\n")
     with pytest.raises(InputError, match=r"study\.yaml.*not YAML"):
-        config.main(["--check", str(tmp_path / "study.yaml")])
+        writers.main(["--check", str(tmp_path / "study.yaml")])
 
 
-OUTSIDE = [
-    "../x",
-    "..",
-    ".",
-    "/etc/passwd",
-    "a/b",
-    "-rf",
-    "--output",
-    "",
-    "a b",
-    "a;b",
-    "$(touch x)",
-    "`x`",
-    "a'b",
-]
+OUTSIDE = ["../x", "..", ".", "/etc/passwd", "a/b", "-rf", "--output", "", "a b", "a;b", "$(touch x)", "`x`", "a'b"]
 OUTSIDE += ['a"b', "a\nb", "{subject}", "*", "~", "a\\b", "x\0y", "x" * 65]
 
 
@@ -183,7 +169,7 @@ OUTSIDE += ['a"b', "a\nb", "{subject}", "*", "~", "a\\b", "x\0y", "x" * 65]
 )
 def test_names_stay_names(name, place):
     with pytest.raises(InputError, match="names files"):
-        config.load({"figures": {"properties": []}} | place(name))
+        load({"figures": {"properties": []}} | place(name))
 
 
 REVISIONS = ["..", "../x", "a/../b", "/etc", "a//b", "-rf", "a/-b", "", "a b", "$(x)", "a/", "x\n"]
@@ -192,15 +178,13 @@ REVISIONS = ["..", "../x", "a/../b", "/etc", "a//b", "-rf", "a/-b", "", "a b", "
 @pytest.mark.parametrize("name", REVISIONS)
 def test_revisions_stay_in_the_models_folder(name):
     with pytest.raises(InputError, match="is no revision"):
-        config.load({"model": {"steps": [0], "revision": {0: name}}})
+        load({"model": {"steps": [0], "revision": {0: name}}})
 
 
-@pytest.mark.parametrize(
-    "pattern", ["{step.real}", "{step:>999999999}", "{step!r}", "{step:{step}}", "../{step}"]
-)
+@pytest.mark.parametrize("pattern", ["{step.real}", "{step:>999999999}", "{step!r}", "{step:{step}}", "../{step}"])
 def test_patterns_of_revisions_hold_the_step_alone(pattern):
     with pytest.raises(InputError, match="revision: "):
-        config.load({"model": {"steps": [0], "revision": pattern}})
+        load({"model": {"steps": [0], "revision": pattern}})
 
 
 PATHS = [
@@ -219,19 +203,19 @@ PATHS = [
 @pytest.mark.parametrize("path", ["a{array}b", "a}b", "a\nb", "a\tb", "\0"])
 def test_paths_hold_nothing_that_snakemake_or_a_shell_reads(place, path):
     with pytest.raises(InputError, match="it may not be empty, begin with '-', or hold braces or control"):
-        config.load({"figures": {"properties": []}} | place(path))
+        load({"figures": {"properties": []}} | place(path))
 
 
 @pytest.mark.parametrize("path", ["", "-rf", "--output"])
 def test_paths_are_no_options(path):
     for place in PATHS[:4]:
         with pytest.raises(InputError, match="is a path"):
-            config.load(place(path))
+            load(place(path))
 
 
 def test_what_a_simulation_writes_stays_in_its_study():
     study = yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8"))
-    config.load(study)
+    load(study)
     for section, key, path in (
         ("story", "words", "words.tsv"),
         ("story", "words", "results/other/words.tsv"),
@@ -241,7 +225,7 @@ def test_what_a_simulation_writes_stays_in_its_study():
     ):
         changed = study | {section: study[section] | {key: path}}
         with pytest.raises(InputError, match=rf"writes {section}\.{key}, which must be in results/demo/"):
-            config.load(changed)
+            load(changed)
 
 
 #: Placeholders of rules that stand unquoted: numbers, names of this repository, or values that their type in the
@@ -262,15 +246,11 @@ UNQUOTED = {
 def test_every_value_in_a_shell_command_is_quoted_or_cannot_need_it():
     found = 0
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
-        for command in re.findall(
-            r"\n +shell:\n((?: +[rf]*\".*\"\n)+)", path.read_text(encoding="utf-8") + "\n"
-        ):
+        for command in re.findall(r"\n +shell:\n((?: +[rf]*\".*\"\n)+)", path.read_text(encoding="utf-8") + "\n"):
             assert not re.search(r"^ +[rf]+\"", command, re.MULTILINE), f"{path.name}: {command}"
             for name in re.findall(r"\{([^{}]+)\}", command):
                 found += 1
-                assert name.endswith(":q") or re.sub(r"\[.*\]", "", name) in UNQUOTED, (
-                    f"{path.name}: {{{name}}}"
-                )
+                assert name.endswith(":q") or re.sub(r"\[.*\]", "", name) in UNQUOTED, f"{path.name}: {{{name}}}"
     rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
     assert rules.count("shell:\n") > 20
     assert found > 4 * rules.count("shell:\n")

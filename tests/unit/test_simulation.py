@@ -7,9 +7,13 @@ import pytest
 from scipy.stats import gamma
 from tests.helpers import flags
 
-from dynalign import simulation, story
-from dynalign.config import Simulation, Story, Trim
-from dynalign.files import InputError, read_table, write_table
+from dynalign.config.simulation import Simulation
+from dynalign.config.story import Story, Trim
+from dynalign.datasets import simulation
+from dynalign.io.errors import InputError
+from dynalign.stimulus.timing import Timing, tables
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
 
 OPTIONS = Simulation(properties=("tense", "sentence_length"), shape=(6, 5, 4))
 
@@ -52,8 +56,7 @@ def test_words_of_like_use_are_near_each_other():
     rng = np.random.default_rng(0)
     animals, foods = ["cat", "dog", "hen", "goat"], ["bread", "soup", "milk", "cake"]
     sentences = [
-        f"the {rng.choice(animals)} ran and slept . we ate warm {rng.choice(foods)} at noon ."
-        for _ in range(400)
+        f"the {rng.choice(animals)} ran and slept . we ate warm {rng.choice(foods)} at noon ." for _ in range(400)
     ]
     vectors = simulation.distributional_dimensions(" ".join(sentences), [*animals, *foods, "unseen"], 4)
     units = vectors[:8] / np.linalg.norm(vectors[:8], axis=1, keepdims=True)
@@ -68,8 +71,8 @@ def study():
     vocabulary = [f"w{i}" for i in range(60)]
     text = " ".join(rng.choice(vocabulary, 4000))
     words = [str(word) for word in rng.choice(vocabulary, 600)]
-    timing = story.Timing(words, 20 + 0.5 * np.arange(600), 2.0 * np.arange(170), np.ones(170, dtype=int))
-    table, trs = story.tables(timing, Story(trim=Trim(start=0, end=0)))
+    timing = Timing(words, 20 + 0.5 * np.arange(600), 2.0 * np.arange(170), np.ones(170, dtype=int))
+    table, trs = tables(timing, Story(trim=Trim(start=0, end=0)))
     sentence = np.repeat(np.arange(60), 10)
     labels = pd.DataFrame({"word_index": np.arange(600)})
     for name in ("tense", "sentence_length", "tree_depth"):
@@ -136,9 +139,7 @@ def test_the_command_writes_images_mask_and_truth(study, tmp_path):
             *flags(subject="F", options=OPTIONS.model_dump_json(), words=tmp_path / "words.tsv"),
             *flags(trs=tmp_path / "trs.tsv", labels=tmp_path / "labels.tsv"),
             *flags(texts=tmp_path / "text.txt", truth=tmp_path / "truth.tsv"),
-            *flags(
-                images=f"{tmp_path}/{{subject}}_{{run}}.nii.gz", mask=f"{tmp_path}/{{subject}}_mask.nii.gz"
-            ),
+            *flags(images=f"{tmp_path}/{{subject}}_{{run}}.nii.gz", mask=f"{tmp_path}/{{subject}}_mask.nii.gz"),
         ]
     )
     image, mask = nibabel.load(tmp_path / "F_1.nii.gz"), nibabel.load(tmp_path / "F_mask.nii.gz")

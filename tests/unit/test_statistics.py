@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dynalign import encoding, statistics
-from dynalign.config import Encoding, Statistics
-from dynalign.encoding import Scores
-from dynalign.files import InputError
+from dynalign.config.encoding import Encoding
+from dynalign.config.statistics import Statistics
+from dynalign.encoding import encode
+from dynalign.encoding.arms import make_design, outer_splits
+from dynalign.encoding.scores import Scores, write_scores
+from dynalign.io.errors import InputError
+from dynalign.statistics import block_tests, collect
+from dynalign.statistics.effects import alignment_row, effect_row, group_row, main, read_table, write_table
 
 #: Blocks for the short time courses of these tests.
 SMALL = Statistics(block=5)
@@ -26,7 +30,7 @@ def scores(r, fold=None, timecourse=None):
 
 def test_the_corrected_t_is_the_plain_t_when_nothing_is_shared():
     means = np.array([0.1, 0.3, 0.2, 0.05, 0.4])
-    test = statistics.corrected_t(means, test_share=0.0, level=0.05)
+    test = block_tests.corrected_t(means, test_train_ratio=0.0, level=0.05)
     plain = stats.ttest_1samp(means, 0)
     assert test["t"] == pytest.approx(plain.statistic)
     assert test["p"] == pytest.approx(plain.pvalue)
@@ -36,32 +40,30 @@ def test_the_corrected_t_is_the_plain_t_when_nothing_is_shared():
 
 def test_the_correction_widens_by_nadeau_and_bengios_factor():
     means = np.random.default_rng(0).normal(size=5)
-    plain = statistics.corrected_t(means, 0.0, 0.05)
-    corrected = statistics.corrected_t(means, 1 / 4, 0.05)
+    plain = block_tests.corrected_t(means, 0.0, 0.05)
+    corrected = block_tests.corrected_t(means, 1 / 4, 0.05)
     # Five folds: sqrt((1/5 + 1/4) / (1/5)) = 1.5, as METHOD section 8 says.
     assert plain["t"] / corrected["t"] == pytest.approx(1.5)
-    assert (corrected["ci_high"] - corrected["mean"]) / (plain["ci_high"] - plain["mean"]) == pytest.approx(
-        1.5
-    )
+    assert (corrected["ci_high"] - corrected["mean"]) / (plain["ci_high"] - plain["mean"]) == pytest.approx(1.5)
 
 
 def test_the_interval_and_the_test_agree():
     rng = np.random.default_rng(1)
     for _ in range(200):
-        test = statistics.corrected_t(rng.normal(0.5, 1, 5), 0.25, 0.05)
+        test = block_tests.corrected_t(rng.normal(0.5, 1, 5), 0.25, 0.05)
         assert (test["p"] < 0.05) == (test["ci_low"] > 0 or test["ci_high"] < 0)
 
 
 def test_degenerate_cases():
-    assert statistics.corrected_t(np.zeros(5), 0.25, 0.05)["p"] == 1
-    assert statistics.corrected_t(np.full(5, 0.1), 0.25, 0.05)["p"] == pytest.approx(0, abs=1e-12)
+    assert block_tests.corrected_t(np.zeros(5), 0.25, 0.05)["p"] == 1
+    assert block_tests.corrected_t(np.full(5, 0.1), 0.25, 0.05)["p"] == pytest.approx(0, abs=1e-12)
     with pytest.raises(InputError, match="2 parts"):
-        statistics.corrected_t(np.ones(1), 0.25, 0.05)
+        block_tests.corrected_t(np.ones(1), 0.25, 0.05)
 
 
 def test_benjamini_hochberg_is_scipys():
     p = np.random.default_rng(2).uniform(size=200) ** 2
-    np.testing.assert_allclose(statistics.benjamini_hochberg(p), stats.false_discovery_control(p))
+    np.testing.assert_allclose(block_tests.benjamini_hochberg(p), stats.false_discovery_control(p))
 
 
 def test_the_papers_test_is_scipys_and_skips_invalid_voxels():
@@ -71,16 +73,14 @@ def test_the_papers_test_is_scipys_and_skips_invalid_voxels():
     keep = np.arange(50) != 4
     for kind, reference in (("paired", stats.ttest_rel), ("independent", stats.ttest_ind)):
         expected = reference(residual[keep], original[keep])
-        assert statistics.paper_t(residual, original, kind) == pytest.approx(
-            (expected.statistic, expected.pvalue)
-        )
-    assert statistics.paper_t(original, original, "paired") == (0.0, 1.0)
+        assert block_tests.paper_t(residual, original, kind) == pytest.approx((expected.statistic, expected.pvalue))
+    assert block_tests.paper_t(original, original, "paired") == (0.0, 1.0)
 
 
 def test_alignment_is_the_mean_over_voxels_of_the_mean_over_folds():
     r = np.random.default_rng(4).normal(0.1, 0.05, (5, 30))
     r[:, 7] = np.nan
-    row = statistics.alignment_row(scores(r), SMALL, GAP)
+    row = alignment_row(scores(r), SMALL, GAP)
     valid = np.delete(r, 7, axis=1)
     assert row["mean_r"] == pytest.approx(valid.mean(), rel=1e-6)
     assert row["inner_score"] == pytest.approx(valid.mean() / 2, rel=1e-6)
@@ -92,12 +92,12 @@ def test_a_removal_that_hurts_has_a_negative_difference_and_is_found():
     rng = np.random.default_rng(5)
     before = rng.normal(0.2, 0.01, (5, 40))
     after = before - 0.1 + rng.normal(0, 0.005, (5, 40))
-    row = statistics.effect_row(scores(after), scores(before), SMALL, GAP)
+    row = effect_row(scores(after), scores(before), SMALL, GAP)
     assert row["mean_difference"] == pytest.approx(-0.1, abs=0.01)
     assert row["t_paper"] < 0
     assert row["ci_high"] < 0
     assert row["p"] < 0.01
-    unchanged = statistics.effect_row(scores(before), scores(before), SMALL, GAP)
+    unchanged = effect_row(scores(before), scores(before), SMALL, GAP)
     assert (unchanged["mean_difference"], unchanged["p"], unchanged["significant_paper"]) == (0, 1, 0)
 
 
@@ -123,7 +123,7 @@ def test_rejections_stay_near_the_level_where_the_papers_test_runs_wild():
                 product = z(predicted) * z(responses[test])
                 r[number], course[test] = product.mean(0), product.mean(1)
             results.append(scores(r, fold, course))
-        row = statistics.effect_row(*results, SMALL, GAP)
+        row = effect_row(*results, SMALL, GAP)
         calibrated += row["p"] < 0.05
         paper += row["p_paper"] < 0.05
     assert calibrated / studies < 0.10
@@ -137,8 +137,8 @@ def test_the_false_discovery_rate_is_adjusted_over_the_whole_grid(tmp_path):
     p = rng.uniform(size=20) ** 3
     for part in range(2):
         table = pd.DataFrame({"checkpoint": "step-0", "p": p[10 * part : 10 * part + 10]})
-        statistics.write_table(table, tmp_path / f"{part}.tsv")
-    table = statistics.collect([str(tmp_path / "0.tsv"), str(tmp_path / "1.tsv")], alpha=0.05)
+        write_table(table, tmp_path / f"{part}.tsv")
+    table = collect.collect([str(tmp_path / "0.tsv"), str(tmp_path / "1.tsv")], alpha=0.05)
     expected = stats.false_discovery_control(p)
     np.testing.assert_allclose(table["p_fdr"], expected, rtol=1e-6)
     assert table["significant"].tolist() == (expected < 0.05).astype(int).tolist()
@@ -157,29 +157,27 @@ def autocorrelated(rng, n, share=0.4):
 
 def test_rows_of_the_gap_train_nothing_and_test_nothing():
     # 100 rows, folds of 20: the first and the last fold lose 3 rows to the gap, the others 6.
-    assert statistics.test_share(equal_folds(5, 20), gap=3) == pytest.approx(
+    assert block_tests.test_train_ratio(equal_folds(5, 20), gap=3) == pytest.approx(
         (2 * 20 / 77 + 3 * 20 / 74) / 5, rel=1e-12
     )
-    assert statistics.test_share(equal_folds(5, 20), gap=0) == pytest.approx(1 / 4)
+    assert block_tests.test_train_ratio(equal_folds(5, 20), gap=0) == pytest.approx(1 / 4)
     runs = np.repeat([1, 2, 3, 4], [31, 20, 25, 24])
-    splits = encoding.outer_splits(runs, "runs", 4)
+    splits = outer_splits(runs, "runs", 4)
     fold = np.empty(len(runs), dtype=int)
     for number, (_, test) in enumerate(splits):
         fold[test] = number
     expected = np.mean([len(test) / len(train) for train, test in splits])
-    assert statistics.test_share(fold, 4) == pytest.approx(expected, rel=1e-12)
+    assert block_tests.test_train_ratio(fold, 4) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("sizes", [[60, 60, 60], [61, 44, 75, 9]])
 def test_blocks_are_successive_rows_of_one_fold_and_keep_the_mean_over_folds(sizes):
     fold = np.repeat(np.arange(len(sizes)), sizes)
     rows = np.arange(len(fold), dtype=float)
-    means, weights = statistics.block_means(rows, fold, 15)
+    means, weights = block_tests.block_means(rows, fold, 15)
     assert len(means) == sum(max(1, round(size / 15)) for size in sizes)
     assert weights.sum() == pytest.approx(1)
-    assert weights @ means == pytest.approx(
-        np.mean([rows[fold == name].mean() for name in range(len(sizes))])
-    )
+    assert weights @ means == pytest.approx(np.mean([rows[fold == name].mean() for name in range(len(sizes))]))
     # The mean of successive rows is the middle one: rebuilt from their lengths, blocks tile the rows.
     lengths = []
     for name, size in enumerate(sizes):
@@ -193,7 +191,7 @@ def test_blocks_are_successive_rows_of_one_fold_and_keep_the_mean_over_folds(siz
 def test_the_block_test_is_scipys_t_over_blocks_with_a_larger_variance():
     course = autocorrelated(np.random.default_rng(8), 300) + 0.1
     fold, settings = equal_folds(5, 60), Statistics()
-    test = statistics.block_test(course, fold, settings, 5)
+    test = block_tests.block_test(course, fold, settings, 5)
     blocks = course.reshape(15, 20).mean(axis=1)
     # 300 rows; the outer folds train on 235, the inner ones on 230.
     factor = 1 + 5 * np.mean([60 / 235, 60 / 230, 60 / 230, 60 / 230, 60 / 235])
@@ -219,7 +217,7 @@ def test_properties_of_the_block_test():
     settings = Statistics(block=12)
 
     def test(values, folds=fold, settings=settings):
-        return statistics.block_test(values, folds, settings, 3)
+        return block_tests.block_test(values, folds, settings, 3)
 
     found = test(course)
     swapped = test(-course)
@@ -245,14 +243,14 @@ def test_properties_of_the_block_test():
     assert strict["p"] == found["p"]
     assert strict["ci_low"] < found["ci_low"]
     with pytest.raises(InputError, match="300 TRs leave one block of 100"):
-        statistics.block_test(course[:100], np.zeros(100, dtype=int), Statistics(block=300), 3)
+        block_tests.block_test(course[:100], np.zeros(100, dtype=int), Statistics(block=300), 3)
 
 
 def test_p_is_below_alpha_exactly_where_the_intervals_exclude_zero():
     rng = np.random.default_rng(10)
     fold, rejected = equal_folds(5, 30), 0
     for _ in range(300):
-        test = statistics.block_test(rng.normal(0.25, 1, 150), fold, SMALL, GAP)
+        test = block_tests.block_test(rng.normal(0.25, 1, 150), fold, SMALL, GAP)
         rejected += test["p"] < 0.05
         assert (test["p"] < 0.05) == (test["ci_low"] > 0 or test["ci_high"] < 0)
         assert (test["p"] < 0.05) == (test["effect_low"] > 0 or test["effect_high"] < 0)
@@ -275,15 +273,15 @@ def learnt(rng, n_draws, n_trs=300, n_folds=5, dimensions=20):
 def test_two_thousand_null_differences_are_rejected_at_the_level_and_planted_ones_more_often_than_over_folds():
     draws = 2000
     null, fold = learnt(np.random.default_rng(11), draws)
-    share = statistics.test_share(fold, 0)
+    share = block_tests.test_train_ratio(fold, 0)
 
     def rejections(courses):
-        blocks = [statistics.block_test(course, fold, Statistics(), 0)["p"] for course in courses]
+        blocks = [block_tests.block_test(course, fold, Statistics(), 0)["p"] for course in courses]
         plain, over_folds = [], []
         for course in courses:
-            means, weights = statistics.block_means(course, fold, 20)
-            plain.append(statistics.corrected_t(means, 0.0, 0.05, weights)["p"])
-            over_folds.append(statistics.corrected_t(course.reshape(5, -1).mean(axis=1), share, 0.05)["p"])
+            means, weights = block_tests.block_means(course, fold, 20)
+            plain.append(block_tests.corrected_t(means, 0.0, 0.05, weights)["p"])
+            over_folds.append(block_tests.corrected_t(course.reshape(5, -1).mean(axis=1), share, 0.05)["p"])
         return [np.mean(np.array(p) < 0.05) for p in (blocks, plain, over_folds)]
 
     blocks, plain, _ = rejections(null)
@@ -297,26 +295,24 @@ def test_two_thousand_null_differences_are_rejected_at_the_level_and_planted_one
 def small_study(rng, n_trs=150, n_voxels=12):
     """Scores of an original and of one removal by the workflow's encoding, a voxel in it constant."""
     word_trs = np.repeat(np.arange(n_trs), 2)
-    design = encoding.make_design(word_trs, np.zeros(n_trs), np.ones(n_trs, dtype=bool), (1, 2))
+    design = make_design(word_trs, np.zeros(n_trs), np.ones(n_trs, dtype=bool), (1, 2))
     vectors = rng.standard_normal((len(word_trs), 4))
     label = rng.integers(0, 2, (len(word_trs), 1)) - 0.5
     vectors += label * 3
     arms = {("ridge", "tense"): (label, np.full((1, 4), 3.0), np.zeros(4))}
-    signal = np.roll(vectors.reshape(n_trs, 2, 4).mean(axis=1), 1, axis=0) @ rng.standard_normal(
-        (4, n_voxels)
-    )
+    signal = np.roll(vectors.reshape(n_trs, 2, 4).mean(axis=1), 1, axis=0) @ rng.standard_normal((4, n_voxels))
     responses = signal + 2 * rng.standard_normal((n_trs, n_voxels))
     responses[:, 3] = 1
     choices = Encoding(folds=3, inner_folds=3, gap=2, alphas=(1.0, 10.0, 100.0), delays=(1, 2))
-    return encoding.encode(vectors, arms, design, responses, choices)
+    return encode.encode(vectors, arms, design, responses, choices)
 
 
 def test_the_mean_difference_is_the_difference_of_the_mean_r():
     """One comes from c(t), the other from r."""
     found = small_study(np.random.default_rng(12))
     original, residual = found["none", "original"], found["ridge", "tense"]
-    rows = [statistics.alignment_row(one, SMALL, 2) for one in (original, residual)]
-    effect = statistics.effect_row(residual, original, SMALL, 2)
+    rows = [alignment_row(one, SMALL, 2) for one in (original, residual)]
+    effect = effect_row(residual, original, SMALL, 2)
     assert rows[0]["n_invalid"] == 1
     assert abs(effect["mean_difference"]) > 0.02
     assert effect["mean_difference"] == pytest.approx(rows[1]["mean_r"] - rows[0]["mean_r"], abs=1e-6)
@@ -328,7 +324,7 @@ def test_arms_with_other_folds_are_refused():
     one = scores(np.full((5, 3), 0.1))
     other = scores(np.full((5, 3), 0.1), fold=np.repeat([0, 1, 2, 3, 4], [12, 8, 10, 10, 10]))
     with pytest.raises(InputError, match="other folds"):
-        statistics.effect_row(one, other, SMALL, GAP)
+        effect_row(one, other, SMALL, GAP)
 
 
 def test_a_group_is_the_mean_of_its_subjects_and_the_population_scipys_t_over_them():
@@ -336,8 +332,8 @@ def test_a_group_is_the_mean_of_its_subjects_and_the_population_scipys_t_over_th
     fold = np.repeat(np.arange(4), [30, 35, 25, 30])
     shared = autocorrelated(rng, 120)
     courses = np.array([shared + autocorrelated(rng, 120) + shift for shift in (0.5, 0.9, 0.2)])
-    row = statistics.group_row(courses, fold, SMALL, GAP)
-    alone = [statistics.block_test(course, fold, SMALL, GAP)["mean"] for course in courses]
+    row = group_row(courses, fold, SMALL, GAP)
+    alone = [block_tests.block_test(course, fold, SMALL, GAP)["mean"] for course in courses]
     assert row["n_subjects"] == 3
     assert row["mean_difference"] == pytest.approx(np.mean(alone))
     expected = stats.ttest_1samp(alone, 0)
@@ -347,11 +343,11 @@ def test_a_group_is_the_mean_of_its_subjects_and_the_population_scipys_t_over_th
         pytest.approx(expected.confidence_interval().high),
     )
     # What all subjects share does not average out, so three are hardly better than one.
-    copies = statistics.group_row(np.repeat(courses[:1], 3, axis=0), fold, SMALL, GAP)
-    assert copies["p"] == pytest.approx(statistics.block_test(courses[0], fold, SMALL, GAP)["p"])
-    turned = statistics.group_row(courses[[2, 0, 1]], fold, SMALL, GAP)
+    copies = group_row(np.repeat(courses[:1], 3, axis=0), fold, SMALL, GAP)
+    assert copies["p"] == pytest.approx(block_tests.block_test(courses[0], fold, SMALL, GAP)["p"])
+    turned = group_row(courses[[2, 0, 1]], fold, SMALL, GAP)
     assert turned == {key: pytest.approx(value) for key, value in row.items()}
-    single = statistics.group_row(courses[:1], fold, SMALL, GAP)
+    single = group_row(courses[:1], fold, SMALL, GAP)
     assert np.isnan(single["p_population"])
     assert single["p"] == copies["p"]
 
@@ -364,7 +360,7 @@ def test_the_commands_write_what_the_functions_say(tmp_path):
             folder = tmp_path / f"encoding/layer-{layer}/{subject}"
             folder.mkdir(parents=True)
             for (method, name), one in arms.items():
-                encoding.write_scores(folder / f"{method}.{name}.npz", one)
+                write_scores(folder / f"{method}.{name}.npz", one)
     for checkpoint, step in (("step-8", "8"), ("random", "")):
         common = ["--checkpoint", checkpoint, f"--step={step}", "--folder", str(tmp_path / "encoding")]
         common += ["--layers", "0", "2", "--arms", "none.original", "ridge.tense", "--gap", "2"]
@@ -372,16 +368,16 @@ def test_the_commands_write_what_the_functions_say(tmp_path):
         for subject in ("F", "M"):
             tables = [str(tmp_path / f"{checkpoint}.{subject}.{kind}") for kind in ("alignment", "effects")]
             wanted = ["--alignment", tables[0], "--effects", tables[1]]
-            statistics.main(["cell", *common, "--subject", subject, *wanted])
+            main(["cell", *common, "--subject", subject, *wanted])
         group = ["group", *common, "--subjects", "F", "M", "--output", str(tmp_path / f"{checkpoint}.group")]
-        statistics.main(group)
+        main(group)
     cells = [str(tmp_path / f"{name}.{who}.effects") for name in ("step-8", "random") for who in ("F", "M")]
     effects = str(tmp_path / "effects.tsv")
-    statistics.main(["collect", *cells, "--fdr", "0.05", "--output", effects])
+    main(["collect", *cells, "--fdr", "0.05", "--output", effects])
     groups = [str(tmp_path / f"{name}.group") for name in ("step-8", "random")]
     output = str(tmp_path / "group.tsv")
-    statistics.main(["collect-group", *groups, "--effects", effects, "--fdr", "0.05", "--output", output])
-    single, table = statistics.read_table(effects), statistics.read_table(output)
+    main(["collect-group", *groups, "--effects", effects, "--fdr", "0.05", "--output", output])
+    single, table = read_table(effects), read_table(output)
     assert (len(single), len(table)) == (8, 4)
     key = ["checkpoint", "layer", "removal", "property"]
     np.testing.assert_allclose(

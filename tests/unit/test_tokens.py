@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynalign import tokens
-from dynalign.files import InputError, write_table
-from dynalign.training import train_tokenizer
+from dynalign.io.errors import InputError
+from dynalign.models import tokens
+from dynalign.models.training import train_tokenizer
+from dynalign.tables.writer import write_table
 
 #: Punctuation, quotes and dashes of several bytes, a decomposed accent, a contraction, digits, a cross.
 TEXT = """“It’s not — said Ms. Dursley — naïve, in the cafe\u0301!” She'd seen + 1984 “owls” (tawny) and
@@ -55,9 +56,7 @@ def prefix_loop(tokenizer, words, context_tokens):
     """Tokenise each prefix of the words again: ids up to each word's end, tokens before it, kept or not."""
     before, ids, kept = [], [], []
     for end in range(1, len(words) + 1):
-        earlier = (
-            tokenizer(" ".join(words[: end - 1]), add_special_tokens=False)["input_ids"] if end > 1 else []
-        )
+        earlier = tokenizer(" ".join(words[: end - 1]), add_special_tokens=False)["input_ids"] if end > 1 else []
         before.append(len(earlier))
         ids.append(tokenizer(" ".join(words[:end]), add_special_tokens=False)["input_ids"])
         kept.append(len(earlier) > context_tokens)
@@ -125,9 +124,7 @@ def test_words_and_tokens_that_do_not_match(words, offsets, message):
 
 
 def test_text_shorter_than_the_context(folder):
-    with pytest.raises(
-        InputError, match=r"shorter than the context: it has \d+ tokens.*model\.context_tokens"
-    ):
+    with pytest.raises(InputError, match=r"shorter than the context: it has \d+ tokens.*model\.context_tokens"):
         tokens.tokenize(WORDS[:10], np.arange(10), folder, context_tokens=60, depth=3)
 
 
@@ -141,9 +138,7 @@ def test_word_longer_than_the_window(folder):
     with pytest.raises(InputError, match=r"word 40 \('zqzq.*tokens, more than the window's 10"):
         tokens.tokenize(words, np.arange(len(words)), folder, context_tokens=10, depth=3)
     # Where it has no representation, its length does no harm.
-    early = tokens.tokenize(
-        ["zq" * 30, *WORDS], np.arange(len(WORDS) + 1), folder, context_tokens=10, depth=3
-    )
+    early = tokens.tokenize(["zq" * 30, *WORDS], np.arange(len(WORDS) + 1), folder, context_tokens=10, depth=3)
     assert not early.represented[0]
     assert early.represented[1]
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynalign import representation, tokens, training
-from dynalign.config import Training
-from dynalign.files import InputError, read_table
+from dynalign.config.training import Training
+from dynalign.io.errors import InputError
+from dynalign.models import representation, tokens, training
+from dynalign.tables.reader import read_table
 
 TINY = Training(
     texts=(), steps=24, vocabulary=300, depth=2, hidden=32, heads=2, batch=8, sequence=24, learning_rate=1e-2
@@ -41,16 +42,7 @@ def corpus(tmp_path_factory) -> Path:
 
 
 def command(corpus: Path, output: Path, seed: int = 3) -> None:
-    flags = [
-        "--texts",
-        str(corpus),
-        "--options",
-        TINY.model_dump_json(),
-        "--seed",
-        str(seed),
-        "--threads",
-        "1",
-    ]
+    flags = ["--texts", str(corpus), "--options", TINY.model_dump_json(), "--seed", str(seed), "--threads", "1"]
     training.main([*flags, "--output-dir", str(output)])
 
 
@@ -72,13 +64,7 @@ def test_what_stands_there(trained):
         "training.tsv",
         *(f"step-{step}" for step in STEPS),
     }
-    names = {
-        "config.json",
-        "generation_config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "tokenizer_config.json",
-    }
+    names = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     for step in STEPS:
         assert {path.name for path in (trained / f"step-{step}").iterdir()} == names
     assert {path.name for path in (trained / "tokenizer").iterdir()} == {
@@ -91,9 +77,7 @@ def test_what_stands_there(trained):
 
 
 def test_checkpoints_differ(trained):
-    weights = {
-        hashlib.sha256((trained / f"step-{step}/model.safetensors").read_bytes()).digest() for step in STEPS
-    }
+    weights = {hashlib.sha256((trained / f"step-{step}/model.safetensors").read_bytes()).digest() for step in STEPS}
     assert len(weights) == len(STEPS)
 
 
@@ -126,9 +110,7 @@ def test_checkpoints_go_through_the_next_stages(trained):
     assert story.max_context >= 2 * TINY.sequence
     values = []
     for step in STEPS:
-        layers, nll = representation.read_story(
-            representation.load_model(trained / f"step-{step}"), story, 100 * 50
-        )
+        layers, nll = representation.read_story(representation.load_model(trained / f"step-{step}"), story, 100 * 50)
         assert layers.shape == (TINY.depth + 1, story.represented.sum(), TINY.hidden)
         values.append(representation.perplexity(nll))
     assert values[0] == pytest.approx(300, rel=0.15)

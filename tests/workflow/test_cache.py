@@ -13,14 +13,12 @@ def hub(tmp_path, monkeypatch):
     """A hub that has one checkpoint of a tiny GPT-NeoX."""
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-    from dynalign.training import train_tokenizer
+    from dynalign.models.training import train_tokenizer
 
     folder = tmp_path / "published"
     train_tokenizer([WORDS], 300).save_pretrained(folder)
     shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=300, max_position_embeddings=64, **shape)).save_pretrained(
-        folder
-    )
+    GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=300, max_position_embeddings=64, **shape)).save_pretrained(folder)
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     with serve() as running:
         running.add("step8", files)

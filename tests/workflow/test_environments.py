@@ -38,9 +38,7 @@ def conda(tmp_path, monkeypatch):
 
 def test_every_rule_is_planned_with_conda(repository, conda):
     for config in ("config/config.yaml", "config/demo.yaml"):
-        run = snakemake(
-            repository, "-n", "--cores", "1", "--software-deployment-method", "conda", config=config
-        )
+        run = snakemake(repository, "-n", "--cores", "1", "--software-deployment-method", "conda", config=config)
         assert run.status == 0, run.output
         created = re.findall(r"Conda environment (\S+) will be created", run.output)
         assert {name.rsplit("/", 1)[1] for name in created} == {"language.yaml", "analysis.yaml"}
@@ -53,7 +51,7 @@ def test_a_job_runs_in_its_environment_not_in_that_of_the_head(conda, tmp_path):
     assert run.status == 0, run.output
     calls = [path.read_text() for path in folder.glob(".snakemake/conda/*/calls")]
     assert len(calls) == 1
-    assert calls[0].startswith("-m dynalign.simulation words ")
+    assert calls[0].startswith("-m dynalign.datasets.simulation words ")
 
 
 def blocks(output: str) -> list[tuple[str, str, str]]:
@@ -87,9 +85,7 @@ def test_only_rules_with_a_device_ask_for_gpus(repository):
         assert stated == {name for _, name, _ in planned} - {"all"}
 
 
-@pytest.mark.parametrize(
-    "profile", sorted(path.parent.name for path in ROOT.glob("workflow/profiles/*/config.yaml"))
-)
+@pytest.mark.parametrize("profile", sorted(path.parent.name for path in ROOT.glob("workflow/profiles/*/config.yaml")))
 def test_a_profile_says_why_each_key_has_its_value(profile):
     lines = (ROOT / f"workflow/profiles/{profile}/config.yaml").read_text(encoding="utf-8").splitlines()
     keys = [number for number, line in enumerate(lines) if re.match(r"[a-z]", line)]

@@ -22,8 +22,8 @@ import psutil
 import pytest
 import yaml
 
-from dynalign.config import Simulation
-from dynalign.simulation import time_words
+from dynalign.config.simulation import Simulation
+from dynalign.datasets.simulation import time_words
 from tests.workflow.conftest import SMALL, copy_repository, snakemake
 
 #: All stages, and of the figures (2 s of imports each) two: one that draws a table, one that reads scores.
@@ -59,27 +59,11 @@ def tiny_study(folder: Path) -> dict:
         "images": "results/tiny/data/sub-{subject}_run-{run}_bold.nii.gz",
         "mask": "results/tiny/data/sub-{subject}_mask.nii.gz",
     }
-    study["training"] = {
-        "steps": 16,
-        "depth": 1,
-        "hidden": 32,
-        "vocabulary": 300,
-        "characters": 40_000,
-        "sequence": 32,
-    }
+    study["training"] = {"steps": 16, "depth": 1, "hidden": 32, "vocabulary": 300, "characters": 40_000, "sequence": 32}
     study["model"] |= {"depth": 1, "steps": [0, 16], "layers": [1], "context_tokens": 16}
-    study["properties"] = {
-        "tense": {"classes": ["Past"]},
-        "sentence_length": {"thresholds": [7, 16]},
-    }
+    study["properties"] = {"tense": {"classes": ["Past"]}, "sentence_length": {"thresholds": [7, 16]}}
     study["probing"] = {"permutations": 10, "C": [0.01, 1.0], "folds": 2, "inner_folds": 2}
-    study["encoding"] = {
-        "inner_folds": 3,
-        "folds": 3,
-        "alphas": [1.0, 1000.0, 1e6],
-        "delays": [1, 2],
-        "gap": 2,
-    }
+    study["encoding"] = {"inner_folds": 3, "folds": 3, "alphas": [1.0, 1000.0, 1e6], "delays": [1, 2], "gap": 2}
     study["simulation"] = simulation
     study["figures"] = {"properties": ["tense"], "steps": [16]}
     return study
@@ -92,8 +76,7 @@ def outputs(folder: Path) -> dict[str, str]:
     return {
         str(path): hashlib.sha256((results / path).read_bytes()).hexdigest()
         for path in paths
-        if path.parts[0] not in ("logs", "benchmarks")
-        and not any(part.startswith(".") for part in path.parts)
+        if path.parts[0] not in ("logs", "benchmarks") and not any(part.startswith(".") for part in path.parts)
     }
 
 
@@ -154,9 +137,7 @@ def test_kills_at_random_moments_lose_nothing(undisturbed, tmp_path, record_prop
     groups, killed, parts = [], {"head": 0, "job": 0}, []
     while sum(killed.values()) < KILLS:
         with open(folder / "head.log", "w") as log:
-            head = psutil.Popen(
-                command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
+            head = psutil.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         groups.append(head.pid)
         end = time.monotonic() + rng.uniform(0, undisturbed.seconds / 6)
         victim = ("job", "head")[sum(killed.values()) % 2]
@@ -237,22 +218,12 @@ def test_a_full_disk_says_so_and_a_rerun_goes_on(undisturbed, tmp_path):
     folder = undisturbed.copy(tmp_path / "full", without=(STEP, "representation/step-16.layers.tsv"))
     whole = (undisturbed.folder / "results/tiny" / STEP).stat().st_size
     limit = f'ulimit -f {whole // 2 // 1024}; exec "$@"'
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--cores",
-        "1",
-        "--show-failed-logs",
-        f"results/tiny/{STEP}",
-    ]
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--show-failed-logs", f"results/tiny/{STEP}"]
     command += ["--configfile", "config/test.yaml"]
     full = subprocess.run(["bash", "-c", limit, "bash", *command], cwd=folder, capture_output=True, text=True)
     output = full.stdout + full.stderr
     assert full.returncode == 1
-    assert re.search(rf"error: results/tiny/{STEP}: cannot be written: File too large .*run again", output), (
-        output
-    )
+    assert re.search(rf"error: results/tiny/{STEP}: cannot be written: File too large .*run again", output), output
     assert "Traceback" not in output
     undisturbed.check(folder, complete=False)
     assert STEP not in outputs(folder)
@@ -279,11 +250,7 @@ def test_damaged_files_are_named_and_made_again(undisturbed, tmp_path):
     damaged = {
         # file: (damage, an output that is made from it, what the log says)
         STEP: (lambda path: flip(path, 0.6), "probing/step-16/layer-1.tsv", "differs from its checksum"),
-        "brain/F.npy": (
-            lambda path: flip(path, 0.5),
-            "encoding/random/layer-1/F",
-            "differs from its checksum",
-        ),
+        "brain/F.npy": (lambda path: flip(path, 0.5), "encoding/random/layer-1/F", "differs from its checksum"),
         "removal/step-0/layer-1.npz": (
             lambda path: flip(path, 0.5),
             "probing/step-0/layer-1.tsv",
@@ -291,18 +258,14 @@ def test_damaged_files_are_named_and_made_again(undisturbed, tmp_path):
         ),
         "representation/step-0.perplexity.tsv": (cut, "tables/perplexity.tsv", "ends inside a line"),
     }
-    folder = undisturbed.copy(
-        tmp_path / "damaged", without=tuple(output for _, output, _ in damaged.values())
-    )
+    folder = undisturbed.copy(tmp_path / "damaged", without=tuple(output for _, output, _ in damaged.values()))
     for name, (damage, _, _) in damaged.items():
         damage(folder / "results/tiny" / name)
     run = undisturbed.run(folder, "--keep-going", *(output for _, output, _ in damaged.values()))
     assert run.status == 1
     assert "Traceback" not in run.output
     for name, (_, output, message) in damaged.items():
-        assert re.search(rf"\nerror: .*{name}: .*{message}.*(delete it and|make it again)", run.output), (
-            run.output
-        )
+        assert re.search(rf"\nerror: .*{name}: .*{message}.*(delete it and|make it again)", run.output), run.output
         assert not (folder / "results/tiny" / output).exists()
         # As the message says.
         (folder / "results/tiny" / name).unlink()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import yaml
 
-from dynalign import harry_potter, rehearsal
+from dynalign.datasets import harry_potter, rehearsal
+from dynalign.datasets.drive import DRIVE_VARIABLE
 from tests import drive as stand_in
 from tests.drive import cut, npy, page, status
 from tests.workflow.conftest import ROOT, copy_repository, snakemake
@@ -31,7 +32,7 @@ def drive(monkeypatch):
                 served.files[number] = npy(arrays[name])
             else:
                 served.files[number] = responses(harry_potter.SHAPES[name][1])
-        monkeypatch.setenv(harry_potter.DRIVE_VARIABLE, served.url)
+        monkeypatch.setenv(DRIVE_VARIABLE, served.url)
         yield served
 
 
@@ -56,9 +57,7 @@ def test_the_twelve_files_come_through_faults_and_are_watched_afterwards(drive, 
     assert f"https://drive.google.com/file/d/{ids['data_subject_J']}/view" in refusal[0]
     assert f"save it as {DATA}/data_subject_J.npy and run again" in refusal[0]
     there = {path.name for path in (folder / DATA).iterdir()}
-    assert there == {
-        f"{name}.npy{end}" for name in ids if name != "data_subject_J" for end in ("", ".sha256")
-    }
+    assert there == {f"{name}.npy{end}" for name in ids if name != "data_subject_J" for end in ("", ".sha256")}
     assert ids["data_subject_N"] not in {query["id"] for query, _ in drive.asked}
 
     before = len(drive.asked)

@@ -23,11 +23,7 @@ def plan(folder, **changes) -> dict[str, int]:
 
 def branch(jobs: dict[str, int]) -> dict[str, int]:
     """Planned jobs that are no aggregation."""
-    return {
-        name: count
-        for name, count in jobs.items()
-        if name not in AGGREGATIONS and not name.startswith("figure")
-    }
+    return {name: count for name, count in jobs.items() if name not in AGGREGATIONS and not name.startswith("figure")}
 
 
 def test_running_again_plans_nothing(finished):
@@ -79,10 +75,7 @@ def test_regions_and_a_ceiling_ask_for_no_encoding(finished):
 def test_an_option_reruns_what_uses_it(finished):
     assert branch(plan(finished, encoding={"gap": 6})) == {"encoding": 3}
     assert branch(plan(finished, probing={"permutations": 11})) == {"probing": 3}
-    assert (
-        branch(plan(finished, encoding={"block_voxels": 100, "device": "auto"}, model={"device": "auto"}))
-        == {}
-    )
+    assert branch(plan(finished, encoding={"block_voxels": 100, "device": "auto"}, model={"device": "auto"})) == {}
     assert plan(finished, figures={"step_axis": "log"}).keys() == {
         f"figure_{name}"
         for name in (
@@ -156,9 +149,7 @@ def test_a_comment_or_a_docstring_plans_nothing(finished, edit):
         ("codehash", "[:12]", "[:12].lower()", {"page"}),
     ],
 )
-def test_an_edit_to_an_imported_function_reruns_exactly_the_rules_that_use_it(
-    finished, edit, module, old, new, rules
-):
+def test_an_edit_to_an_imported_function_reruns_exactly_the_rules_that_use_it(finished, edit, module, old, new, rules):
     edit(module, old, new)
     run = snakemake(finished, "-n", "--cores", "1", config=SMALL)
     assert run.status == 0, run.output

@@ -7,8 +7,10 @@ import zipfile
 import pandas as pd
 import pytest
 
-from dynalign import config, dictionary
-from dynalign.files import read_table
+from dynalign.config import study
+from dynalign.tables import datapackage
+from dynalign.tables.reader import read_table
+from dynalign.tables.schema import TABLES
 from tests.workflow.conftest import SMALL, snakemake
 
 #: The report's menu sorts categories by name: these names sort in the order of the paper.
@@ -21,12 +23,12 @@ def results(finished):
 
 
 def test_every_column_of_every_table_is_described_and_none_besides(results):
-    """A table that fails here needs an entry in ``dynalign.dictionary.TABLES``."""
-    properties = list(config.load(SMALL).properties)
+    """A table that fails here needs an entry in ``dynalign.tables.datapackage.TABLES``."""
+    properties = list(study.load(SMALL).properties)
     for path in [*(results / "tables").glob("*.tsv"), *(results / "figures").glob("*.tsv")]:
-        assert path.stem in dictionary.TABLES, f"{path.name}: no entry"
-        described = dictionary.TABLES[path.stem].described(properties)
-        assert set(dictionary.header(path)) == set(described), path.name
+        assert path.stem in TABLES, f"{path.name}: no entry"
+        described = TABLES[path.stem].described(properties)
+        assert set(datapackage.header(path)) == set(described), path.name
 
 
 def test_the_data_packages_hold_for_the_tables(results):

@@ -34,8 +34,7 @@ def test_paths_and_classes_that_look_like_commands_are_only_text(repository):
     for name, values in arrays.items():
         np.save(data / f"{name}.npy", values, allow_pickle=False)
     (data / "table.tsv").write_text(
-        "word_index\tlabel\n"
-        + "".join(f"{i}\t{'{subject}' if i % 2 else '$(touch pwned)'}\n" for i in range(7))
+        "word_index\tlabel\n" + "".join(f"{i}\t{'{subject}' if i % 2 else '$(touch pwned)'}\n" for i in range(7))
     )
     text = data / "text.txt"
     text.write_text("The sea was wide and the boat was small. " * 40)
@@ -60,10 +59,7 @@ def test_paths_and_classes_that_look_like_commands_are_only_text(repository):
         "model": {"source": "trained", "steps": [0, 16], "depth": 1, "layers": [1]},
     }
     results = "results/a+b.c"
-    wanted = [
-        f"{results}/{name}"
-        for name in ("brain/S+1.npy", "tables/labels.tsv", "model/tokenizer/tokenizer.json")
-    ]
+    wanted = [f"{results}/{name}" for name in ("brain/S+1.npy", "tables/labels.tsv", "model/tokenizer/tokenizer.json")]
     run = snakemake(repository, "--cores", "1", "--show-failed-logs", *wanted, config=study)
     assert run.status == 0, run.output
     counts = (repository / results / "tables/class_counts.tsv").read_text()
@@ -90,9 +86,7 @@ def test_names_that_would_leave_their_place_stop_before_anything_runs(repository
 
 
 def test_a_configuration_that_would_build_objects_is_not_read(repository):
-    (repository / "config/hostile.yaml").write_text(
-        "study: !!python/object/apply:os.system ['touch pwned']\n"
-    )
+    (repository / "config/hostile.yaml").write_text("study: !!python/object/apply:os.system ['touch pwned']\n")
     run = snakemake(repository, "-n", "--cores", "1", config="config/hostile.yaml")
     assert run.status != 0
     nothing_was_run(repository)

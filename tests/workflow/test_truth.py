@@ -7,9 +7,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from dynalign.encoding import read_scores
-from dynalign.files import read_table, write_table
-from dynalign.statistics import voxel_scores
+from dynalign.encoding.scores import read_scores
+from dynalign.statistics.effects import voxel_scores
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
 from tests.helpers import flags
 from tests.workflow.conftest import SMALL, copy_repository, snakemake
 
@@ -59,12 +60,7 @@ def test_the_contract_is_there(results):
     for number in range(1, 17):
         for suffix in ("png", "pdf", "svg"):
             assert sum(f.startswith(f"figure-{number:02d}-") and f.endswith(suffix) for f in figures) == 1
-    assert {
-        "table-1-probing.html",
-        "table-1-probing.tsv",
-        "table-2-correlations.html",
-        "map-F.png",
-    } <= figures
+    assert {"table-1-probing.html", "table-1-probing.tsv", "table-2-correlations.html", "map-F.png"} <= figures
     scores = np.load(results / "encoding/step-128/layer-2/F/ridge.tense.npz", allow_pickle=False)
     kept = int(read_table(results / "story/trs.tsv")["kept"].sum())
     assert scores["r"].shape == scores["alpha"].shape
@@ -152,7 +148,7 @@ def test_noise_voxels_and_the_random_baseline_score_nothing(results, region):
 @pytest.mark.parametrize("shift", [3, -3])
 def test_shifting_the_words_by_three_trs_destroys_alignment(finished, results, region, tmp_path, shift):
     """Delays 2 and 3 (4 to 6 s) hold the response's peak: words moved by 3 TRs lie outside of it on either side."""
-    from dynalign import encoding
+    from dynalign.encoding import encode
 
     words = read_table(results / "story/words.tsv")
     runs = read_table(results / "story/trs.tsv")["run"].to_numpy()
@@ -163,13 +159,11 @@ def test_shifting_the_words_by_three_trs_destroys_alignment(finished, results, r
         target = np.clip(there, 0, len(runs) - 1)
         inside &= runs[target] == words["run"]
         write_table(words.assign(tr=target)[inside], tmp_path / f"words{moved}.tsv")
-        encoding.main(
+        encode.main(
             flags(representation=results / "representation/step-128.safetensors", layer=2)
-            + flags(labels=results / "tables/labels.tsv", maps=results / "removal/step-128/layer-2.npz")
+            + flags(labels=results / "tables/labels.tsv", erasers=results / "removal/step-128/layer-2.npz")
             + flags(words=tmp_path / f"words{moved}.tsv", trs=results / "story/trs.tsv")
-            + flags(
-                responses=results / "brain/F.npy", properties='["tense"]', output_dir=tmp_path / str(moved)
-            )
+            + flags(responses=results / "brain/F.npy", properties='["tense"]', output_dir=tmp_path / str(moved))
             + flags(options=json.dumps({"delays": [2, 3], "inner_folds": 5}))
         )
         scores[moved] = voxel_scores(read_scores(tmp_path / f"{moved}/none.original.npz"))
@@ -193,14 +187,7 @@ def test_the_score_map_puts_each_voxel_where_it_was_planted(results):
 
 def test_a_second_run_makes_the_same_bytes_on_one_core(finished):
     """A removal of results and a run on one core instead of two: the same scores, labels, tables, figures, page."""
-    kept = [
-        "tables",
-        "encoding/step-128/layer-2/F",
-        "removal/step-128",
-        "probing/step-128",
-        "figures",
-        "maps",
-    ]
+    kept = ["tables", "encoding/step-128/layer-2/F", "removal/step-128", "probing/step-128", "figures", "maps"]
     results = finished / "results/small"
     before = {p: p.read_bytes() for part in kept for p in sorted((results / part).rglob("*")) if p.is_file()}
     before[results / "index.html"] = (results / "index.html").read_bytes()

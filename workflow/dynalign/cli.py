@@ -1,5 +1,7 @@
 """What the steps' commands share: options as JSON, one-line errors, progress in the log."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -7,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from dynalign.files import InputError
+from dynalign.io.errors import InputError
 
 
 def options(section: type) -> Callable[[str], object]:
@@ -63,3 +65,14 @@ def progress(items: Iterable, label: str, total: int | None = None, every: float
             last = now
         yield item
     note(f"{label}: {total}/{total} in {time.monotonic() - start:.1f} s")
+
+
+def names_from_json(text: str) -> tuple[str, ...]:
+    """A tuple of names from a JSON list."""
+    try:
+        names = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise argparse.ArgumentTypeError(f"must be a JSON list of names, got {text}")
+    return tuple(names)

@@ -4,11 +4,13 @@ Shuffled or interleaved folds are not offered: on noise unrelated to the respons
 folds with a gap −.001 (METHOD section 7).
 """
 
+from __future__ import annotations
+
 from itertools import pairwise
 
 import numpy as np
 
-from dynalign.files import InputError
+from dynalign.io.errors import InputError
 
 
 def contiguous(n: int, k: int, groups=None) -> list[np.ndarray]:

@@ -17,12 +17,11 @@ if STUDY.annotation.download:
         resources:
             mem_mb=4000,
             runtime=60,
-            gpu=0,
         params:
             models=STUDY.annotation.models,
             options=section(STUDY.annotation, "package", "processors"),
         shell:
-            "python -m dynalign.annotation --download-only --models {params.models:q} --options {params.options:q}"
+            "python -m dynalign.stimulus.parser --download-only --models {params.models:q} --options {params.options:q}"
             " --output {output:q} &> {log:q}"
 
 
@@ -46,13 +45,12 @@ rule annotate:
     resources:
         mem_mb=6000,
         runtime=60,
-        gpu=0,
     params:
-        code=code("annotation"),
+        code=code("stimulus.parser"),
         options=section(STUDY.annotation, "package", "processors", "file"),
         models=lambda wildcards: STUDY.annotation.models,
     shell:
-        "python -m dynalign.annotation --words {input.words:q} --models {params.models:q}"
+        "python -m dynalign.stimulus.parser --words {input.words:q} --models {params.models:q}"
         " --options {params.options:q} --output {output:q} &> {log:q}"
 
 
@@ -85,18 +83,14 @@ rule properties:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("properties"),
+        code=code("stimulus.properties"),
         # A function, because Snakemake would expand braces in a plain string: a class may be called anything.
         properties=lambda wildcards: json.dumps(
             {name: entry.model_dump(mode="json") for name, entry in STUDY.properties.items()}
         ),
         seed=STUDY.seed,
     shell:
-        "python -m dynalign.properties --words {input.words:q} --annotation {input.annotation:q}"
+        "python -m dynalign.stimulus.properties --words {input.words:q} --annotation {input.annotation:q}"
         " --properties {params.properties:q} --seed {params.seed} --labels {output.labels:q}"
         " --class-counts {output.counts:q} --correlations {output.correlations:q} &> {log:q}"

@@ -44,15 +44,11 @@ rule score_maps:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=30,
-        gpu=0,
     params:
-        code=code("maps"),
+        code=code("statistics.maps"),
         folder=lambda wildcards: f"{R}/encoding",
     shell:
-        "python -m dynalign.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
+        "python -m dynalign.statistics.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
         " --folder {params.folder:q} --mask {input.mask:q} --score {output.score:q} --alpha {output.alpha:q}"
         " --effects {output.effects:q} --index {output.index:q} &> {log:q}"
 
@@ -76,12 +72,10 @@ rule figure_score_map:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("brain_figures"),
+        code=code("figures.brain_images"),
     shell:
-        "python -m dynalign.brain_figures scores --subject {wildcards.subject:q} --image {input.image:q}"
+        "python -m dynalign.figures.brain_images scores --subject {wildcards.subject:q} --image {input.image:q}"
         " --index {input.index:q} --output {output:q} &> {log:q}"
 
 
@@ -104,14 +98,12 @@ rule figure_effect_map:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("brain_figures"),
+        code=code("figures.brain_images"),
         removal=STUDY.removal.methods[0],
         properties=list(STUDY.properties),
     shell:
-        "python -m dynalign.brain_figures effects --subject {wildcards.subject:q} --image {input.image:q}"
+        "python -m dynalign.figures.brain_images effects --subject {wildcards.subject:q} --image {input.image:q}"
         " --index {input.index:q} --removal {params.removal} --properties {params.properties:q}"
         " --output {output:q} &> {log:q}"
 
@@ -136,16 +128,12 @@ if STUDY.rois is not None:
         localrule: True
         conda:
             "../../envs/analysis.yaml"
-        resources:
-            mem_mb=1000,
-            runtime=10,
-            gpu=0,
         params:
-            code=code("rois"),
+            code=code("statistics.regions"),
             options=section(STUDY.rois),
             space="--array" if STUDY.story.layout == "arrays" else "--mask",
         shell:
-            "python -m dynalign.rois voxels --subject {wildcards.subject:q} --options {params.options:q}"
+            "python -m dynalign.statistics.regions voxels --subject {wildcards.subject:q} --options {params.options:q}"
             " {params.space} {input.space:q} --kept {input.kept:q} --output {output:q} &> {log:q}"
 
     rule roi_statistics:
@@ -161,16 +149,14 @@ if STUDY.rois is not None:
         conda:
             "../../envs/analysis.yaml"
         resources:
-            mem_mb=2000,
             runtime=60,
-            gpu=0,
         params:
-            code=code("rois"),
+            code=code("statistics.regions"),
             options=section(STUDY.statistics),
             gap=STUDY.encoding.gap,
             folder=lambda wildcards: f"{R}/encoding",
         shell:
-            "python -m dynalign.rois subject --subject {wildcards.subject:q} --alignment {input.alignment:q}"
+            "python -m dynalign.statistics.regions subject --subject {wildcards.subject:q} --alignment {input.alignment:q}"
             " --folder {params.folder:q} --rois {input.rois:q} --options {params.options:q}"
             " --gap {params.gap} --alignment-output {output.alignment:q} --effects-output {output.effects:q} &> {log:q}"
 
@@ -189,14 +175,10 @@ if STUDY.rois is not None:
         localrule: True
         conda:
             "../../envs/analysis.yaml"
-        resources:
-            mem_mb=2000,
-            runtime=10,
-            gpu=0,
         params:
-            code=code("rois"),
+            code=code("statistics.regions"),
         shell:
-            "python -m dynalign.rois collect {input:q} --output {output:q} &> {log:q}"
+            "python -m dynalign.statistics.regions collect {input:q} --output {output:q} &> {log:q}"
 
     rule roi_effects_table:
         input:
@@ -213,15 +195,11 @@ if STUDY.rois is not None:
         localrule: True
         conda:
             "../../envs/analysis.yaml"
-        resources:
-            mem_mb=2000,
-            runtime=10,
-            gpu=0,
         params:
-            code=code("rois"),
+            code=code("statistics.regions"),
             level=STUDY.statistics.alpha,
         shell:
-            "python -m dynalign.rois collect {input:q} --fdr {params.level} --output {output:q} &> {log:q}"
+            "python -m dynalign.statistics.regions collect {input:q} --fdr {params.level} --output {output:q} &> {log:q}"
 
     rule figure_roi_alignment:
         input:
@@ -239,15 +217,11 @@ if STUDY.rois is not None:
         localrule: True
         conda:
             "../../envs/analysis.yaml"
-        resources:
-            mem_mb=2000,
-            runtime=10,
-            gpu=0,
         params:
-            code=code("brain_figures"),
+            code=code("figures.brain_images"),
             options=section(STUDY.figures),
         shell:
-            "python -m dynalign.brain_figures rois --alignment {input:q} --options {params.options:q}"
+            "python -m dynalign.figures.brain_images rois --alignment {input:q} --options {params.options:q}"
             " --output {output:q} &> {log:q}"
 
 
@@ -273,12 +247,11 @@ if STUDY.noise_ceiling.compute:
         resources:
             mem_mb=4000,
             runtime=lambda wildcards, attempt: 60 * attempt,
-            gpu=0,
         params:
-            code=code("ceiling"),
+            code=code("statistics.ceiling"),
             encoding=section(STUDY.encoding, "alphas", "folds", "inner_folds", "gap"),
         shell:
-            "python -m dynalign.ceiling predict --responses {input.responses:q} --others {input.others:q}"
+            "python -m dynalign.statistics.ceiling predict --responses {input.responses:q} --others {input.others:q}"
             " --trs {input.trs:q} --encoding {params.encoding:q} --threads {threads} --output {output:q} &> {log:q}"
 
     rule ceiling_statistics:
@@ -294,18 +267,16 @@ if STUDY.noise_ceiling.compute:
         conda:
             "../../envs/language.yaml"
         resources:
-            mem_mb=2000,
             runtime=60,
-            gpu=0,
         params:
-            code=code("ceiling"),
+            code=code("statistics.ceiling"),
             options=section(STUDY.noise_ceiling),
             statistics=section(STUDY.statistics),
             gap=STUDY.encoding.gap,
             others=len(STUDY.subjects) - 1,
             folder=lambda wildcards: f"{R}/encoding",
         shell:
-            "python -m dynalign.ceiling ratio --subject {wildcards.subject:q} --n-others {params.others}"
+            "python -m dynalign.statistics.ceiling ratio --subject {wildcards.subject:q} --n-others {params.others}"
             " --ceiling {input.ceiling:q} --alignment {input.alignment:q} --folder {params.folder:q}"
             " --options {params.options:q} --statistics {params.statistics:q}"
             " --gap {params.gap} --ceiling-output {output.ceiling:q} --output {output.ratio:q} &> {log:q}"
@@ -325,14 +296,10 @@ if STUDY.noise_ceiling.compute:
         localrule: True
         conda:
             "../../envs/language.yaml"
-        resources:
-            mem_mb=1000,
-            runtime=10,
-            gpu=0,
         params:
-            code=code("ceiling"),
+            code=code("statistics.ceiling"),
         shell:
-            "python -m dynalign.ceiling collect {input:q} --output {output:q} &> {log:q}"
+            "python -m dynalign.statistics.ceiling collect {input:q} --output {output:q} &> {log:q}"
 
     rule alignment_to_ceiling_table:
         input:
@@ -349,14 +316,10 @@ if STUDY.noise_ceiling.compute:
         localrule: True
         conda:
             "../../envs/language.yaml"
-        resources:
-            mem_mb=1000,
-            runtime=10,
-            gpu=0,
         params:
-            code=code("ceiling"),
+            code=code("statistics.ceiling"),
         shell:
-            "python -m dynalign.ceiling collect {input:q} --output {output:q} &> {log:q}"
+            "python -m dynalign.statistics.ceiling collect {input:q} --output {output:q} &> {log:q}"
 
     rule figure_noise_ceiling:
         input:
@@ -376,13 +339,9 @@ if STUDY.noise_ceiling.compute:
         localrule: True
         conda:
             "../../envs/analysis.yaml"
-        resources:
-            mem_mb=2000,
-            runtime=10,
-            gpu=0,
         params:
-            code=code("brain_figures"),
+            code=code("figures.brain_images"),
             options=section(STUDY.figures),
         shell:
-            "python -m dynalign.brain_figures ceiling --alignment {input.alignment:q} --ratios {input.ratios:q}"
+            "python -m dynalign.figures.brain_images ceiling --alignment {input.alignment:q} --ratios {input.ratios:q}"
             " --ceilings {input.ceilings:q} --options {params.options:q} --output {output:q} &> {log:q}"

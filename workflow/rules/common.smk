@@ -14,9 +14,14 @@ from snakemake.io import apply_wildcards, get_flag_value, is_flagged
 WORKFLOW = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(WORKFLOW))
 
-from dynalign import checkpoints, codehash, config as configuration, harry_potter, heads
+from dynalign import provenance, snakemake_locks
 from dynalign.cli import prepend_to_environment
-from dynalign.files import InputError, check_writable
+from dynalign.config import model as model_config, study as configuration
+from dynalign.config.preflight import check_files
+from dynalign.datasets import harry_potter
+from dynalign.io.atomic import check_writable
+from dynalign.io.errors import InputError
+from dynalign.models import checkpoints
 
 prepend_to_environment("PYTHONPATH", WORKFLOW)
 prepend_to_environment("PATH", Path(sys.executable).parent)
@@ -24,7 +29,7 @@ prepend_to_environment("PATH", Path(sys.executable).parent)
 # A run that was killed goes on with the same command. Locks of dead heads are removed; jobs that were at work are done
 # again without --rerun-incomplete: files appear whole or not at all, but a job of several may have written some.
 if workflow.is_main_process:
-    HEAD = heads.attend(".snakemake")
+    HEAD = snakemake_locks.attend(".snakemake")
     prepare_dag = workflow._prepare_dag
 
     def prepare_dag_anew(*arguments, **options):
@@ -41,7 +46,7 @@ if workflow.is_main_process:
 
 try:
     STUDY = configuration.load(config)
-    configuration.check_files(STUDY)
+    check_files(STUDY)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -64,7 +69,7 @@ wildcard_constraints:
 
 def code(step):
     """Digest of the code behind a step's command: as a parameter, it reruns exactly the rules whose code changed."""
-    return codehash.digest(step)
+    return provenance.digest(step)
 
 
 def content(*paths):
@@ -127,8 +132,7 @@ def reported(targets, suffixes):
                             "caption": Path(marked.caption.get_path_or_uri(secret_free=True)).name,
                             "category": marked.category,
                             "labels": {
-                                key: apply_wildcards(str(text), wildcards)
-                                for key, text in marked.labels.items()
+                                key: apply_wildcards(str(text), wildcards) for key, text in marked.labels.items()
                             },
                             "wildcards": wildcards,
                         }
@@ -142,11 +146,9 @@ CACHED = workflow.workflow_settings.cache is not None
 
 # Where checkpoints come from: trained here, a local folder, or the hub.
 TRAINED = STUDY.training is not None
-LOCAL_MODEL = not TRAINED and configuration.is_local(STUDY.model.source)
-HUB_FOLDER = configuration.hub_folder(STUDY.model.source)
-TRAINING_TEXTS = (
-    [] if not TRAINED else [ancient(path) for path in STUDY.training.texts] or [f"{R}/model/corpus.txt"]
-)
+LOCAL_MODEL = not TRAINED and model_config.is_local(STUDY.model.source)
+HUB_FOLDER = model_config.hub_folder(STUDY.model.source)
+TRAINING_TEXTS = [] if not TRAINED else [ancient(path) for path in STUDY.training.texts] or [f"{R}/model/corpus.txt"]
 
 
 def fetched_folder(step):

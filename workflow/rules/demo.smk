@@ -11,17 +11,13 @@ if STUDY.simulation is not None:
         localrule: True
         conda:
             "../../envs/analysis.yaml"
-        resources:
-            mem_mb=1000,
-            runtime=5,
-            gpu=0,
         params:
-            code=code("simulation"),
+            code=code("datasets.simulation"),
             text=content(STUDY.simulation.text),
             options=section(STUDY.simulation, "text", "word_s", "rest_s", "paragraph_pause_s"),
             story=section(STUDY.story, "layout", "words", "tr", "trs", "download"),
         shell:
-            "python -m dynalign.simulation words --options {params.options:q} --story-options {params.story:q}"
+            "python -m dynalign.datasets.simulation words --options {params.options:q} --story-options {params.story:q}"
             " --output {output:q} &> {log:q}"
 
     rule simulate_subject:
@@ -31,10 +27,7 @@ if STUDY.simulation is not None:
             labels=f"{R}/tables/labels.tsv",
             texts=TRAINING_TEXTS,
         output:
-            images=[
-                STUDY.brain.images.replace("{run}", str(number + 1))
-                for number in range(len(STUDY.story.trs))
-            ],
+            images=[STUDY.brain.images.replace("{run}", str(number + 1)) for number in range(len(STUDY.story.trs))],
             mask=STUDY.brain.mask,
             truth=f"{R}/data/sub-{{subject}}_truth.tsv",
             parameters=f"{R}/data/sub-{{subject}}_truth.json",
@@ -42,18 +35,14 @@ if STUDY.simulation is not None:
             f"{R}/logs/simulate_subject/{{subject}}.log",
         conda:
             "../../envs/analysis.yaml"
-        resources:
-            mem_mb=2000,
-            runtime=10,
-            gpu=0,
         params:
-            code=code("simulation"),
+            code=code("datasets.simulation"),
             options=section(STUDY.simulation),
             seed=STUDY.seed,
             images=lambda wildcards: STUDY.brain.images,
             mask=lambda wildcards: STUDY.brain.mask,
         shell:
-            "python -m dynalign.simulation subject --subject {wildcards.subject:q} --options {params.options:q}"
+            "python -m dynalign.datasets.simulation subject --subject {wildcards.subject:q} --options {params.options:q}"
             " --words {input.words:q} --trs {input.trs:q} --labels {input.labels:q} --texts {input.texts:q}"
             " --seed {params.seed} --images {params.images:q} --mask {params.mask:q} --truth {output.truth:q}"
             " &> {log:q}"
@@ -73,12 +62,8 @@ if STUDY.simulation is not None:
             localrule: True
             conda:
                 "../../envs/analysis.yaml"
-            resources:
-                mem_mb=1000,
-                runtime=5,
-                gpu=0,
             params:
-                code=code("simulation"),
+                code=code("datasets.simulation"),
             shell:
-                "python -m dynalign.simulation rois --truth {input.truth:q} --mask {input.mask:q}"
+                "python -m dynalign.datasets.simulation rois --truth {input.truth:q} --mask {input.mask:q}"
                 " --image {output.image:q} --labels {output.labels:q} &> {log:q}"

@@ -3,9 +3,7 @@ rule brain:
     input:
         trs=f"{R}/story/trs.tsv",
         array=(
-            [f"{STUDY.story.folder}/data_subject_{{subject}}.npy{RECORDED}"]
-            if STUDY.story.layout == "arrays"
-            else []
+            [f"{STUDY.story.folder}/data_subject_{{subject}}.npy{RECORDED}"] if STUDY.story.layout == "arrays" else []
         ),
         images=(
             [STUDY.brain.images.replace("{run}", str(number + 1)) for number in range(len(STUDY.story.trs))]
@@ -24,14 +22,12 @@ rule brain:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=8000,
-        runtime=20,
-        gpu=0,
     params:
-        code=code("brain"),
+        code=code("responses.recordings"),
         options=section(STUDY.brain),
         array=lambda wildcards, input: [path.removesuffix(RECORDED) for path in input.array],
     shell:
-        "python -m dynalign.brain --trs {input.trs:q} --subject {wildcards.subject:q} --array {params.array:q}"
+        "python -m dynalign.responses.recordings --trs {input.trs:q} --subject {wildcards.subject:q} --array {params.array:q}"
         " --options {params.options:q} --output {output:q} &> {log:q}"
 
 
@@ -39,7 +35,7 @@ rule encoding:
     input:
         representation=f"{R}/representation/{{ckpt}}.safetensors",
         labels=f"{R}/tables/labels.tsv",
-        maps=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
+        erasers=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
         words=f"{R}/story/words.tsv",
         trs=f"{R}/story/trs.tsv",
         responses=f"{R}/brain/{{subject}}.npy",
@@ -58,14 +54,14 @@ rule encoding:
         runtime=lambda wildcards, attempt: 60 * attempt,
         gpu=on_gpu(STUDY.encoding.device),
     params:
-        code=code("encoding"),
+        code=code("encoding.encode"),
         properties=PROPERTIES,
         options=section(STUDY.encoding, without=("block_voxels", "device")),
         # Takes `input`, so that it is not tracked: it changes memory, not results.
         block_voxels=lambda wildcards, input: STUDY.encoding.block_voxels,
     shell:
-        "python -m dynalign.encoding --representation {input.representation:q} --layer {wildcards.layer}"
-        " --labels {input.labels:q} --maps {input.maps:q} --words {input.words:q} --trs {input.trs:q}"
+        "python -m dynalign.encoding.encode --representation {input.representation:q} --layer {wildcards.layer}"
+        " --labels {input.labels:q} --erasers {input.erasers:q} --words {input.words:q} --trs {input.trs:q}"
         " --responses {input.responses:q} --properties {params.properties:q} --options {params.options:q}"
         " --threads {threads} --gpus {resources.gpu} --block-voxels {params.block_voxels}"
         " --output-dir {output:q} &> {log:q}"

@@ -1,5 +1,5 @@
 # Tables → the paper's figures and tables and those beyond it.
-from dynalign.figures import FIGURES as DRAWINGS, PAPER_FIGURES
+from dynalign.figures.draw import FIGURES as DRAWINGS, PAPER_FIGURES
 
 PUBLISHED = "resources/paper_values.json"
 #: Which files a drawing's tables are.
@@ -30,9 +30,7 @@ TABLES = [
 ]
 FIGURES = [f"{R}/figures/{name}.{suffix}" for name in DRAWINGS for suffix in ("png", "pdf", "svg")]
 FIGURES += [
-    f"{R}/figures/{name}.{suffix}"
-    for name in ("table-1-probing", "table-2-correlations")
-    for suffix in ("tsv", "html")
+    f"{R}/figures/{name}.{suffix}" for name in ("table-1-probing", "table-2-correlations") for suffix in ("tsv", "html")
 ]
 
 
@@ -54,14 +52,10 @@ rule emergence_table:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("emergence"),
+        code=code("statistics.emergence"),
     shell:
-        "python -m dynalign.emergence steps --alignment {input.alignment:q} --probing {input.probing:q}"
+        "python -m dynalign.statistics.emergence steps --alignment {input.alignment:q} --probing {input.probing:q}"
         " --perplexity {input.perplexity:q} --labels {input.labels:q} --output {output:q} &> {log:q}"
 
 
@@ -81,16 +75,12 @@ rule perplexity_alignment_table:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("emergence"),
+        code=code("statistics.emergence"),
         level=STUDY.statistics.alpha,
         seed=STUDY.seed,
     shell:
-        "python -m dynalign.emergence correlation --alignment {input.alignment:q} --perplexity {input.perplexity:q}"
+        "python -m dynalign.statistics.emergence correlation --alignment {input.alignment:q} --perplexity {input.perplexity:q}"
         " --level {params.level} --seed {params.seed} --output {output:q} &> {log:q}"
 
 
@@ -117,12 +107,8 @@ for name, drawing in DRAWINGS.items():
         localrule: True
         conda:
             "../../envs/analysis.yaml"
-        resources:
-            mem_mb=2000,
-            runtime=10,
-            gpu=0,
         params:
-            code=code("figures"),
+            code=code("figures.draw"),
             name=name,
             tables=[word for kind in drawing.tables for word in (f"--{kind}", TABLE_FILES[kind])],
             options=section(STUDY.figures),
@@ -130,7 +116,7 @@ for name, drawing in DRAWINGS.items():
             removal=STUDY.removal.methods[0],
             published=PUBLISHED,
         shell:
-            "python -m dynalign.figures {params.name} {params.tables:q} --options {params.options:q}"
+            "python -m dynalign.figures.draw {params.name} {params.tables:q} --options {params.options:q}"
             " --properties {params.properties:q} --removal {params.removal} --reference {params.published:q} --output {output:q} &> {log:q}"
 
 
@@ -150,14 +136,10 @@ rule table_1_probing:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("paper_tables"),
+        code=code("figures.paper_tables"),
     shell:
-        "python -m dynalign.paper_tables table-1-probing --probing {input:q} --output {output:q} &> {log:q}"
+        "python -m dynalign.figures.paper_tables table-1-probing --probing {input:q} --output {output:q} &> {log:q}"
 
 
 rule table_2_correlations:
@@ -176,11 +158,7 @@ rule table_2_correlations:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("paper_tables"),
+        code=code("figures.paper_tables"),
     shell:
-        "python -m dynalign.paper_tables table-2-correlations --correlations {input:q} --output {output:q} &> {log:q}"
+        "python -m dynalign.figures.paper_tables table-2-correlations --correlations {input:q} --output {output:q} &> {log:q}"

@@ -3,7 +3,7 @@ rule probing:
     input:
         representation=f"{R}/representation/{{ckpt}}.safetensors",
         labels=f"{R}/tables/labels.tsv",
-        maps=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
+        erasers=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
     output:
         f"{R}/probing/{{ckpt}}/layer-{{layer}}.tsv",
     log:
@@ -17,28 +17,23 @@ rule probing:
     resources:
         mem_mb=4000,
         runtime=lambda wildcards, attempt: 60 * attempt,
-        gpu=0,
     params:
-        code=code("probing"),
+        code=code("removal.probing"),
         properties=PROPERTIES,
         options=section(STUDY.probing),
         removal=section(STUDY.removal),
         seed=STUDY.seed,
         step=lambda wildcards: step_of(wildcards.ckpt),
     shell:
-        "python -m dynalign.probing --representation {input.representation:q} --layer {wildcards.layer}"
-        " --labels {input.labels:q} --maps {input.maps:q} --properties {params.properties:q}"
+        "python -m dynalign.removal.probing --representation {input.representation:q} --layer {wildcards.layer}"
+        " --labels {input.labels:q} --erasers {input.erasers:q} --properties {params.properties:q}"
         " --options {params.options:q} --removal-options {params.removal:q} --seed {params.seed}"
         " --checkpoint {wildcards.ckpt} --step={params.step} --output {output:q} &> {log:q}"
 
 
 rule probing_table:
     input:
-        [
-            f"{R}/probing/{ckpt}/layer-{layer}.tsv"
-            for ckpt in STUDY.checkpoints
-            for layer in STUDY.layers_of(ckpt)
-        ],
+        [f"{R}/probing/{ckpt}/layer-{layer}.tsv" for ckpt in STUDY.checkpoints for layer in STUDY.layers_of(ckpt)],
     output:
         report(
             f"{R}/tables/probing.tsv",
@@ -51,11 +46,7 @@ rule probing_table:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("statistics"),
+        code=code("statistics.effects"),
     shell:
-        "python -m dynalign.statistics collect {input:q} --output {output:q} &> {log:q}"
+        "python -m dynalign.statistics.effects collect {input:q} --output {output:q} &> {log:q}"

@@ -12,13 +12,11 @@ rule removal:
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=20,
-        gpu=0,
     params:
-        code=code("removal"),
+        code=code("removal.fit"),
         properties=PROPERTIES,
         options=section(STUDY.removal),
     shell:
-        "python -m dynalign.removal --representation {input.representation:q} --layer {wildcards.layer}"
+        "python -m dynalign.removal.fit --representation {input.representation:q} --layer {wildcards.layer}"
         " --labels {input.labels:q} --properties {params.properties:q} --options {params.options:q}"
         " --output {output:q} &> {log:q}"

@@ -9,17 +9,11 @@ SHOWN = reported([*ALL_TABLES, *ALL_FIGURES], {".png", ".html"})
 NUMBERS = (
     [f"{R}/figures/{name}.tsv" for name in DRAWINGS]
     + [path for path in FIGURES if path.endswith(".tsv")]
-    + [
-        f"{path.removesuffix('.png')}.tsv"
-        for path in [*ROI_RESULTS, *CEILING_RESULTS]
-        if path.endswith(".png")
-    ]
+    + [f"{path.removesuffix('.png')}.tsv" for path in [*ROI_RESULTS, *CEILING_RESULTS] if path.endswith(".png")]
 )
 PAGE = [f"{R}/index.html", f"{R}/tables/datapackage.json", f"{R}/figures/datapackage.json"]
 #: What the page names by hash besides the tables.
-SOURCES = [f"{R}/story/words.tsv", f"{R}/story/trs.tsv"] + [
-    f"{R}/brain/{name}.npy" for name in STUDY.subjects
-]
+SOURCES = [f"{R}/story/words.tsv", f"{R}/story/trs.tsv"] + [f"{R}/brain/{name}.npy" for name in STUDY.subjects]
 
 
 rule table_dictionary:
@@ -34,18 +28,14 @@ rule table_dictionary:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("dictionary"),
+        code=code("tables.datapackage"),
         study=STUDY.study,
         properties=PROPERTIES,
     shell:
-        "(python -m dynalign.dictionary {input.tables:q} --study {params.study} --properties {params.properties:q}"
+        "(python -m dynalign.tables.datapackage {input.tables:q} --study {params.study} --properties {params.properties:q}"
         " --output {output.tables:q};"
-        " python -m dynalign.dictionary {input.figures:q} --study {params.study} --properties {params.properties:q}"
+        " python -m dynalign.tables.datapackage {input.figures:q} --study {params.study} --properties {params.properties:q}"
         " --output {output.figures:q}) &> {log:q}"
 
 
@@ -61,16 +51,12 @@ rule page:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=3000,
-        runtime=15,
-        gpu=0,
     params:
-        code=code("page"),
-        assets=content(*sorted((WORKFLOW / "dynalign" / "assets").iterdir())),
+        code=code("page.write"),
+        assets=content(*sorted((WORKFLOW / "dynalign" / "page" / "assets").iterdir())),
         captions=content(*sorted((WORKFLOW / "report").glob("*.rst"))),
         study=section(STUDY, without=("threads",)),
         shown=lambda wildcards: json.dumps(SHOWN),
     shell:
-        "python -m dynalign.page --configuration {params.study:q} --tables {input.tables:q}"
+        "python -m dynalign.page.write --configuration {params.study:q} --tables {input.tables:q}"
         " --figures {params.shown:q} --inputs {input.sources:q} --output {output:q} &> {log:q}"

@@ -17,17 +17,13 @@ if TRAINED:
             localrule: True
             conda:
                 "../../envs/analysis.yaml"
-            resources:
-                mem_mb=1000,
-                runtime=5,
-                gpu=0,
             params:
-                code=code("corpus"),
+                code=code("datasets.training_text"),
                 lexicon=content(STUDY.training.lexicon),
                 characters=STUDY.training.characters,
                 seed=STUDY.seed,
             shell:
-                "python -m dynalign.corpus --lexicon {input.lexicon:q} --characters {params.characters}"
+                "python -m dynalign.datasets.training_text --lexicon {input.lexicon:q} --characters {params.characters}"
                 " --seed {params.seed} --output {output:q} &> {log:q}"
 
     rule train_model:
@@ -46,16 +42,15 @@ if TRAINED:
         resources:
             mem_mb=4000,
             runtime=120,
-            gpu=0,
         params:
-            code=code("training"),
+            code=code("models.training"),
             texts=content(*STUDY.training.texts),
             options=section(STUDY.training, without=("texts", "lexicon", "characters")),
             seed=STUDY.seed,
             folder=lambda wildcards: f"{R}/model",
             malloc=MALLOC,
         shell:
-            "{params.malloc} python -m dynalign.training --texts {input:q} --options {params.options:q} --seed {params.seed}"
+            "{params.malloc} python -m dynalign.models.training --texts {input:q} --options {params.options:q} --seed {params.seed}"
             " --threads {threads} --output-dir {params.folder:q} &> {log:q}"
 
 elif not LOCAL_MODEL:
@@ -75,16 +70,14 @@ elif not LOCAL_MODEL:
         conda:
             "../../envs/language.yaml"
         resources:
-            mem_mb=2000,
             runtime=120,
-            gpu=0,
         params:
             source=STUDY.model.source,
             revision=lambda wildcards: STUDY.model.revision_of(FETCHED[wildcards.fetched]),
             commit=lambda wildcards: pinned(FETCHED[wildcards.fetched]),
             weights=STUDY.model.weights,
         shell:
-            "python -m dynalign.checkpoints fetch --source {params.source:q} --revision {params.revision:q}"
+            "python -m dynalign.models.checkpoints fetch --source {params.source:q} --revision {params.revision:q}"
             " {params.commit} --weights {params.weights} --output-dir {output:q} &> {log:q}"
 
     rule fetch_tokenizer:
@@ -97,14 +90,12 @@ elif not LOCAL_MODEL:
         conda:
             "../../envs/language.yaml"
         resources:
-            mem_mb=2000,
             runtime=60,
-            gpu=0,
         params:
             source=STUDY.model.source,
             commit=pinned("tokenizer"),
         shell:
-            "python -m dynalign.checkpoints fetch --source {params.source:q} --revision main {params.commit}"
+            "python -m dynalign.models.checkpoints fetch --source {params.source:q} --revision main {params.commit}"
             " --tokenizer-only --output-dir {output:q} &> {log:q}"
 
 
@@ -126,16 +117,14 @@ rule checkpoints_table:
     conda:
         "../../envs/language.yaml"
     resources:
-        mem_mb=2000,
         runtime=60,
-        gpu=0,
     params:
-        code=code("checkpoints"),
+        code=code("models.checkpoints"),
         names=STEPS,
         folders=[folder_of(name) for name in STEPS],
         weights=STUDY.model.weights,
     shell:
-        "python -m dynalign.checkpoints compare --names {params.names} --folders {params.folders:q}"
+        "python -m dynalign.models.checkpoints compare --names {params.names} --folders {params.folders:q}"
         " --weights {params.weights} --output {output:q} &> {log:q}"
 
 
@@ -150,16 +139,12 @@ rule tokens:
     localrule: True
     conda:
         "../../envs/language.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("tokens"),
+        code=code("models.tokens"),
         context=STUDY.model.context_tokens,
         depth=STUDY.model.depth,
     shell:
-        "python -m dynalign.tokens --words {input.words:q} --tokenizer {input.tokenizer:q}"
+        "python -m dynalign.models.tokens --words {input.words:q} --tokenizer {input.tokenizer:q}"
         " --context-tokens {params.context} --depth {params.depth} --output {output:q} &> {log:q}"
 
 
@@ -184,12 +169,12 @@ rule representation:
         runtime=lambda wildcards, attempt: 60 * attempt,
         gpu=on_gpu(STUDY.model.device),
     params:
-        code=code("representation"),
+        code=code("models.representation"),
         step=lambda wildcards: step_of(wildcards.ckpt),
         options=section(STUDY.model, "batch_tokens", "precision", "storage", "weights"),
         malloc=MALLOC,
     shell:
-        "{params.malloc} python -m dynalign.representation --tokens {input.tokens:q} --checkpoint {input.checkpoint[0]:q}"
+        "{params.malloc} python -m dynalign.models.representation --tokens {input.tokens:q} --checkpoint {input.checkpoint[0]:q}"
         " --name {wildcards.ckpt} --step {params.step} --options {params.options:q} --threads {threads}"
         " --gpus {resources.gpu} --output {output.vectors:q} --layers {output.layers:q}"
         " --perplexity {output.perplexity:q} &> {log:q}"
@@ -211,11 +196,9 @@ if STUDY.baselines:
             "../../envs/language.yaml"
         resources:
             mem_mb=4000,
-            runtime=10,
-            gpu=0,
         params:
-            code=code("baselines"),
+            code=code("models.baselines"),
             seed=STUDY.seed,
         shell:
-            "python -m dynalign.baselines {wildcards.baseline} --words {input.words:q} --tokens {input.tokens:q}"
+            "python -m dynalign.models.baselines {wildcards.baseline} --words {input.words:q} --tokens {input.tokens:q}"
             " --seed {params.seed} --output {output:q} &> {log:q}"

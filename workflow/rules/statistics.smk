@@ -16,10 +16,8 @@ rule cell_statistics:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
-        runtime=30,
-        gpu=0,
     params:
-        code=code("statistics"),
+        code=code("statistics.effects"),
         options=section(STUDY.statistics),
         step=lambda wildcards: step_of(wildcards.ckpt),
         folder=lambda wildcards: f"{R}/encoding/{wildcards.ckpt}",
@@ -27,7 +25,7 @@ rule cell_statistics:
         arms=ARMS,
         gap=STUDY.encoding.gap,
     shell:
-        "python -m dynalign.statistics cell --checkpoint {wildcards.ckpt} --step={params.step}"
+        "python -m dynalign.statistics.effects cell --checkpoint {wildcards.ckpt} --step={params.step}"
         " --subject {wildcards.subject:q} --folder {params.folder:q} --layers {params.layers}"
         " --arms {params.arms:q} --options {params.options:q} --gap {params.gap}"
         " --alignment {output.alignment:q} --effects {output.effects:q} &> {log:q}"
@@ -52,14 +50,10 @@ rule alignment_table:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("statistics"),
+        code=code("statistics.effects"),
     shell:
-        "python -m dynalign.statistics collect {input:q} --output {output:q} &> {log:q}"
+        "python -m dynalign.statistics.effects collect {input:q} --output {output:q} &> {log:q}"
 
 
 rule removal_effects_table:
@@ -81,15 +75,11 @@ rule removal_effects_table:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("statistics"),
+        code=code("statistics.effects"),
         level=STUDY.statistics.alpha,
     shell:
-        "python -m dynalign.statistics collect {input:q} --fdr {params.level} --output {output:q} &> {log:q}"
+        "python -m dynalign.statistics.effects collect {input:q} --fdr {params.level} --output {output:q} &> {log:q}"
 
 
 rule group_statistics:
@@ -108,10 +98,8 @@ rule group_statistics:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
-        runtime=30,
-        gpu=0,
     params:
-        code=code("statistics"),
+        code=code("statistics.effects"),
         options=section(STUDY.statistics, "alpha", "block"),
         step=lambda wildcards: step_of(wildcards.ckpt),
         folder=lambda wildcards: f"{R}/encoding/{wildcards.ckpt}",
@@ -120,7 +108,7 @@ rule group_statistics:
         arms=ARMS,
         gap=STUDY.encoding.gap,
     shell:
-        "python -m dynalign.statistics group --checkpoint {wildcards.ckpt} --step={params.step}"
+        "python -m dynalign.statistics.effects group --checkpoint {wildcards.ckpt} --step={params.step}"
         " --subjects {params.subjects:q} --folder {params.folder:q} --layers {params.layers}"
         " --arms {params.arms:q} --options {params.options:q} --gap {params.gap}"
         " --output {output:q} &> {log:q}"
@@ -142,15 +130,11 @@ rule removal_effects_group_table:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("statistics"),
+        code=code("statistics.effects"),
         level=STUDY.statistics.alpha,
     shell:
-        "python -m dynalign.statistics collect-group {input.cells:q} --effects {input.effects:q}"
+        "python -m dynalign.statistics.effects collect-group {input.cells:q} --effects {input.effects:q}"
         " --fdr {params.level} --output {output:q} &> {log:q}"
 
 
@@ -169,11 +153,7 @@ rule perplexity_table:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-        gpu=0,
     params:
-        code=code("statistics"),
+        code=code("statistics.effects"),
     shell:
-        "python -m dynalign.statistics collect {input:q} --output {output:q} &> {log:q}"
+        "python -m dynalign.statistics.effects collect {input:q} --output {output:q} &> {log:q}"

@@ -20,13 +20,11 @@ if STUDY.story.download == "harry-potter":
         conda:
             "../../envs/analysis.yaml"
         resources:
-            mem_mb=1000,
             runtime=60,
-            gpu=0,
         params:
             array=lambda wildcards, output: output[0].removesuffix(".sha256"),
         shell:
-            "python -m dynalign.harry_potter fetch --array {wildcards.array} --output {params.array:q} &> {log:q}"
+            "python -m dynalign.datasets.harry_potter fetch --array {wildcards.array} --output {params.array:q} &> {log:q}"
 
     rule fetch_harry_potter:
         input:
@@ -39,13 +37,11 @@ if STUDY.story.download == "harry-potter":
         conda:
             "../../envs/analysis.yaml"
         resources:
-            mem_mb=1000,
             runtime=60,
-            gpu=0,
         params:
             folder=lambda wildcards, output: str(Path(output[0]).parent),
         shell:
-            "python -m dynalign.harry_potter check --folder {params.folder:q} --output {output:q} &> {log:q}"
+            "python -m dynalign.datasets.harry_potter check --folder {params.folder:q} --output {output:q} &> {log:q}"
 
 
 rule story:
@@ -63,13 +59,9 @@ rule story:
     localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=5,
-        gpu=0,
     params:
-        code=code("story"),
+        code=code("stimulus.timing"),
         options=section(STUDY.story),
     shell:
-        "python -m dynalign.story --options {params.options:q} --words {output.words:q} --trs {output.trs:q}"
+        "python -m dynalign.stimulus.timing --options {params.options:q} --words {output.words:q} --trs {output.trs:q}"
         " &> {log:q}"

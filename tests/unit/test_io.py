@@ -1,0 +1,144 @@
+"""Files appear whole or not at all, keep their bytes, and are never unpickled."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynalign.io import atomic
+from dynalign.io.arrays import read_array, read_arrays, read_record, write_array, write_arrays, write_record
+from dynalign.io.errors import InputError
+from dynalign.tables import reader, writer
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
+    path = tmp_path / "a" / "x.txt"
+    atomic.write_text(path, "old")
+
+    def fail():
+        with atomic.atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("the disk is full")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert [entry.name for entry in path.parent.iterdir()] == ["x.txt"]
+
+
+def test_tables_keep_text_text_and_numbers_numbers(tmp_path):
+    table = pd.DataFrame(
+        {
+            "subject": ["18", "F"],
+            "word": ["NA", '"'],
+            "step": [1000, None],
+            "mean_r": [0.1 + 0.2, -1e-9],
+            "tense_raw": ["1", ""],
+        }
+    )
+    writer.write_table(table, tmp_path / "t.tsv")
+    read = reader.read_table(tmp_path / "t.tsv", ["subject"])
+    assert read["subject"].tolist() == ["18", "F"]
+    assert read["word"].tolist() == ["NA", '"']
+    assert read["tense_raw"].tolist() == ["1", ""]
+    assert read["step"].iloc[0] == 1000
+    assert np.isnan(read["step"].iloc[1])
+    np.testing.assert_allclose(read["mean_r"], table["mean_r"], rtol=1e-7)
+
+
+def test_a_cell_that_would_break_the_table_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="row 0, column word"):
+        writer.write_table(pd.DataFrame({"word": ["a\tb"]}), tmp_path / "t.tsv")
+
+
+def test_archives_have_the_same_bytes_every_time(tmp_path, monkeypatch):
+    import time
+
+    arrays = {"r": np.arange(6.0).reshape(2, 3), "fold": np.arange(3)}
+    write_arrays(tmp_path / "a.npz", arrays)
+    monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(10**9))
+    write_arrays(tmp_path / "b.npz", arrays)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    np.testing.assert_array_equal(read_arrays(tmp_path / "a.npz", ["r"])["r"], arrays["r"])
+    with pytest.raises(InputError, match=r"lacks array 'x'.*r, fold"):
+        read_arrays(tmp_path / "a.npz", ["x"])
+
+
+@dataclass(frozen=True)
+class Reading:
+    ids: np.ndarray
+    seen: np.ndarray
+    depth: int
+
+
+def test_a_record_is_a_plain_archive_of_its_fields(tmp_path):
+    """Scores and tokens of a finished study were written by numpy's own function, and stay what they are."""
+    ids, seen = np.arange(5), np.array([True, False])
+    np.savez_compressed(tmp_path / "before.npz", ids=ids, seen=seen, depth=12)
+    write_record(tmp_path / "now.npz", Reading(ids, seen, 12))
+    assert (tmp_path / "now.npz").read_bytes() == (tmp_path / "before.npz").read_bytes()
+    read = read_record(tmp_path / "before.npz", Reading)
+    np.testing.assert_array_equal(read.ids, ids)
+    np.testing.assert_array_equal(read.seen, seen)
+    assert type(read.depth) is int
+    assert read.depth == 12
+    np.savez_compressed(tmp_path / "less.npz", ids=ids, depth=12)
+    with pytest.raises(InputError, match=r"less\.npz: lacks array 'seen'; it has ids, depth"):
+        read_record(tmp_path / "less.npz", Reading)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"<html>quota</html>", "not a .npy file"), (b"\x93NUMPY\x01\x00", "cannot be read"), (b"", "not a .npy file")],
+)
+def test_what_is_no_array_is_refused(tmp_path, content, message):
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_array(tmp_path / "x.npy")
+
+
+def test_a_pickle_is_never_opened(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    np.save(tmp_path / "x.npy", np.array([Trap()], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="never unpickles"):
+        read_array(tmp_path / "x.npy")
+    np.savez(tmp_path / "x.npz", a=np.array([Trap()], dtype=object))
+    with pytest.raises(InputError, match=r"x\.npz"):
+        read_arrays(tmp_path / "x.npz")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_cut_file_is_refused(tmp_path):
+    write_array(tmp_path / "x.npy", np.arange(100.0))
+    (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-8])
+    with pytest.raises(InputError, match=r"x\.npy: cannot be read"):
+        read_array(tmp_path / "x.npy")
+    write_arrays(tmp_path / "x.npz", {"a": np.arange(100.0)})
+    (tmp_path / "x.npz").write_bytes((tmp_path / "x.npz").read_bytes()[:-30])
+    with pytest.raises(InputError, match=r"x\.npz: cannot be read"):
+        read_arrays(tmp_path / "x.npz")
+
+
+def test_folder_appears_whole_or_not_at_all(tmp_path):
+    def broken(target):
+        with atomic.atomic_folder(target) as folder:
+            (folder / "half").write_text("half")
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        broken(tmp_path / "step-1")
+    assert list(tmp_path.iterdir()) == []
+    with atomic.atomic_folder(tmp_path / "step-1") as folder:
+        (folder / "old").write_text("old")
+        assert not (tmp_path / "step-1").exists()
+    with pytest.raises(RuntimeError, match="killed"):
+        broken(tmp_path / "step-1")
+    assert (tmp_path / "step-1/old").read_text() == "old"
+    with atomic.atomic_folder(tmp_path / "step-1") as folder:
+        (folder / "new").write_text("new")
+    assert [path.name for path in (tmp_path / "step-1").iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-1"]

@@ -1,0 +1,70 @@
+"""Kinds of values that several sections share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def powers_of_ten(first: int, last: int) -> tuple[float, ...]:
+    """The values 10^first … 10^last, read from decimal text so that they are the nearest floats."""
+    return tuple(float(f"1e{exponent}") for exponent in range(first, last + 1))
+
+
+def unique(values):
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise ValueError(f"{value!r} stands twice")
+    return values
+
+
+def _rising(values):
+    if list(values) != sorted(set(values)):
+        raise ValueError(f"must rise, got {list(values)}")
+    return values
+
+
+def _filename(name: str) -> str:
+    if not 0 < len(name) <= 64 or name[0] in ".-" or not all(c.isalnum() or c in "-_.+" for c in name):
+        raise ValueError(
+            f"{name!r} names files: use letters, digits, '-', '_', '.', '+', not beginning with '.' or '-', 64 at most"
+        )
+    return name
+
+
+def _path(path: str) -> str:
+    # Snakemake reads braces as wildcards, commands a leading hyphen as an option. The rest is quoted.
+    if not path or path[0] == "-" or not path.isprintable() or any(c in path for c in "{}"):
+        raise ValueError(
+            f"{path!r} is a path: it may not be empty, begin with '-', or hold braces or control characters"
+        )
+    return path
+
+
+def _image_path(pattern: str) -> str:
+    _path(pattern.replace("{subject}", "x").replace("{run}", "1").replace("{roi}", "x"))
+    return pattern
+
+
+def need_placeholders(section, **holders) -> None:
+    """Refuse a path that lacks a placeholder which tells its files apart."""
+    for key, needed in holders.items():
+        value = getattr(section, key)
+        for holder in needed:
+            if value is not None and holder not in value:
+                raise ValueError(f"{key}: {value!r} lacks {holder}")
+
+
+Name = Annotated[str, AfterValidator(_filename)]
+FilePath = Annotated[str, AfterValidator(_path)]
+ImagePath = Annotated[str, AfterValidator(_image_path)]
+Positive = Annotated[int, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
+Grid = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), AfterValidator(_rising)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

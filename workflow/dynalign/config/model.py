@@ -1,0 +1,143 @@
+"""The section `model`: a language model and the checkpoints of its training."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from dynalign.config.fields import FilePath, Natural, Positive, Section, unique
+
+#: Suites whose checkpoints are many and known: their training steps.
+SUITES = {
+    # Biderman et al. (2023), section 2.1: ten steps in the first thousand, then each thousandth.
+    "pythia-all": (0, *(2**k for k in range(10)), *range(1000, 143_001, 1000))
+}
+
+
+def _revision_name(name: str) -> str:
+    # It names a folder too: of the downloads, or inside a local model.
+    parts = name.split("/")
+    if not re.fullmatch(r"[\w+.=/-]+", name) or any(part in ("", ".", "..") or part[0] == "-" for part in parts):
+        raise ValueError(
+            f"revision: {name!r} is no revision: use letters, digits, '-', '_', '.', '+', '=', '/', no part "
+            "that is empty, '.' or '..' or begins with '-'"
+        )
+    return name
+
+
+def _steps_of_suite(steps):
+    """The steps that a suite's name stands for; anything else as it is."""
+    if not isinstance(steps, str):
+        return steps
+    if steps not in SUITES:
+        raise ValueError(f"no such suite; give a list of steps, or one of: {', '.join(SUITES)}")
+    return SUITES[steps]
+
+
+#: The field of a pattern of revisions.
+_STEP_FIELD = re.compile(r"\{step(:0?\d{0,2}d?)?\}")
+
+Steps = Annotated[
+    tuple[Natural, ...],
+    Field(min_length=1),
+    AfterValidator(unique),
+    BeforeValidator(_steps_of_suite, json_schema_input_type=tuple[Natural, ...] | Literal[tuple(SUITES)]),
+]
+
+Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
+
+
+class Model(Section):
+    """The language model and the checkpoints of its training."""
+
+    source: FilePath = Field(
+        "EleutherAI/pythia-160m", description="hub id, a local folder, or `trained` (by the section `training`)"
+    )
+    revision: str | dict[Natural, str] = Field(
+        "step{step}",
+        description="a step's hub revision or sub-folder: a pattern with {step} (`checkpoint-{step}`; "
+        "`step{step:06d}` pads with zeros), or each step's name, e.g. {20000: step20000-tokens84B}",
+    )
+    commits: dict[Natural | Literal["tokenizer"], Commit] = Field(
+        {}, description="commits fetched in place of what revisions point to now, by step, and of `tokenizer`"
+    )
+    weights: Literal["safetensors", "any", "pytorch"] = Field(
+        "safetensors",
+        description="files of weights: `safetensors`; `any`: pytorch_model.bin where there is no other; "
+        "`pytorch`: pytorch_model.bin. The latter are pickles, read with torch's weights-only loader",
+    )
+    steps: Steps = Field(
+        (0, 1000, 15000, 43000, 72000, 100000, 143000),
+        description="training steps of the checkpoints, or `pythia-all`: the 154 that Pythia publishes",
+    )
+    depth: Positive = Field(12, description="transformer layers of the model; checked against its config.json")
+    layers: Annotated[tuple[Natural, ...], Field(min_length=1), AfterValidator(unique)] = Field(
+        (0, 2, 4, 6, 8, 10, 12), description="layers studied: 0 = embeddings … depth = last hidden state"
+    )
+    context_tokens: Annotated[int, Field(ge=2)] = Field(50, description="tokens that the model sees, up to the word")
+    batch_tokens: Positive | None = Field(
+        None,
+        description="tokens per forward pass (memory and speed); null: 1,500 on a CPU, as its caches hold, "
+        "65,536 on a GPU; halved where memory does not suffice",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="numbers that the model computes with; the relative error of `bfloat16` is measured"
+    )
+    storage: Literal["float32", "float16"] = Field(
+        "float32", description="numbers that representations are kept in; the error of `float16` is measured"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: a GPU if this machine has one")
+
+    @model_validator(mode="after")
+    def _layers_exist(self):
+        for layer in self.layers:
+            if layer > self.depth:
+                raise ValueError(f"layers: unknown layer {layer}; allowed are 0 to {self.depth} (depth)")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_have_revisions(self):
+        if isinstance(self.revision, dict):
+            for step in self.steps:
+                if step not in self.revision:
+                    raise ValueError(f"revision: names no revision for step {step}; add it, or drop the step")
+        else:
+            try:
+                self.revision.format(step=0)
+            except (KeyError, IndexError, ValueError) as error:
+                raise ValueError(
+                    f"revision: {self.revision!r} is no pattern ({type(error).__name__}: {error}); the only "
+                    "field is {step}"
+                ) from None
+            if any(c in _STEP_FIELD.sub("0", self.revision) for c in "{}"):
+                raise ValueError(
+                    f"revision: {self.revision!r}: the only field is {{step}}, or {{step:06d}} padded with zeros"
+                )
+        names = [_revision_name(self.revision_of(step)) for step in self.steps]
+        for step, name in zip(self.steps, names, strict=True):
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"revision: {name!r} would be the checkpoint of step {step} and of another one; a pattern "
+                    "needs {step}, a map needs a name for each step"
+                )
+        for step in self.commits:
+            if step != "tokenizer" and step not in self.steps:
+                raise ValueError(f"commits: {step} is none of model.steps; allowed are these and `tokenizer`")
+        return self
+
+    def revision_of(self, step: int) -> str:
+        """Hub revision or sub-folder of a step."""
+        return self.revision[step] if isinstance(self.revision, dict) else self.revision.format(step=step)
+
+
+def is_local(source: str, root: str | Path = ".") -> bool:
+    """Whether a model source is a folder rather than a hub id."""
+    return source.startswith((".", "/", "~")) or (Path(root) / source).is_dir()
+
+
+def hub_folder(source: str) -> str:
+    """Folder that a hub model's checkpoints are fetched into; studies share it."""
+    return f"resources/models/{source.replace('/', '--')}"

@@ -1,0 +1,84 @@
+"""Checks of a configuration against the files that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dynalign.config.brain import HARRY_POTTER_SUBJECTS
+from dynalign.config.model import is_local
+from dynalign.config.study import Study
+from dynalign.io.errors import InputError
+
+
+def check_files(study: Study, root: str | Path = ".") -> None:
+    """Check that every file that the configuration names is there, unless the workflow makes it.
+
+    Parameters
+    ----------
+    study : Study
+    root : path-like
+        Folder that relative paths start from.
+
+    Raises
+    ------
+    InputError
+        Naming the key, the missing file and what is allowed.
+    """
+    root = Path(root)
+
+    def need(key: str, path: str, hint: str = "") -> None:
+        if not (root / path).exists():
+            raise InputError(f"{key}: no such file {path}{hint}")
+
+    story = study.story
+    if story.layout == "arrays" and story.download is None:
+        folder = root / story.folder
+        need("story.folder", story.folder)
+        for name in ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri"):
+            need("story.folder", f"{story.folder}/{name}.npy")
+        there = sorted(path.stem.removeprefix("data_subject_") for path in folder.glob("data_subject_*.npy"))
+        for subject in study.subjects:
+            if subject not in there:
+                raise InputError(
+                    f"subjects: {subject!r} has no file {story.folder}/data_subject_{subject}.npy; "
+                    f"there are: {', '.join(there) or 'none'}"
+                )
+    elif story.layout == "arrays":
+        for subject in study.subjects:
+            if subject not in HARRY_POTTER_SUBJECTS:
+                raise InputError(
+                    f"subjects: unknown {subject!r}; the Harry Potter data has {', '.join(HARRY_POTTER_SUBJECTS)}"
+                )
+    elif study.simulation is None:
+        need("story.words", story.words)
+        for subject in study.subjects:
+            need("brain.mask", study.brain.mask.format(subject=subject), f" (subject {subject!r})")
+            for number in range(1, len(story.trs) + 1):
+                path = study.brain.images.format(subject=subject, run=number)
+                need("brain.images", path, f" (subject {subject!r}, run {number})")
+    else:
+        need("simulation.text", study.simulation.text)
+
+    if study.brain.voxels is not None:
+        for subject in study.subjects:
+            path = study.brain.voxels.format(subject=subject)
+            need("brain.voxels", path, f" (subject {subject!r})")
+    # The embedded study makes its own label image.
+    if study.rois is not None and (study.simulation is None or study.rois.image is None):
+        for subject in study.subjects:
+            for key, path in study.rois.files(subject):
+                need(f"rois.{key}", path, f" (subject {subject!r})")
+
+    if study.annotation.file is not None:
+        need("annotation.file", study.annotation.file)
+    elif not study.annotation.download:
+        need("annotation.models", f"{study.annotation.models}/resources.json", "; or set annotation.download: true")
+    for name, entry in study.properties.items():
+        if entry.table is not None:
+            need(f"properties.{name}.table", entry.table)
+    if study.training is not None:
+        for path in study.training.texts or (study.training.lexicon,):
+            need("training", path)
+    elif is_local(study.model.source, root):
+        for step in study.model.steps:
+            need("model", f"{study.model.source}/{study.model.revision_of(step)}/config.json")

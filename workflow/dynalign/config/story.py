@@ -1,0 +1,48 @@
+"""The section `story`: the stimulus."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from dynalign.config.fields import FilePath, Natural, Positive, Section
+
+
+class Trim(Section):
+    """TRs cut at both ends of a run."""
+
+    start: Natural = Field(20, description="TRs cut off the front of each run")
+    end: Natural = Field(15, description="TRs cut off the end of each run")
+
+
+class Story(Section):
+    """The stimulus: which word was seen or heard when."""
+
+    layout: Literal["arrays", "table"] = Field(
+        "arrays",
+        description="`arrays`: a folder of .npy files as in the Harry Potter data; `table`: a words table "
+        "(onset in s from the run's start, run, word; tab-separated) with NIfTI images",
+    )
+    folder: FilePath | None = Field("resources/harry-potter", description="`arrays`: the folder of the .npy files")
+    download: Literal["harry-potter"] | None = Field(
+        "harry-potter", description="public data that the workflow fetches into `folder`; null: use what is there"
+    )
+    words: FilePath | None = Field(None, description="`table`: the words table")
+    tr: float | None = Field(None, gt=0, description="`table`: repetition time in s (arrays bring their own times)")
+    trs: tuple[Positive, ...] | None = Field(None, description="`table`: measurements of each run, untrimmed")
+    trim: Trim = Field(Trim(), description="TRs cut at both ends of a run; rows already trimmed are recognised")
+    drop: tuple[str, ...] = Field(
+        (), description="words that parser and model do not see (they keep their time, e.g. the cross '+')"
+    )
+    replace: dict[str, str] = Field({}, description="text replaced inside words before parsing, e.g. {'@': ''}")
+
+    @model_validator(mode="after")
+    def _complete(self):
+        needed = ("folder",) if self.layout == "arrays" else ("words", "tr", "trs")
+        for key in needed:
+            if getattr(self, key) is None:
+                raise ValueError(f"layout {self.layout!r} needs the key {key!r}")
+        if self.layout == "table" and self.download:
+            raise ValueError("download 'harry-potter' goes with layout 'arrays'; set download: null")
+        return self

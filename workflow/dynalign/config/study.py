@@ -1,0 +1,203 @@
+"""A whole study: all sections, and how they fit together."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from dynalign.config.annotation import Annotation
+from dynalign.config.brain import Brain
+from dynalign.config.encoding import CONTROLS, Encoding
+from dynalign.config.fields import Name, Natural, Positive, Section, need_placeholders, unique
+from dynalign.config.figures import Figures
+from dynalign.config.model import Model
+from dynalign.config.probing import Probing
+from dynalign.config.properties import RAW_VALUES, Property, paper_properties
+from dynalign.config.removal import Removal
+from dynalign.config.rois import NoiseCeiling, Rois
+from dynalign.config.simulation import Simulation
+from dynalign.config.statistics import Statistics
+from dynalign.config.story import Story
+from dynalign.config.training import Training
+from dynalign.io.errors import InputError
+
+
+class Threads(Section):
+    """CPU threads per job; results do not depend on them beyond rounding."""
+
+    representation: Positive = Field(4, description="threads of a representation job")
+    encoding: Positive = Field(4, description="threads of an encoding job")
+    training: Positive = Field(2, description="threads of the training job")
+
+
+class Study(Section):
+    """A whole study."""
+
+    study: Name = Field("paper", description="name of the study; results go to results/<study>")
+    seed: Natural = Field(0, description="seed of everything random")
+    subjects: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(unique)] = Field(
+        ("F", "M", "H"), description="fMRI subjects"
+    )
+    story: Story = Field(Story(), description="the stimulus")
+    brain: Brain = Field(Brain(), description="the responses")
+    annotation: Annotation = Field(Annotation(), description="parsing")
+    properties: Annotated[dict[Name, Property], Field(min_length=1)] = Field(
+        default_factory=paper_properties, description="linguistic properties, each with its classes"
+    )
+    model: Model = Field(Model(), description="the language model")
+    baselines: Annotated[tuple[Literal["random", "random_types", "controls"], ...], AfterValidator(unique)] = Field(
+        ("random",),
+        description="baselines beside the checkpoints: `random`, a seeded normal tensor; `random_types`, one "
+        "normal vector per word type; `controls`, word rate, length, log frequency, position in sentence and "
+        "in run (no layers: it stands as layer 0)",
+    )
+    removal: Removal = Field(Removal(), description="removal of properties")
+    probing: Probing = Field(Probing(), description="probing")
+    encoding: Encoding = Field(Encoding(), description="encoding models")
+    statistics: Statistics = Field(Statistics(), description="statistics")
+    rois: Rois | None = Field(None, description="regions of interest: alignment and effects in each")
+    noise_ceiling: NoiseCeiling = Field(NoiseCeiling(), description="intersubject noise ceiling")
+    figures: Figures = Field(Figures(), description="figures")
+    threads: Threads = Field(Threads(), description="CPU threads per job")
+    training: Training | None = Field(None, description="train the model inside the workflow (see config/demo.yaml)")
+    simulation: Simulation | None = Field(None, description="simulate the subjects (see config/demo.yaml)")
+
+    @model_validator(mode="after")
+    def _fits_together(self):
+        trained = self.model.source == "trained"
+        if trained != (self.training is not None):
+            raise ValueError("model.source: 'trained' and the section `training` go together")
+        if self.training is not None:
+            if self.training.depth != self.model.depth:
+                raise ValueError(f"model.depth is {self.model.depth}, but training.depth {self.training.depth}")
+            for step in self.model.steps:
+                if step not in self.training.saved_steps:
+                    raise ValueError(
+                        f"model.steps: training saves no step {step}; it saves {list(self.training.saved_steps)}"
+                    )
+        if self.simulation is not None:
+            if self.story.layout != "table" or not (self.brain.images and self.brain.mask):
+                raise ValueError("simulation: needs story.layout 'table', brain.images and brain.mask (see demo.yaml)")
+            written = {
+                "story.words": self.story.words,
+                "brain.images": self.brain.images,
+                "brain.mask": self.brain.mask,
+            }
+            if self.rois is not None and self.rois.image is not None:
+                written |= {"rois.image": self.rois.image, "rois.labels": self.rois.labels}
+            for key, path in written.items():
+                if not path.startswith(f"results/{self.study}/") or ".." in path.split("/"):
+                    raise ValueError(f"simulation: writes {key}, which must be in results/{self.study}/, not {path!r}")
+            if self.training is None:
+                raise ValueError("simulation: needs the section `training` (its text drives voxels)")
+            if self.rois is not None and self.rois.image is not None:
+                need_placeholders(self.rois, image=("{subject}",), labels=("{subject}",))
+            for name in self.simulation.properties:
+                if name not in self.properties:
+                    raise ValueError(f"simulation.properties: unknown {name!r}; allowed: {', '.join(self.properties)}")
+        elif self.story.layout == "table" and not (self.brain.images and self.brain.mask):
+            raise ValueError("story.layout 'table' needs brain.images and brain.mask")
+        if self.story.layout == "table" and self.brain.voxels is not None:
+            raise ValueError("brain.voxels: goes with layout 'arrays'; brain.mask chooses the voxels of images")
+        if self.story.layout == "arrays" and self.rois is not None and self.rois.image is not None:
+            raise ValueError("rois.image: arrays have no coordinates; give rois.arrays and rois.names")
+        if self.noise_ceiling.compute and len(self.subjects) < 2:
+            raise ValueError(
+                "noise_ceiling.compute: predicts each subject from the others and needs two subjects or more; "
+                f"subjects has one ({self.subjects[0]})"
+            )
+        for name, entry in self.properties.items():
+            if entry.random is None and entry.table is None and (entry.raw or name) not in RAW_VALUES:
+                raise ValueError(
+                    f"properties.{name}: no raw value has that name; give `raw` (one of {', '.join(RAW_VALUES)}), "
+                    "`table` or `random`"
+                )
+        components = self.encoding.pca_components or 0
+        if "controls" in self.baselines and components > len(CONTROLS):
+            raise ValueError(
+                f"baselines: `controls` has {len(CONTROLS)} dimensions, encoding.pca_components asks for "
+                f"{components}; drop one of the two"
+            )
+        if "original" in self.properties:
+            raise ValueError("properties: 'original' names the representation without removal")
+        for name in self.figures.properties:
+            if name not in self.properties:
+                raise ValueError(f"figures.properties: unknown {name!r}; allowed: {', '.join(self.properties)}")
+        return self
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """Names of all checkpoints and baselines, in order: step-0, …, random."""
+        return (*(f"step-{step}" for step in self.model.steps), *self.baselines)
+
+    def layers_of(self, checkpoint: str) -> tuple[int, ...]:
+        """Layers studied of a checkpoint or baseline; `controls` has no layers and stands as layer 0."""
+        return (0,) if checkpoint == "controls" else self.model.layers
+
+    @property
+    def arms(self) -> tuple[tuple[str, str], ...]:
+        """Encoding arms (removal, property): the original first, then method × property."""
+        return (("none", "original"), *((method, name) for method in self.removal.methods for name in self.properties))
+
+
+def load(values: dict) -> Study:
+    """Check a configuration.
+
+    Parameters
+    ----------
+    values : dict
+        As read from YAML.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    InputError
+        Naming every wrong key, its value and what is allowed.
+    """
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise InputError("the configuration cannot be used:\n  " + "\n  ".join(lines)) from None
+
+
+def _explain(problem: dict) -> str:
+    """One line for one validation error: key, value, what is allowed."""
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        section = _section_at(problem["loc"][:-1])
+        allowed = list(section.model_fields) if section else []
+        close = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"{key}: unknown key (value {problem['input']!r}){hint} allowed here: {', '.join(allowed)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    shown = repr(problem["input"])
+    if isinstance(problem["input"], dict) or len(shown) > 120:
+        return f"{key}: {message}" if key else message
+    return f"{key}: {message} (got {shown})"
+
+
+def _section_at(location: tuple) -> type[Section] | None:
+    """The section that a validation error's location leads to."""
+    section: type[Section] | None = Study
+    for part in location:
+        if section is Study and part == "properties":
+            section = None
+        elif section is None:
+            section = Property
+        elif part in section.model_fields:
+            section = section_of(section.model_fields[part].annotation)
+    return section
+
+
+def section_of(annotation) -> type[Section] | None:
+    """The section in a field's type, also where the field may be null."""
+    for kind in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(kind, type) and issubclass(kind, Section):
+            return kind
+    return None

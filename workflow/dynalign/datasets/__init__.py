@@ -1,0 +1,1 @@
+"""Where data come from: public recordings, rehearsals and simulations. No other package knows them."""

@@ -1,0 +1,219 @@
+"""Fetching the public Harry Potter data, array by array, and checking it (METHOD section 2.1).
+
+Wehbe et al. (2014), PLoS ONE 9(11), preprocessed by Toneva & Wehbe (2019); public copies on Google Drive.
+
+An array that was checked has a record beside it, ``<array>.npy.sha256`` in the format of ``sha256sum``. Readers
+compare the array with its record (:func:`dynalign.io.check_digest`), so one that changed later is found. An array
+placed by hand is checked in the same way as one that was downloaded.
+
+The standard library does the downloading. gdown knows more of Drive (cookies, folders, documents), but it takes
+Drive's pages apart only on Drive's own host names, so a test against another server would show nothing about it;
+pooch knows no Drive, and its registry wants digests that nobody has published.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dynalign.cli import note, run
+from dynalign.datasets.drive import FILES, by_hand, download
+from dynalign.io.arrays import read_array
+from dynalign.io.atomic import atomic_path, write_text
+from dynalign.io.digests import check_digest, digest_path, write_digest
+from dynalign.io.errors import InputError
+
+#: TRs, start (s) and words of each run.
+RUNS = ((340, 0, 1303), (352, 680, 1351), (279, 1384, 1059), (380, 1942, 1463))
+
+#: Repetition time, time from a run's start to its first word, time per word, in s.
+TR_S, LEAD_S, WORD_S = 2.0, 20.0, 0.5
+N_TRS = sum(trs for trs, _, _ in RUNS)
+N_WORDS = sum(words for _, _, words in RUNS)
+
+#: Rows of the responses: 20 TRs cut off the front of each run, 15 off its end.
+N_ROWS = N_TRS - 35 * len(RUNS)
+
+#: Voxels of each subject.
+VOXELS = {
+    "F": 27905, "H": 24983, "I": 25263, "J": 29650, "K": 25003, "L": 24678, "M": 28752, "N": 24397
+}  # fmt: skip
+
+#: Shapes that the real arrays have.
+SHAPES = {"words_fmri": (N_WORDS,), "time_words_fmri": (N_WORDS,), "time_fmri": (N_TRS,), "runs_fmri": (N_TRS,)} | {
+    f"data_subject_{name}": (N_ROWS, voxels) for name, voxels in VOXELS.items()
+}
+
+
+def timing() -> dict:
+    """The published arrays of times and runs, which METHOD's table determines.
+
+    Returns
+    -------
+    dict of str to array
+        ``time_words_fmri`` (s), ``time_fmri`` (s), ``runs_fmri`` (1 to 4).
+    """
+    import numpy as np
+
+    return {
+        "time_words_fmri": np.concatenate([start + LEAD_S + WORD_S * np.arange(n) for _, start, n in RUNS]),
+        "time_fmri": TR_S * np.arange(N_TRS),
+        "runs_fmri": np.repeat(np.arange(1, len(RUNS) + 1), [trs for trs, _, _ in RUNS]),
+    }
+
+
+def fetch(array: str, output: str | Path, tries: int = 6, wait_s: float = 2.0) -> str:
+    """Bring one array: check the one that is there, or download it, check it and move it into place.
+
+    Its sha256 is recorded beside it.
+
+    Parameters
+    ----------
+    array : str
+        A key of :data:`FILES`.
+    output : path-like
+    tries, wait_s : int, float
+        As for :func:`download`.
+
+    Returns
+    -------
+    str
+        sha256 of the file.
+
+    Raises
+    ------
+    InputError
+        If the file is not the published array (a quota page, pickled objects, another shape or timing), differs
+        from its record, or cannot be downloaded; says how to bring it by hand.
+    """
+    output = Path(output)
+    if output.exists():
+        note(f"{output}: is there, and is not downloaded")
+        check_digest(output)
+        try:
+            check(output, array)
+        except InputError as error:
+            raise InputError(f"{error}; remove the file to have it downloaded, or {by_hand(array, output)}") from None
+        return write_digest(output)
+    try:
+        with atomic_path(output) as temporary:
+            download(array, temporary, tries, wait_s)
+            check(temporary, array)
+    except InputError as error:
+        reason = str(error).replace(str(temporary.with_suffix("")), str(output.with_suffix("")))
+        raise InputError(
+            f"{array}: {reason}. Drive allows a file only so many downloads a day: try again tomorrow, or "
+            f"{by_hand(array, output)}"
+        ) from None
+    return write_digest(output)
+
+
+def check(path: Path, array: str) -> None:
+    """Check that a file holds the published array.
+
+    Parameters
+    ----------
+    path : Path
+    array : str
+        A key of :data:`FILES`.
+
+    Raises
+    ------
+    InputError
+        If it is no array, holds pickled objects, or has another type, shape or timing than METHOD's table says;
+        words must be text, responses must not be all NaN or constant.
+    """
+    import numpy as np
+
+    values = read_array(path, mmap=True)
+    if values.shape != SHAPES[array]:
+        raise InputError(f"{path.name}: shape {values.shape}, but the published {array} has {SHAPES[array]}")
+    kinds, what = {"words_fmri": ("U", "text")}.get(array, ("fiu", "numbers"))
+    if array.startswith("data_"):
+        kinds, what = "f", "floating-point numbers"
+    if values.dtype.kind not in kinds:
+        raise InputError(f"{path.name}: dtype {values.dtype}, but the published {array} holds {what}")
+    if array == "words_fmri":
+        blank = [index for index, word in enumerate(values) if not word.strip()]
+        if blank:
+            raise InputError(f"{path.name}: word {blank[0]} is empty")
+    elif array.startswith("data_"):
+        check_responses(values, path.name)
+    else:
+        published = timing()[array]
+        wrong = np.flatnonzero(values != published)
+        if len(wrong):
+            raise InputError(
+                f"{path.name}: entry {wrong[0]} is {values[wrong[0]]:g}, but {published[wrong[0]]:g} in the "
+                f"published {array} ({len(wrong)} of {len(values)} entries differ)"
+            )
+
+
+def check_responses(values, name: str) -> None:
+    """Check that some voxels can be used, and note how many cannot.
+
+    Parameters
+    ----------
+    values : array of shape (n_rows, n_voxels)
+    name : str
+        How messages name it.
+
+    Raises
+    ------
+    InputError
+        If no voxel is finite and varies, or a row has no finite value.
+    """
+    import numpy as np
+
+    finite = np.isfinite(values)
+    whole = finite.all(axis=0)
+    varying = whole & (np.max(values, axis=0) > np.min(values, axis=0))
+    rows = np.flatnonzero(~finite.any(axis=1))
+    if not varying.any():
+        raise InputError(f"{name}: none of the {values.shape[1]} voxels is finite and varies")
+    if len(rows):
+        raise InputError(f"{name}: row {rows[0]} has no finite value ({len(rows)} such rows)")
+    note(f"{name}: {int((~whole).sum())} of {len(whole)} voxels not finite, {int((whole & ~varying).sum())} constant")
+
+
+def check_all(folder: str | Path) -> str:
+    """Compare all twelve arrays with their records.
+
+    Returns
+    -------
+    str
+        The records as ``sha256sum --check`` reads them in that folder.
+
+    Raises
+    ------
+    InputError
+        If an array or its record is missing, or they differ.
+    """
+    lines = []
+    for array in sorted(FILES):
+        path = Path(folder) / f"{array}.npy"
+        if not path.is_file() or not digest_path(path).is_file():
+            raise InputError(f"{path}: no such file, or no record of it; run `snakemake fetch_harry_potter`")
+        lines.append(f"{check_digest(path)}  {path.name}\n")
+    return "".join(lines)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command: `fetch` brings and checks one array of the Harry Potter data, `check` compares all with records."""
+    parser = argparse.ArgumentParser(prog="dynalign.datasets.harry_potter", description=main.__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("fetch", help="one array → its file and its record")
+    one.add_argument("--array", choices=list(FILES), required=True)
+    one.add_argument("--output", required=True, help=".npy; the record is written beside it")
+    every = commands.add_parser("check", help="all twelve arrays → SHA256SUMS")
+    every.add_argument("--folder", required=True)
+    every.add_argument("--output", required=True, help="file of all sums")
+    args = parser.parse_args(argv)
+    if args.command == "fetch":
+        note(f"{args.output}: sha256 {fetch(args.array, args.output)}")
+    else:
+        write_text(args.output, check_all(args.folder))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Predicting every voxel from vectors of words."""

@@ -1,0 +1,262 @@
+"""Features of the original vectors and of every arm, and their kernels (METHOD section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dynalign import folds
+from dynalign.config.encoding import Encoding
+from dynalign.encoding import delays, hat_matrices, ridge
+from dynalign.io.errors import InputError
+
+#: A change of the words' vectors, ``X − A @ B − b``: A (n_words, k), B (k, hidden), b (hidden,).
+LowRank = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Design:
+    """Where the words stand in time.
+
+    Attributes
+    ----------
+    word_trs : array of int, shape (n_words,)
+        TR of each represented word, an index into the untrimmed series.
+    n_trs : int
+        TRs of the untrimmed series.
+    trs, runs : arrays of int, shape (n_rows,)
+        TR and run of each kept TR: the rows of the responses.
+    source : array of int, shape (n_rows, n_delays)
+        TR whose words each row is paired with (:func:`dynalign.encoding.delays.sources`).
+    """
+
+    word_trs: np.ndarray
+    n_trs: int
+    trs: np.ndarray
+    runs: np.ndarray
+    source: np.ndarray
+
+
+def make_design(word_trs, runs, kept, delay: Sequence[int]) -> Design:
+    """Lay out words and delays in time.
+
+    Parameters
+    ----------
+    word_trs : array of int, shape (n_words,)
+    runs, kept : arrays of shape (n_trs,)
+        Run of each TR of the untrimmed series, and whether trimming leaves it.
+    delay : sequence of int
+        In TRs.
+    """
+    kept = np.asarray(kept, dtype=bool)
+    trs = np.flatnonzero(kept)
+    return Design(np.asarray(word_trs), len(kept), trs, np.asarray(runs)[trs], delays.sources(runs, kept, delay))
+
+
+def outer_splits(runs, n_folds: int | str, gap: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Outer folds: contiguous blocks of rows, or the runs, each with the rows that may train for it.
+
+    Parameters
+    ----------
+    runs : array of shape (n_rows,)
+    n_folds : int or "runs"
+    gap : int
+        Rows left out on both sides of a test block.
+
+    Returns
+    -------
+    list of (train, test) pairs of arrays of int
+
+    Raises
+    ------
+    InputError
+        If there are too few rows or runs.
+    """
+    n_rows = len(runs)
+    if n_folds == "runs":
+        cuts = 1 + np.flatnonzero(runs[1:] != runs[:-1])
+        blocks = np.split(np.arange(n_rows), cuts)
+        if len(blocks) < 2:
+            raise InputError("encoding.folds: 'runs' needs two runs or more; this story has one; give a number")
+    else:
+        blocks = folds.contiguous(n_rows, n_folds)
+    for block in blocks:
+        if len(block) < 2:
+            raise InputError(f"encoding.folds: {n_folds!r} of {n_rows} TRs leaves a test fold of one TR; ask for fewer")
+    return [(folds.training_rows(n_rows, block, gap), block) for block in blocks]
+
+
+def scaling(reference, present, trs) -> tuple[np.ndarray, np.ndarray]:
+    """The TRs that statistics are taken over, and what each dimension is multiplied with.
+
+    Parameters
+    ----------
+    reference : array of shape (n_trs, n_features)
+        Word means of the original representation.
+    present : array of bool, shape (n_trs,)
+    trs : array of int
+        TRs of the rows.
+
+    Returns
+    -------
+    used : array of int
+        Those of `trs` that have words.
+    factor : array of shape (n_features,)
+        1 / standard deviation; 0 for a constant dimension.
+
+    Raises
+    ------
+    InputError
+        If fewer than two TRs have words.
+    """
+    used = trs[present[trs]]
+    if len(used) < 2:
+        raise InputError(
+            f"of the {len(trs)} TRs from {trs[0]} to {trs[-1]} only {len(used)} have represented words; "
+            "ask for fewer folds or trim TRs without words"
+        )
+    flat = ridge.constant(reference[used])
+    return used, np.where(flat, 0, 1 / np.where(flat, 1, reference[used].std(axis=0)))
+
+
+def standardise(means, present, used, factor) -> np.ndarray:
+    """Centre by the mean over the TRs `used`, scale, and put zeros where a TR has no words.
+
+    Parameters
+    ----------
+    means : array of shape (n_trs, n_features)
+    present : array of bool, shape (n_trs,)
+    used : array of int
+    factor : array of shape (n_features,), or float
+        From :func:`scaling`.
+    """
+    return np.where(present[:, None], (means - means[used].mean(axis=0)) * factor, 0)
+
+
+def principal_axes(vectors, n_components: int) -> np.ndarray:
+    """Directions of most variance.
+
+    Parameters
+    ----------
+    vectors : array of shape (n_words, hidden)
+    n_components : int
+
+    Returns
+    -------
+    array of shape (hidden, n_components)
+
+    Raises
+    ------
+    InputError
+        If there are fewer words or dimensions than components.
+    """
+    if n_components > min(vectors.shape):
+        raise InputError(
+            f"encoding.pca_components: {n_components} components of {vectors.shape[0]} training words with "
+            f"{vectors.shape[1]} dimensions; ask for fewer"
+        )
+    centred = vectors - vectors.mean(axis=0)
+    axes = np.linalg.eigh(centred.T @ centred)[1]
+    return axes[:, ::-1][:, :n_components]
+
+
+def direct_kernel(design: Design, original, vectors, train, test, choices: Encoding) -> np.ndarray:
+    """Kernel of an arm from its own words (the reference way).
+
+    With ``pca_components`` the axes are those of the arm's words in training TRs, and the scale is the
+    original's along these axes. With ``test_scaling: own`` the test rows' features are centred and scaled by
+    the TRs of the test rows instead (METHOD section 10), the scale again being the original's.
+
+    Parameters
+    ----------
+    design : Design
+    original, vectors : arrays of float64, shape (n_words, hidden)
+        Words of the original and of the arm.
+    train, test : arrays of int
+        Rows.
+    choices : Encoding
+
+    Returns
+    -------
+    array of float64, shape (n_rows, n_rows)
+    """
+    if choices.pca_components is not None:
+        inside = np.isin(design.word_trs, design.trs[train])
+        axes = principal_axes(vectors[inside], choices.pca_components)
+        original, vectors = original @ axes, vectors @ axes
+    reference, present = delays.word_means(original, design.word_trs, design.n_trs)
+    means, _ = delays.word_means(vectors, design.word_trs, design.n_trs)
+    features = standardise(means, present, *scaling(reference, present, design.trs[train]))
+    source = design.source
+    if choices.test_scaling == "own":
+        # The test rows read from a second copy of the series, standardised in its own way.
+        second = standardise(means, present, *scaling(reference, present, design.trs[test]))
+        features = np.concatenate([features, second])
+        source = source.copy()
+        source[test] += np.where(source[test] >= 0, design.n_trs, 0)
+    return delays.delayed_kernel(features, source)
+
+
+def low_rank_update(features, codes, directions, source) -> hat_matrices.LowRankUpdate:
+    """The delayed features ``Z − P Θ`` as an update of Z inside the directions that ``P Θ`` spans.
+
+    Parameters
+    ----------
+    features : array of shape (n_trs, n_features)
+        Z.
+    codes : array of shape (n_trs, k)
+        P.
+    directions : array of shape (k, n_features)
+        Θ.
+    source : array of int, shape (n_rows, n_delays)
+    """
+    basis, triangle = np.linalg.qr(directions.T)
+    left, size, right = np.linalg.svd(codes @ triangle.T, full_matrices=False)
+    # One-hot columns sum to one, so P Θ has a smaller rank than columns.
+    rank = max(1, int((size > 1e-10 * size[0]).sum()))
+    before = features @ (basis @ right[:rank].T)
+    after = before - left[:, :rank] * size[:rank]
+    return hat_matrices.LowRankUpdate(before=delays.delayed(before, source), after=delays.delayed(after, source))
+
+
+def low_rank_kernel(
+    design: Design, original, arms: Sequence[LowRank], train
+) -> tuple[np.ndarray, list[hat_matrices.LowRankUpdate]]:
+    """Kernel of the original, and every arm as an update of it.
+
+    Parameters
+    ----------
+    design : Design
+    original : array of float64, shape (n_words, hidden)
+    arms : sequence of (A, B, b)
+    train : array of int
+        Rows.
+    """
+    means, present = delays.word_means(original, design.word_trs, design.n_trs)
+    used, factor = scaling(means, present, design.trs[train])
+    features = standardise(means, present, used, factor)
+    updates = []
+    for codes, directions, _ in arms:
+        averaged, _ = delays.word_means(codes, design.word_trs, design.n_trs)
+        centred = standardise(averaged, present, used, 1.0)
+        updates.append(low_rank_update(features, centred, directions * factor, design.source))
+    return delays.delayed_kernel(features, design.source), updates
+
+
+def feature_sets(
+    design: Design, original, arms: Sequence[LowRank], train, test, choices: Encoding, direct: bool
+) -> Iterator[tuple[np.ndarray, list[hat_matrices.LowRankUpdate]]]:
+    """Kernels and their updates that together are the original and all arms, in order."""
+    if not direct:
+        yield low_rank_kernel(design, original, arms, train)
+        return
+    yield direct_kernel(design, original, original, train, test, choices), []
+    for codes, directions, offset in arms:
+        yield (direct_kernel(design, original, original - codes @ directions - offset, train, test, choices), [])
+
+
+def needs_direct(choices: Encoding) -> bool:
+    """Whether an option gives the arms features that are no low-rank change of the original's."""
+    return choices.pca_components is not None or choices.test_scaling == "own"

@@ -1,0 +1,513 @@
+"""Hat matrices of ridge regression in its dual form: all penalties, folds and related feature sets, in float64.
+
+With features X, kernel ``K = X Xᵀ``, penalty λ and an unpenalised intercept, the fitted values of training rows t
+leave the residuals ``λ R Y`` with the residual operators
+
+    R = G − G 1 1ᵀ G / (1ᵀ G 1),   G = (K_tt + λI)⁻¹,
+
+and rows v are predicted by ``H Y``. One eigendecomposition of the kernel, centred by its training rows, gives R for
+every penalty. It is done in float64, because the smallest penalties lie far below float32's resolution of the
+largest eigenvalue; products with responses are float32 (:mod:`dynalign.encoding.ridge`).
+
+**A block left out.** When the rows B (a validation block b and the gap on its sides) are left out and the rest is
+fitted again, intercept included, the residuals of B are, exactly,
+
+    E_B(Y) = R_BB⁻¹ (R Y)_B = Y_B − H Y_rest,   H = −R_BB⁻¹ R_B,rest
+
+so no inner fold needs a decomposition of its own. R_BB is singular where B cannot be told from the penalty (fewer
+rows left than features, and λ next to nothing): such a fold is decomposed by itself (:func:`own_search`).
+
+**An update** is another feature set that differs from the first only inside a few directions (a property removed
+from it). With coordinates `before` and `after` along these directions and ``removed = before − after``,
+
+    K_a = K + U C Uᵀ,   U = [before, removed],   C⁻¹ = [[−I, −I], [−I, 0]],
+
+and Woodbury's identity gives its hat matrix, ``S = U_restᵀ G_rest U_rest`` centred by the intercept:
+
+    H_a = H + E_b(U) (C⁻¹ + S)⁻¹ U_restᵀ G_rest = H + Q W
+
+where Q, of few columns, is made orthonormal (its triangular factor T goes into W). Leaving B out also is a small
+update of products over all rows, for U and Y alike:
+
+    S = Uᵀ R U − (R U)_Bᵀ E_B(U),   W Y = T (Uᵀ R Y − (R U)_Bᵀ E_B(Y)),
+
+so a fold costs an update only products with the residuals of B. Where these two terms cancel, W is formed first.
+
+**Penalties alike.** Over the eigenvalues s of a kernel, ``s / (s + λ)`` of 17 penalties from 1e-6 to 1e10 are, to
+float32's precision, combinations of about 10 to 13 of them, and so are the predicted deviations from the mean of
+the training rows (:func:`skeleton`). By Cauchy's interlacing theorem a fold's eigenvalues lie inside the range of the
+whole kernel's, if that has full rank; else :meth:`ResidualOperators.shrinks` tells.
+
+References
+----------
+METHOD section 7. Saunders, Gammerman & Vovk (1998) for the dual form; Woodbury (1950).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from dynalign.encoding.backend import spread
+
+#: Approximation of ``s / (s + λ)``, of order 1, by other penalties': what float32 resolves.
+TOLERANCE = 1e-7
+
+#: Condition number (1-norm, unit diagonal) of R_BB up to which float64 leaves float32's precision, also where the
+#: terms of an update cancel. Features of the paper's size give about 15.
+WORST_CONDITION = 1e6
+
+#: Standard deviation, in that of the responses, of a term of W Y up to which it is formed in float32 from products
+#: over all rows and with residuals; their difference may be much smaller where the rows left fit almost perfectly.
+LARGEST_TERM = 30.0
+
+#: Where the kernel is singular, eigenvalues of a fold may lie below its smallest positive one by this factor.
+SHRINKAGE = 1e-3
+
+
+@dataclass(frozen=True)
+class LowRankUpdate:
+    """A feature set that differs from the first one inside a few directions.
+
+    Attributes
+    ----------
+    before, after : arrays of float64, shape (n_rows, n_directions)
+        Coordinates of the first and of this feature set along the same orthonormal directions.
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+
+    @property
+    def factor(self) -> np.ndarray:
+        """U, shape (n_rows, 2 n_directions)."""
+        return np.concatenate([self.before, self.before - self.after], axis=1)
+
+    @property
+    def inverse_core(self) -> np.ndarray:
+        """C⁻¹, shape (2 n_directions, 2 n_directions)."""
+        return np.kron([[-1.0, -1.0], [-1.0, 0.0]], np.eye(self.before.shape[1]))
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigendecomposition of a training kernel, and the held-out rows in its basis.
+
+    Attributes
+    ----------
+    train, held : arrays of int
+        Rows of the kernel.
+    values : array of float64, shape (n_train,)
+        Eigenvalues s of the centred ``K_tt`` (but for that of the vector of equal entries).
+    basis : array of float64, shape (n_train, n_train)
+        Eigenvectors V, in columns.
+    cross : array of float64, shape (n_held, n_train)
+        ``K_vt V``, centred by the training rows.
+    average : float
+        Mean eigenvalue, which the vector of equal entries was given.
+    """
+
+    train: np.ndarray
+    held: np.ndarray
+    values: np.ndarray
+    basis: np.ndarray
+    cross: np.ndarray
+    average: float
+
+    def shrinkage(self, alphas) -> np.ndarray:
+        """``1 / (s + λ)`` of every penalty, shape (n_alphas, n_train)."""
+        return 1 / (self.values + np.asarray(alphas, dtype=np.float64)[:, None])
+
+
+@dataclass(frozen=True)
+class InnerFold:
+    """What one inner fold multiplies the responses Y of the outer fold's training rows with.
+
+    Rows are counted among these training rows, and taken cyclically: the rows `rest` that are left to train on
+    follow those left out, and go on at the top.
+
+    Attributes
+    ----------
+    rows : slice
+        Left-out rows whose residuals are formed.
+    held : slice
+        The validation block, counted inside `rows`.
+    rest : slice
+        Rows left to train on, of two copies of the training rows below each other.
+    hats : array of float32, shape (n_kept * n_left_out, n_rest)
+        ``H − 1/n_rest`` of the penalties kept: predicts deviations from the mean of the rest.
+    weights : array of float32, shape (n_alphas, n_kept + 1)
+        Residuals of all penalties as combinations of these predictions, and the deviations themselves.
+    left : array of float32, shape (n_alphas, total_rank, n_left_out)
+        −2 Qᵀ of every update, zero outside the validation block.
+    right : array of float32, shape (n_alphas, total_rank, n_left_out), or None
+        −T (R U)_Bᵀ of every update.
+    triangles : list of arrays of float32, shape (n_alphas, rank, 2 n_directions)
+        T of every update.
+    direct : array of float32, shape (n_alphas * total_rank, n_rest), or None
+        W of every update, in place of `right` and `triangles`.
+    spans : list of slice
+        The rows of each update among the `total_rank`.
+    """
+
+    rows: slice
+    held: slice
+    rest: slice
+    hats: np.ndarray
+    weights: np.ndarray
+    left: np.ndarray
+    right: np.ndarray | None
+    triangles: list[np.ndarray]
+    direct: np.ndarray | None
+    spans: list[slice]
+
+
+@dataclass(frozen=True)
+class Refit:
+    """What the test rows are predicted with.
+
+    Attributes
+    ----------
+    hats : array of float32, shape (n_alphas, n_test + total_rank, n_train)
+        For each penalty the first feature set's hat matrix, then W of every update.
+    lefts : list of arrays of float32, shape (n_alphas, n_test, rank)
+        Q of every update.
+    spans : list of slice
+        The rows of each update among the `total_rank`.
+    """
+
+    hats: np.ndarray
+    lefts: list[np.ndarray]
+    spans: list[slice]
+
+
+def decompose(kernel, train, held) -> Spectrum:
+    """Centre a kernel by its training rows and decompose it.
+
+    Parameters
+    ----------
+    kernel : array of float64, shape (n_rows, n_rows)
+        Of features that need not be centred.
+    train, held : arrays of int
+        Training and held-out rows.
+    """
+    inside = kernel[np.ix_(train, train)]
+    across = kernel[np.ix_(held, train)]
+    means = inside.mean(axis=0)
+    centred = inside - means - means[:, None] + means.mean()
+    # Centring leaves a null vector of equal entries. Nothing is predicted from it, so it may be given any
+    # eigenvalue: an average one keeps its rounding from being divided by the smallest penalty.
+    average = float(np.trace(centred)) / len(train)
+    centred += average / len(train)
+    values, basis = np.linalg.eigh(centred)
+    cross = (across - across.mean(axis=1, keepdims=True) - means + means.mean()) @ basis
+    # The same rounding in directions that the features do not span (more rows than features).
+    null = values <= np.finfo(np.float64).eps * len(train) * values[-1]
+    values[null] = 0
+    cross[:, null] = 0
+    return Spectrum(np.asarray(train), np.asarray(held), values, basis, cross, average)
+
+
+def low_rank_hats(spectrum: Spectrum, update: LowRankUpdate, shrinkage) -> tuple[np.ndarray, np.ndarray]:
+    """What an update adds to the hat matrix, as a product of two thin factors (see the module's head).
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    update : LowRankUpdate
+    shrinkage : array of shape (n_alphas, n_train)
+        From :meth:`Spectrum.shrinkage`.
+
+    Returns
+    -------
+    left : array of float64, shape (n_alphas, n_held, rank)
+        Q, orthonormal columns; rank = min(n_held, 2 n_directions).
+    right : array of float64, shape (n_alphas, rank, n_train)
+        ``W V``: W in the basis of the eigenvectors.
+    """
+    u = update.factor
+    u = u - u[spectrum.train].mean(axis=0)
+    u_train = spectrum.basis.T @ u[spectrum.train]
+    shrunk = shrinkage[:, :, None] * u_train
+    core = update.inverse_core + u_train.T @ shrunk
+    residual = u[spectrum.held] - spectrum.cross @ shrunk
+    left, triangle = np.linalg.qr(residual @ np.linalg.inv(core))
+    return left, triangle @ shrunk.transpose(0, 2, 1)
+
+
+def skeleton(low: float, high: float, alphas, tolerance: float = TOLERANCE) -> tuple[np.ndarray, np.ndarray]:
+    """Penalties of which all others are combinations, for eigenvalues from `low` to `high`.
+
+    Parameters
+    ----------
+    low, high : float
+    alphas : array of shape (n_alphas,)
+    tolerance : float
+        Greatest error of ``s / (s + λ)``; 0 keeps all penalties.
+
+    Returns
+    -------
+    kept : array of int, shape (n_kept,)
+        Rising.
+    weights : array of float64, shape (n_alphas, n_kept)
+        ``1 / (s + λ_j) ≈ Σ_k weights[j, k] / (s + λ_kept[k])``.
+    """
+    s = np.geomspace(low, high, 500)
+    target = s / (s + np.asarray(alphas, dtype=np.float64)[:, None])
+    kept: list[int] = []
+    weights = np.zeros((len(target), 0))
+    errors = np.abs(target).max(axis=1)
+    while not kept or (errors.max() > tolerance and len(kept) < len(target)):
+        errors[kept] = -1
+        kept = sorted([*kept, int(errors.argmax())])
+        weights = np.linalg.lstsq(target[kept].T, target.T, rcond=None)[0].T
+        weights[kept] = np.eye(len(kept))
+        errors = np.abs(target - weights @ target[kept]).max(axis=1)
+    return np.array(kept, dtype=int), weights
+
+
+@dataclass(frozen=True)
+class ResidualOperators:
+    """Residual formers R of one outer fold's training rows.
+
+    Attributes
+    ----------
+    spectrum : Spectrum
+    alphas : array of shape (n_alphas,)
+    kept : array of int, shape (n_kept,)
+    weights : array of shape (n_alphas, n_kept)
+        From :func:`skeleton`.
+    formers : list of arrays of float64, shape (n_train, n_train)
+        R of the penalties kept.
+    updates : sequence of LowRankUpdate
+    factors : list of arrays of float64, shape (n_train, 2 n_directions)
+        U of every update.
+    formed : list of arrays of float64, shape (n_alphas, n_train, 2 n_directions)
+        R U of every update.
+    """
+
+    spectrum: Spectrum
+    alphas: np.ndarray
+    kept: np.ndarray
+    weights: np.ndarray
+    formers: list[np.ndarray]
+    updates: Sequence[LowRankUpdate]
+    factors: list[np.ndarray]
+    formed: list[np.ndarray]
+
+    def shrinks(self, rows: slice) -> bool:
+        """Whether leaving rows out may lower the smallest positive eigenvalue by more than :data:`SHRINKAGE`.
+
+        A unit vector x on the remaining rows has ``xᵀ K x ≥ s_min (1 − ‖Nᵀx‖²)`` with N the kernel's null vectors,
+        and 1 − ‖Nᵀx‖² is 0 (a null vector of the remaining rows too) or one of the eigenvalues of N_B N_Bᵀ.
+        """
+        null = self.spectrum.basis[rows, self.spectrum.values == 0]
+        shares = np.linalg.eigvalsh(null.T @ null if null.shape[1] < null.shape[0] else null @ null.T)
+        return bool(((shares > 1e-9) & (shares < SHRINKAGE)).any())
+
+    def blocks(self, rows: slice) -> np.ndarray:
+        """R_BB of every penalty, shape (n_alphas, n_left_out, n_left_out)."""
+        part = self.spectrum.basis[rows]
+        found = np.empty((len(self.alphas), len(part), len(part)))
+        found[self.kept] = [whole[rows, rows] for whole in self.formers]
+        others = np.setdiff1d(np.arange(len(found)), self.kept)
+        shrunk = self.spectrum.shrinkage(self.alphas[others])[:, None, :] * part
+        found[others] = shrunk @ part.T - self.constants()[others, None, None]
+        return found
+
+    def constants(self) -> np.ndarray:
+        """What the vector of equal entries adds to every entry of G, shape (n_alphas,)."""
+        return 1 / ((self.spectrum.average + self.alphas) * len(self.spectrum.train))
+
+
+def residual_operators(
+    spectrum: Spectrum, alphas, updates: Sequence[LowRankUpdate], tolerance: float = TOLERANCE, threads: int = 1
+) -> ResidualOperators:
+    """Residual formers of all penalties, of the first feature set and applied to every update."""
+    alphas = np.asarray(alphas, dtype=np.float64)
+    shrinkage = spectrum.shrinkage(alphas)
+    positive = spectrum.values[spectrum.values > 0]
+    if len(positive):
+        low = positive[0] * (1 if len(positive) == len(spectrum.values) else SHRINKAGE)
+        kept, weights = skeleton(low, positive[-1], alphas, tolerance)
+    else:
+        # Constant features predict the mean, whatever the penalty.
+        kept, weights = np.array([0]), np.ones((len(alphas), 1))
+    constants = 1 / ((spectrum.average + alphas) * len(spectrum.train))
+
+    def residual_former(j: int) -> np.ndarray:
+        half = spectrum.basis * np.sqrt(shrinkage[j])
+        # A product with its own transpose costs half.
+        return half @ half.T - constants[j]
+
+    formers = spread(residual_former, kept, threads)
+    factors = [update.factor[spectrum.train] for update in updates]
+    factors = [u - u.mean(axis=0) for u in factors]
+    formed = [spectrum.basis @ (shrinkage[:, :, None] * (spectrum.basis.T @ u)) for u in factors]
+    return ResidualOperators(spectrum, alphas, kept, weights, formers, updates, factors, formed)
+
+
+def _spans(ranks: Sequence[int]) -> list[slice]:
+    ends = np.cumsum([0, *ranks])
+    return [slice(int(first), int(last)) for first, last in pairwise(ends)]
+
+
+def block_search(operators: ResidualOperators, left_out: slice, held: slice) -> InnerFold | None:
+    """Operators of an inner fold from the outer fold's residual formers.
+
+    Parameters
+    ----------
+    operators : ResidualOperators
+    left_out : slice
+        Rows B, counted among the training rows.
+    held : slice
+        The validation block, counted inside B.
+
+    Returns
+    -------
+    InnerFold, or None if some R_BB is too close to singular
+    """
+    n = len(operators.spectrum.train)
+    size = left_out.stop - left_out.start
+    if operators.shrinks(left_out):
+        return None
+    blocks = operators.blocks(left_out)
+    # Rows that resemble another one have far larger entries than others: a unit diagonal is no loss of precision.
+    scale = 1 / np.sqrt(np.diagonal(blocks, axis1=1, axis2=2))
+    scale = scale[:, :, None] * scale[:, None, :]
+    try:
+        inverses = np.linalg.inv(blocks * scale)
+    except np.linalg.LinAlgError:
+        return None
+    conditions = np.prod([np.abs(part).sum(axis=1).max(axis=1) for part in (blocks * scale, inverses)], axis=0)
+    if not (conditions <= WORST_CONDITION).all():
+        return None
+    inverses *= scale
+    kept = inverses[operators.kept]
+    rest = np.r_[left_out.stop : n, : left_out.start]
+    # Without updates nothing is needed of the gap's rows.
+    inside = slice(0, size) if operators.updates else held
+    across = np.stack([whole[left_out][:, rest] for whole in operators.formers])
+    hats = -kept[:, inside] @ across - 1 / len(rest)
+
+    lefts, rights, triangles, coefficients, noise = [], [], [], [], 0.0
+    for update, u, formed in zip(operators.updates, operators.factors, operators.formed, strict=True):
+        part = formed[:, left_out]
+        residual = inverses @ part
+        products = u.T @ formed - part.transpose(0, 2, 1) @ residual
+        q, triangle = np.linalg.qr(residual[:, held] @ np.linalg.inv(update.inverse_core + products))
+        left = np.zeros((len(q), q.shape[2], size))
+        left[:, :, held] = -2 * q.transpose(0, 2, 1)
+        lefts.append(left)
+        rights.append(-triangle @ part.transpose(0, 2, 1))
+        triangles.append(triangle)
+        coefficients.append(residual)
+        terms = np.abs(triangle) @ np.linalg.norm(formed, axis=1)[:, :, None]
+        noise = max(noise, float(terms.max()))
+    direct = None
+    if noise > LARGEST_TERM:
+        direct = _whole_rows(operators, left_out, rest, coefficients, triangles)
+    nothing = np.empty((len(operators.alphas), 0, size))
+    return InnerFold(
+        rows=slice(left_out.start + inside.start, left_out.start + inside.stop),
+        held=held if operators.updates else slice(0, held.stop - held.start),
+        rest=slice(left_out.stop, n + left_out.start),
+        hats=hats.reshape(-1, len(rest)).astype(np.float32),
+        weights=_residual_weights(operators.weights),
+        left=np.concatenate([nothing, *lefts], axis=1).astype(np.float32),
+        right=np.concatenate([nothing, *rights], axis=1).astype(np.float32) if direct is None else None,
+        triangles=[triangle.astype(np.float32) for triangle in triangles],
+        direct=direct,
+        spans=_spans([triangle.shape[1] for triangle in triangles]),
+    )
+
+
+def _whole_rows(operators: ResidualOperators, left_out: slice, rest, residuals, triangles) -> np.ndarray:
+    """W of every update in full, ``T ((R U)_rest − R_rest,B E_B(U))ᵀ``, shape (n_alphas * total_rank, n_rest)."""
+    shrinkage = operators.spectrum.shrinkage(operators.alphas)
+    basis, block = operators.spectrum.basis[rest], operators.spectrum.basis[left_out]
+    rows = []
+    for formed, residual, triangle in zip(operators.formed, residuals, triangles, strict=True):
+        across = basis @ (shrinkage[:, :, None] * (block.T @ residual))
+        across -= operators.constants()[:, None, None] * residual.sum(axis=1, keepdims=True)
+        rows.append(triangle @ (formed[:, rest] - across).transpose(0, 2, 1))
+    return np.concatenate(rows, axis=1).reshape(-1, len(rest)).astype(np.float32)
+
+
+def _residual_weights(weights) -> np.ndarray:
+    return np.concatenate([-weights, np.ones((len(weights), 1))], axis=1).astype(np.float32)
+
+
+def own_search(kernel, operators: ResidualOperators, left_out: slice, held: slice) -> InnerFold:
+    """Operators of an inner fold from a decomposition of its own kernel (the reference way).
+
+    Parameters
+    ----------
+    kernel : array of float64, shape (n_rows, n_rows)
+    operators, left_out, held
+        As for :func:`block_search`.
+    """
+    rows = operators.spectrum.train
+    train = np.concatenate([rows[: left_out.start], rows[left_out.stop :]])
+    inside = slice(left_out.start + held.start, left_out.start + held.stop)
+    spectrum = decompose(kernel, train, rows[inside])
+    shrinkage = spectrum.shrinkage(operators.alphas)
+    hats = (shrinkage[:, None, :] * spectrum.cross) @ spectrum.basis.T
+    pairs = [low_rank_hats(spectrum, update, shrinkage) for update in operators.updates]
+    n_alphas, n_held = len(operators.alphas), inside.stop - inside.start
+    left = [np.empty((n_alphas, 0, n_held)), *(-2 * q.transpose(0, 2, 1) for q, _ in pairs)]
+    direct = [np.empty((n_alphas, 0, len(train))), *(w @ spectrum.basis.T for _, w in pairs)]
+
+    def cyclic(columns):
+        return np.roll(columns, -left_out.start, axis=2).reshape(-1, len(train)).astype(np.float32)
+
+    return InnerFold(
+        rows=inside,
+        held=slice(0, n_held),
+        rest=slice(left_out.stop, len(rows) + left_out.start),
+        hats=cyclic(hats),
+        weights=_residual_weights(np.eye(n_alphas)),
+        left=np.concatenate(left, axis=1).astype(np.float32),
+        right=None,
+        triangles=[],
+        direct=cyclic(np.concatenate(direct, axis=1)),
+        spans=_spans([q.shape[2] for q, _ in pairs]),
+    )
+
+
+def search(kernel, operators: ResidualOperators, train, held) -> InnerFold:
+    """Operators of an inner fold.
+
+    Parameters
+    ----------
+    kernel : array of float64, shape (n_rows, n_rows)
+    operators : ResidualOperators
+        Of the outer fold.
+    train, held : arrays of int
+        Rows of the kernel: those that train, and the validation block. What the outer fold's training rows hold
+        besides `train` is contiguous and contains `held`.
+    """
+    outside = np.flatnonzero(~np.isin(operators.spectrum.train, train))
+    first = int(np.searchsorted(operators.spectrum.train, held[0]))
+    left_out = slice(int(outside[0]), int(outside[-1]) + 1)
+    held = slice(first - left_out.start, first - left_out.start + len(held))
+    found = block_search(operators, left_out, held)
+    return own_search(kernel, operators, left_out, held) if found is None else found
+
+
+def refit(spectrum: Spectrum, alphas, updates: Sequence[LowRankUpdate]) -> Refit:
+    """Operators that predict the held-out rows of an outer fold, relative to the mean of its training rows."""
+    shrinkage = spectrum.shrinkage(alphas)
+    pairs = [low_rank_hats(spectrum, update, shrinkage) for update in updates]
+    spans = _spans([left.shape[2] for left, _ in pairs])
+    n_rows = len(spectrum.held) + (spans[-1].stop if spans else 0)
+    hats = np.empty((len(shrinkage), n_rows, len(spectrum.train)), dtype=np.float32)
+    # An orthonormal basis adds no error beyond the rounding of the factors: float32 will do.
+    basis = spectrum.basis.astype(np.float32)
+    for j, hat in enumerate(hats):
+        rows = np.concatenate([shrinkage[j] * spectrum.cross, *(right[j] for _, right in pairs)])
+        np.matmul(rows.astype(np.float32), basis.T, out=hat)
+    return Refit(hats, [left.astype(np.float32) for left, _ in pairs], spans)

@@ -1,0 +1,452 @@
+"""Ridge regression of many voxels in its dual form, a penalty per voxel, many related feature sets at once.
+
+The hat matrices come from :mod:`dynalign.encoding.hat_matrices`, in float64. Here they meet the responses, in
+float32, a tile of voxels at a time: residuals of all penalties from one large product per inner fold, their
+squared sums while they are in cache, the penalty of each voxel, the prediction of the test rows and its scores. A
+change (an arm) costs a thin product with the residuals E of the first feature set, because its squared error
+follows from them,
+
+    ‖E − Q W Y‖² = ‖E‖² − 2 (QᵀE)·(W Y) + ‖W Y‖²,
+
+voxel by voxel. No array is as long as responses × features, or × penalties beyond a tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from dynalign import folds
+from dynalign.encoding import backend, hat_matrices
+from dynalign.io.errors import InputError
+
+#: Mean inner R² values this close are one value in float32; the largest of their penalties is taken.
+TIE = 1e-6
+
+#: Columns that vary by less than this, relative to their size, are constant but for rounding in float32.
+FLAT = 1e-6
+
+
+@dataclass(frozen=True)
+class FoldScores:
+    """Scores of one feature set on one outer fold.
+
+    Attributes
+    ----------
+    r : array of float64, shape (n_voxels,)
+        Pearson correlation of prediction and response; 0 where the prediction is constant.
+    alpha : array of float64, shape (n_voxels,)
+        Penalty chosen by the inner folds.
+    inner_score : array of float64, shape (n_voxels,)
+        Mean R² of that penalty over the inner folds.
+    timecourse : array of float64, shape (n_test,)
+        Mean over voxels of z(prediction) · z(response), z within the fold: its mean is the mean of `r`.
+    """
+
+    r: np.ndarray
+    alpha: np.ndarray
+    inner_score: np.ndarray
+    timecourse: np.ndarray
+
+
+def constant(columns) -> np.ndarray:
+    """Columns that do not vary by more than rounding in float32.
+
+    Parameters
+    ----------
+    columns : array of shape (n_rows, n_columns)
+
+    Returns
+    -------
+    array of bool, shape (n_columns,)
+    """
+    low, high = np.min(columns, axis=0), np.max(columns, axis=0)
+    return high - low <= FLAT * np.maximum(np.abs(low), np.abs(high))
+
+
+def inner_splits(n_rows: int, within, n_folds: int, gap: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Cut the rows `within` into contiguous validation blocks, each with the rows that may train for it.
+
+    Returns
+    -------
+    list of (train, held) pairs of arrays of int
+
+    Raises
+    ------
+    InputError
+        If a block has one row only, or the gap leaves nothing to train on.
+    """
+    pairs = []
+    for block in folds.contiguous(len(within), n_folds):
+        held = np.asarray(within)[block]
+        if len(held) < 2:
+            raise InputError(
+                f"{n_folds} inner folds of {len(within)} TRs leave validation blocks of one TR; ask for fewer folds"
+            )
+        pairs.append((folds.training_rows(n_rows, held, gap, within=within), held))
+    return pairs
+
+
+@dataclass(frozen=True)
+class Operators:
+    """All that an outer fold multiplies responses with, on the device.
+
+    Attributes
+    ----------
+    searches : list of hats.InnerFold
+        One per inner fold.
+    thin : array of float32, shape (n_alphas, total_directions, n_train)
+        (R U)ᵀ of all updates.
+    refit : hats.Refit
+    """
+
+    searches: list[hat_matrices.InnerFold]
+    thin: np.ndarray
+    refit: hat_matrices.Refit
+
+
+def prepare(
+    kernel,
+    spectrum: hat_matrices.Spectrum,
+    splits,
+    alphas,
+    updates: Sequence[hat_matrices.LowRankUpdate] = (),
+    run=None,
+    tolerance: float = hat_matrices.TOLERANCE,
+) -> Operators:
+    """Lay out the operators of an outer fold.
+
+    Parameters
+    ----------
+    kernel : array of float64, shape (n_rows, n_rows)
+        Kernel of the first feature set.
+    spectrum : hats.Spectrum
+        Of the kernel, for the outer fold's training and test rows.
+    splits : sequence of (train, held) pairs of arrays of int
+        Inner folds.
+    alphas : array of float64, shape (n_alphas,)
+        Rising.
+    updates : sequence of LowRankUpdate
+        The other feature sets.
+    run : backend.Numpy or backend.Torch, optional
+    tolerance : float
+        See :func:`dynalign.encoding.hat_matrices.skeleton`.
+    """
+    run = run or backend.Numpy()
+    operators = hat_matrices.residual_operators(spectrum, alphas, updates, tolerance, run.threads)
+    tasks = [partial(hat_matrices.refit, spectrum, alphas, updates)]
+    tasks += [partial(hat_matrices.search, kernel, operators, *split) for split in splits]
+    refit, *searches = backend.spread(lambda task: task(), tasks, run.threads)
+    nothing = np.empty((len(alphas), len(spectrum.train), 0))
+    thin = np.concatenate([nothing, *operators.formed], axis=2).transpose(0, 2, 1)
+    return Operators(
+        [
+            replace(
+                found,
+                hats=run.put(found.hats),
+                weights=run.put(found.weights),
+                left=run.put(found.left),
+                right=None if found.right is None else run.put(found.right),
+                triangles=[run.put(triangle) for triangle in found.triangles],
+                direct=None if found.direct is None else run.put(found.direct),
+            )
+            for found in searches
+        ],
+        run.put(thin),
+        replace(refit, hats=run.put(refit.hats), lefts=[run.put(left) for left in refit.lefts]),
+    )
+
+
+def _variation(y, held: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each voxel varies in a validation block (1 or 0), and over its sum of squares (0 if not)."""
+    part = y[held]
+    flat = constant(part)
+    squares = np.square(part - part.mean(axis=0)).sum(axis=0)
+    return (~flat).astype(np.float32), np.where(flat, 0, 1 / np.where(flat, 1, squares)).astype(np.float32)
+
+
+def search_scores(run, operators: Operators, y, device_y) -> np.ndarray:
+    """Mean R² over validation blocks of every feature set and penalty, for one tile of voxels.
+
+    R² of a block is ``1 − Σ(y − ŷ)² / Σ(y − ȳ)²`` with the block's own mean ȳ, as scikit-learn's
+    ``r2_score``; a block in which a voxel is constant counts 0 for that voxel, whatever the penalty.
+
+    Parameters
+    ----------
+    run : backend.Numpy or backend.Torch
+    operators : Operators
+    y : array of float32, shape (n_train, n_voxels)
+        Responses of the training rows, of order 1.
+    device_y : the same on the device, twice below itself
+
+    Returns
+    -------
+    array of float64, shape (1 + n_changes, n_alphas, n_voxels)
+    """
+    xp, n_voxels = run.xp, y.shape[1]
+    n_alphas, n_directions = operators.thin.shape[:2]
+    n_sets = 1 + len(operators.refit.lefts)
+    total = run.zeros((n_sets, n_alphas, n_voxels))
+    thin = operators.thin.reshape(n_alphas * n_directions, len(y)) @ device_y[: len(y)]
+    thin = thin.reshape(n_alphas, n_directions, n_voxels)
+    for found in operators.searches:
+        n_rows = found.rows.stop - found.rows.start
+        n_kept = found.weights.shape[1] - 1
+        block = slice(found.rows.start + found.held.start, found.rows.start + found.held.stop)
+        live, inverse = (run.put(values) for values in _variation(y, block))
+        # Predictions of the penalties kept, and the responses below them: a small product gives all residuals.
+        products = run.empty((n_kept + 1, n_rows, n_voxels))
+        rest = device_y[found.rest]
+        xp.matmul(found.hats, rest, out=products[:n_kept].reshape(n_kept * n_rows, n_voxels))
+        products[n_kept] = device_y[found.rows] - rest.mean(axis=0)
+        if n_kept < n_alphas:
+            errors = (found.weights @ products.reshape(n_kept + 1, -1)).reshape(n_alphas, n_rows, n_voxels)
+        else:
+            errors = xp.subtract(products[n_kept], products[:n_kept], out=products[:n_kept])
+        held = errors[:, found.held]
+        squared = xp.einsum("abv,abv->av", held, held)
+        total[0] += live - squared * inverse
+        if n_sets == 1:
+            continue
+        gain = found.left @ errors
+        if found.direct is None:
+            update = found.right @ errors
+            first = 0
+            for span, triangle in zip(found.spans, found.triangles, strict=True):
+                last = first + triangle.shape[2]
+                update[:, span] += triangle @ thin[:, first:last]
+                first = last
+        else:
+            update = (found.direct @ rest).reshape(gain.shape)
+        gain += update
+        for change, span in enumerate(found.spans, 1):
+            changed = squared + xp.einsum("abv,abv->av", gain[:, span], update[:, span])
+            total[change] += live - changed * inverse
+    return run.get(total) / len(operators.searches)
+
+
+def choose(scores) -> np.ndarray:
+    """Index of the best penalty of every voxel; of penalties within :data:`TIE` of the best, the last.
+
+    Parameters
+    ----------
+    scores : array of shape (..., n_alphas, n_voxels)
+        Mean R², penalties in rising order.
+
+    Returns
+    -------
+    array of int, shape (..., n_voxels)
+    """
+    tied = scores >= scores.max(axis=-2, keepdims=True) - TIE
+    return scores.shape[-2] - 1 - np.argmax(tied[..., ::-1, :], axis=-2)
+
+
+def predictions(run, refit: hat_matrices.Refit, device_y, choice) -> list:
+    """Predict the test rows with every feature set, each voxel with its own penalty.
+
+    Parameters
+    ----------
+    run : backend.Numpy or backend.Torch
+    refit : hats.Refit
+    device_y : array of float32, shape (n_train, n_voxels), on the device
+    choice : array of int, shape (1 + n_changes, n_voxels)
+        Index of the penalty.
+
+    Returns
+    -------
+    list of arrays of float32, shape (n_test, n_voxels), on the device
+        Relative to the mean of the training rows; the first feature set's, then each change's.
+    """
+    n_test = refit.hats.shape[1] - (refit.spans[-1].stop if refit.spans else 0)
+    parts = [[] for _ in choice]
+    for index in np.unique(choice):
+        chosen = choice == index
+        voxels = np.flatnonzero(chosen.any(axis=0))
+        products = refit.hats[index] @ run.columns(device_y, voxels)
+        first, thin = products[:n_test], products[n_test:]
+        for number, mine in enumerate(chosen[:, voxels]):
+            places = np.flatnonzero(mine)
+            part = run.columns(first, places)
+            if number:
+                part += refit.lefts[number - 1][index] @ run.columns(thin[refit.spans[number - 1]], places)
+            parts[number].append(part)
+    # Parts come by penalty, and by voxel within one.
+    orders = (np.argsort(np.argsort(row, kind="stable")) for row in choice)
+    return [run.columns(run.xp.concatenate(part, axis=1), order) for part, order in zip(parts, orders, strict=True)]
+
+
+def standard_scores(columns) -> np.ndarray:
+    """z-score each column by its own mean and standard deviation, in float64; constant columns become 0."""
+    columns = np.asarray(columns, dtype=np.float64)
+    flat = constant(columns)
+    deviations = columns - columns.mean(axis=0)
+    scale = np.sqrt(np.square(deviations).mean(axis=0))
+    return np.where(flat, 0, deviations / np.where(flat, 1, scale))
+
+
+def agreement(run, prediction, truth):
+    """z(prediction) · z(response) of every row and voxel; 0 where the prediction is constant.
+
+    Parameters
+    ----------
+    run : backend.Numpy or backend.Torch
+    prediction : array of float32, shape (n_test, n_voxels), on the device
+    truth : array of float32, shape (n_test, n_voxels), on the device
+        z(response).
+    """
+    xp = run.xp
+    low, high = xp.amin(prediction, axis=0), xp.amax(prediction, axis=0)
+    size = xp.maximum(xp.abs(low), xp.abs(high))
+    varies = high - low > FLAT * size
+    # Predictions of large penalties are so small that their squares would leave float32's range.
+    deviations = prediction / xp.where(varies, size, xp.ones_like(size))
+    deviations -= deviations.mean(axis=0)
+    spread = xp.sqrt(xp.einsum("tv,tv->v", deviations, deviations) / len(deviations))
+    scale = xp.where(varies, 1 / xp.where(varies, spread, xp.ones_like(spread)), xp.zeros_like(spread))
+    return deviations * scale * truth
+
+
+def scorable(responses, splits, run=None) -> np.ndarray:
+    """Voxels that are finite, and vary in the training and in the test rows of every outer fold.
+
+    Parameters
+    ----------
+    responses : array of shape (n_rows, n_voxels)
+    splits : sequence of (train, test) pairs of arrays of int
+    run : backend.Numpy or backend.Torch, optional
+
+    Returns
+    -------
+    array of bool, shape (n_voxels,)
+    """
+    run = run or backend.Numpy()
+
+    def tile(block: slice) -> np.ndarray:
+        columns = np.asarray(responses[:, block])
+        good = np.isfinite(columns).all(axis=0)
+        with np.errstate(invalid="ignore"):
+            for train, test in splits:
+                good &= ~constant(columns[train]) & ~constant(columns[test])
+        return good
+
+    return np.concatenate(backend.spread(tile, tiles(responses.shape[1], run.width), run.threads))
+
+
+def tiles(n: int, size: int) -> list[slice]:
+    """Cut n voxels into tiles of nearly equal width, at most `size`.
+
+    A narrow last tile, or one tile more than the threads share evenly, would leave threads idle at the end: beyond
+    four tiles their number is a multiple of four. Widths are multiples of 16 voxels where n allows, as products
+    like them, and do not depend on the number of threads.
+    """
+    unit = 16 if size >= 16 else 1
+    units = -(-n // unit)
+    count = -(-units // (size // unit))
+    if count > 4:
+        count = min(count + -count % 4, units)
+    ends = unit * (np.arange(count + 1) * units // max(1, count))
+    return [slice(int(first), int(min(last, n))) for first, last in pairwise(ends)]
+
+
+def standardised(columns, train) -> np.ndarray:
+    """Responses in float32, each voxel standardised by its training rows, with statistics in float64.
+
+    Parameters
+    ----------
+    columns : array of shape (n_rows, n_voxels)
+    train : array of int
+
+    Returns
+    -------
+    array of float32, shape (n_rows, n_voxels)
+    """
+    columns = np.array(columns, dtype=np.float64)
+    columns -= columns[train].mean(axis=0)
+    inside = columns[train]
+    columns /= np.sqrt(np.einsum("tv,tv->v", inside, inside) / len(inside))
+    return columns.astype(np.float32)
+
+
+def fit_fold(
+    kernel,
+    responses,
+    train,
+    test,
+    alphas,
+    inner_folds: int,
+    gap: int,
+    updates: Sequence[hat_matrices.LowRankUpdate] = (),
+    run=None,
+    voxels=None,
+    tolerance: float = hat_matrices.TOLERANCE,
+) -> list[FoldScores]:
+    """One outer fold: choose penalties inside the training rows, refit on all of them, score the test rows.
+
+    Parameters
+    ----------
+    kernel : array of float64, shape (n_rows, n_rows)
+        Kernel of the first feature set over all rows.
+    responses : array of shape (n_rows, n_voxels)
+        Finite, and varying in the training rows.
+    train, test : arrays of int
+    alphas : sequence of float
+        Penalties.
+    inner_folds : int
+        Contiguous validation blocks of the training rows.
+    gap : int
+        Rows left out on both sides of a validation block.
+    updates : sequence of LowRankUpdate
+        Further feature sets.
+    run : backend.Numpy or backend.Torch, optional
+        Where products run, and how many voxels at a time.
+    voxels : array of int, optional
+        Columns of the responses; default all.
+    tolerance : float
+        See :func:`dynalign.encoding.hat_matrices.skeleton`.
+
+    Returns
+    -------
+    list of FoldScores, length 1 + n_changes
+        Of the first feature set, then of each change.
+
+    Raises
+    ------
+    InputError
+        If the inner folds cannot be cut.
+    """
+    run = run or backend.Numpy()
+    voxels = np.arange(responses.shape[1]) if voxels is None else np.asarray(voxels)
+    alphas = np.sort(np.asarray(alphas, dtype=np.float64))
+    splits = inner_splits(len(kernel), train, inner_folds, gap)
+
+    def standardise(tile: slice) -> np.ndarray:
+        return standardised(responses[:, voxels[tile]], train)
+
+    # A decomposition keeps one thread busy: the others standardise meanwhile.
+    tasks = [partial(hat_matrices.decompose, kernel, train, test)]
+    tasks += [partial(standardise, tile) for tile in tiles(len(voxels), run.width)]
+    spectrum, *parts = backend.spread(lambda task: task(), tasks, run.threads)
+    operators = prepare(kernel, spectrum, splits, alphas, updates, run, tolerance)
+
+    def solve(y: np.ndarray):
+        twice = np.concatenate([y[train], y[train]])
+        device_y = run.put(twice)
+        scores = search_scores(run, operators, twice[: len(train)], device_y)
+        choice = choose(scores)
+        best = np.take_along_axis(scores, choice[:, None], axis=1)[:, 0]
+        truth = run.put(standard_scores(y[test]))
+        r, course = [], []
+        for prediction in predictions(run, operators.refit, device_y[: len(train)], choice):
+            agreed = agreement(run, prediction, truth)
+            r.append(run.get(agreed.mean(axis=0, dtype=run.xp.float64)))
+            course.append(run.get(agreed.sum(axis=1, dtype=run.xp.float64)))
+        return np.stack(r), choice, best, np.stack(course)
+
+    found = run.map(solve, parts)
+    r, choice, best = (np.concatenate([part[i] for part in found], axis=1) for i in range(3))
+    course = sum(part[3] for part in found) / len(voxels)
+    return [FoldScores(*values) for values in zip(r, alphas[choice], best, course, strict=True)]

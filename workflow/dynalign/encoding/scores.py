@@ -1,0 +1,52 @@
+"""Scores of one arm: what an encoding job keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dynalign.io.arrays import read_record, write_record
+
+#: The arm without removal.
+ORIGINAL = ("none", "original")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one arm.
+
+    Attributes
+    ----------
+    r, alpha, inner_score : arrays of float32, shape (n_folds, n_voxels)
+        Pearson correlation on the test rows, the penalty chosen and its mean inner R². NaN in all folds for a
+        voxel that is not finite, or constant in the training or test rows of any fold.
+    timecourse : array of float64, shape (n_rows,)
+        Mean over the scored voxels of z(prediction) · z(response), z within the test fold. Its mean over the
+        rows of a fold is the mean over scored voxels of that fold's `r`.
+    fold : array of int16, shape (n_rows,)
+        Outer fold that tests the row.
+    """
+
+    r: np.ndarray
+    alpha: np.ndarray
+    inner_score: np.ndarray
+    timecourse: np.ndarray
+    fold: np.ndarray
+
+
+def write_scores(path: str | Path, scores: Scores) -> None:
+    """Write one arm's scores (``encoding/{ckpt}/layer-{layer}/{subject}/{removal}.{property}.npz``)."""
+    write_record(path, scores)
+
+
+def read_scores(path: str | Path) -> Scores:
+    """Read what :func:`write_scores` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, broken, or lacks an array.
+    """
+    return read_record(path, Scores)

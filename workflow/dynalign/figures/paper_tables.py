@@ -1,0 +1,273 @@
+"""The paper's two tables, each as tidy ``.tsv`` and as a self-contained ``.html`` page.
+
+``python -m dynalign.figures.paper_tables table-1-probing --probing probing.tsv --output X.tsv X.html``, and likewise
+``table-2-correlations --correlations label_correlations.tsv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+from dynalign.config.properties import paper_properties
+from dynalign.figures import style
+from dynalign.io import atomic
+from dynalign.io.errors import InputError
+from dynalign.statistics import summaries
+from dynalign.tables import writer
+
+#: What table 1 tells of each cell, in the order of its columns.
+PROBING_COLUMNS = (
+    "accuracy_before",
+    "accuracy_after",
+    "removed_paper",
+    "accuracy_after_crossfit",
+    "null_low",
+    "null_high",
+    "removed",
+    "chance",
+)
+
+#: Beside the null interval, on which side of it the accuracy lies.
+SIDES = {"below": "▾ below", "inside": "", "above": "▴ above"}
+
+CSS = """
+body { font: 15px/1.5 "DejaVu Sans", Verdana, sans-serif; color: #1a1a1a; background: #fff;
+  margin: 2rem auto; padding: 0 1.5rem; max-width: 88rem }
+h1 { font-size: 1.35rem } h2 { font-size: 1.05rem; margin: 2rem 0 0.3rem }
+p { max-width: 62rem; margin: 0.3rem 0 0.8rem }
+div { overflow-x: auto }
+table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums }
+th, td { padding: 0.26rem 0.65rem; text-align: center; white-space: nowrap }
+thead th { border-bottom: 2px solid #1a1a1a; vertical-align: bottom; white-space: normal }
+tbody th { text-align: left; font-weight: normal }
+tbody { border-bottom: 1px solid #8c8c8c }
+tbody th[rowspan] { vertical-align: top; font-weight: bold }
+tbody tr:hover td { background: #eef4f9 }
+td b { color: #00507d }
+small { color: #595959 }
+"""
+
+
+def in_paper_order(names: Iterable[str]) -> list[str]:
+    """Properties in the order of the paper's tables (random label first), then those that the study added."""
+    first = ["random_label", *(name for name in paper_properties() if name != "random_label")]
+    names = list(dict.fromkeys(names))
+    return [name for name in first if name in names] + [name for name in names if name not in first]
+
+
+def probing_table(probing):
+    """Table 1 as tidy rows: every layer at the last step, then every checkpoint at the last layer.
+
+    Parameters
+    ----------
+    probing : pandas.DataFrame
+        One row per checkpoint, layer, removal and property; a baseline's ``step`` is NaN.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``part checkpoint step layer removal property``, :data:`PROBING_COLUMNS` and ``crossfit_position``; part
+        is ``last step`` or ``last layer`` (baselines first, as in the paper).
+
+    Raises
+    ------
+    InputError
+        If no checkpoint has a step.
+    """
+    import pandas as pd
+
+    if probing["step"].isna().all():
+        raise InputError("probing table: no checkpoint has a step; table 1 needs one beside the baselines")
+    last_step = probing[probing["step"] == probing["step"].max()].sort_values("layer", kind="stable")
+    last_layer = probing[probing["layer"] == probing["layer"].max()]
+    last_layer = last_layer.sort_values("step", kind="stable", na_position="first")
+    parts = [last_step.assign(part="last step"), last_layer.assign(part="last layer")]
+    columns = ["part", "checkpoint", "step", "layer", "removal", "property", *PROBING_COLUMNS]
+    columns.append("crossfit_position")
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def correlation_table(correlations):
+    """Table 2 as tidy rows ``property_a property_b r p asterisk``: asterisk where p ≥ 0.05, off the diagonal.
+
+    As in the paper, the random label is left out.
+    """
+    shown = correlations[~correlations[["property_a", "property_b"]].eq("random_label").any(axis=1)]
+    order = in_paper_order(shown["property_a"])
+    apart = shown["property_a"] != shown["property_b"]
+    table = shown.assign(
+        asterisk=((shown["p"] >= 0.05) & apart).astype(int),
+        row=shown["property_a"].map(order.index),
+        column=shown["property_b"].map({name: k for k, name in enumerate(order)}),
+    ).sort_values(["row", "column"], kind="stable", ignore_index=True)
+    return table[["property_a", "property_b", "r", "p", "asterisk"]]
+
+
+def number(value: float) -> str:
+    """Two decimals with a true minus sign and no negative zero; a dash where there is no value."""
+    if value != value:
+        return "–"
+    return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
+
+
+def paper_cell(row) -> str:
+    """``before | after``, bold where the paper's rule says removed."""
+    text = f"{number(row.accuracy_before)} | {number(row.accuracy_after)}"
+    return f"<b>{text}</b>" if row.removed_paper == 1 else text
+
+
+def calibrated_cell(row) -> str:
+    """``before | after (crossfit)`` over the null interval and the side, bold where removed (calibrated)."""
+    text = f"{number(row.accuracy_before)} | {number(row.accuracy_after_crossfit)}"
+    text = f"<b>{text}</b>" if row.removed == 1 else text
+    interval = f"[{number(row.null_low)}, {number(row.null_high)}] {SIDES[row.crossfit_position]}".strip()
+    return f"{text}<br><small>{interval}</small>"
+
+
+def probing_grid(table, cell: Callable[[object], str]) -> str:
+    """One removal method's part of table 1 as an HTML table, in the paper's arrangement."""
+    properties = in_paper_order(table["property"])
+    bodies = []
+    for part, rows in table.groupby("part", sort=False):
+        if part == "last step":
+            heading = f"last step ({style.step_label(rows['step'].iloc[0])})"
+            names = [f"layer {layer}" for layer in rows["layer"]]
+        else:
+            heading, names = f"last layer ({rows['layer'].iloc[0]})", list(rows["checkpoint"])
+        lines: dict[str, dict[str, str]] = {}
+        for name, row in zip(names, rows.itertuples(), strict=True):
+            lines.setdefault(name, {})[row.property] = cell(row)
+        bodies.append((heading, [(name, [line.get(p, "–") for p in properties]) for name, line in lines.items()]))
+    chance = table.groupby("property")["chance"].first()
+    bodies.append(("chance", [("", [number(chance[name]) for name in properties])]))
+    return grid(["", "", *map(style.label, properties)], bodies)
+
+
+def grid(columns: Sequence[str], bodies: Sequence[tuple[str, Sequence[tuple[str, Sequence[str]]]]]) -> str:
+    """An HTML table: column headings, then groups of rows, each row a name and its cells (HTML)."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    parts = [f"<div><table>\n<thead><tr>{head}</tr></thead>"]
+    for heading, rows in bodies:
+        parts.append("<tbody>")
+        for k, (name, cells) in enumerate(rows):
+            first = f'<th rowspan="{len(rows)}" scope="rowgroup">{escape(heading)}</th>' if k == 0 else ""
+            values = "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in cells)
+            parts.append(f'<tr>{first}<th scope="row">{escape(name)}</th>{values}</tr>')
+        parts.append("</tbody>")
+    return "\n".join([*parts, "</table></div>"])
+
+
+def page(title: str, *parts: str) -> str:
+    """A page that needs nothing beside itself."""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{CSS}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
+    )
+
+
+def probing_body(table) -> str:
+    """Table 1 as HTML: per removal method the paper's table, then the calibrated one."""
+    parts = []
+    for method, rows in table.groupby("removal", sort=False):
+        parts += [
+            f"<h2>Removal by {escape(method)}: the paper's rule</h2>",
+            "<p>Accuracy of the probe before | after removal, the removal fitted on all words. "
+            "<b>Bold</b>: removed, as the paper counts it: before above chance and after below chance. "
+            "Chance is the share of the largest class. The rule is easily fooled: a removal fitted on "
+            "the very words that the probe is tested on pushes it below chance even for a label that has "
+            "nothing to do with the representation.</p>",
+            probing_grid(rows, paper_cell),
+            f"<h2>Removal by {escape(method)}: calibrated</h2>",
+            "<p>Accuracy before | after, the removal fitted on the training words of each fold only; below "
+            "it the interval that labels permuted by sentence give. <b>Bold</b>: removed: the accuracy after "
+            "lies in that interval. ▴ above it: the property can still be read. ▾ below it: nothing can be "
+            "read either. After an exact removal the probe can only answer the largest class of its training "
+            "words, whatever the word, so its accuracy is fixed by how the classes are spread over the "
+            "text, and falls below the interval where training and test words differ in their largest class.</p>",
+            probing_grid(rows, calibrated_cell),
+        ]
+    return "\n".join(parts)
+
+
+def correlations_body(table) -> str:
+    """Table 2 as HTML: a square of correlations, shaded by sign and size."""
+    names = in_paper_order(table["property_a"])
+    cells = {(row.property_a, row.property_b): correlation_cell(row) for row in table.itertuples()}
+    body = [(style.label(a), [cells.get((a, b), "–") for b in names]) for a in names]
+    text = "<p>Pearson's r between the class codes of all words. An asterisk marks p ≥ 0.05.</p>\n"
+    return text + grid(["", "", *map(style.label, names)], [("", body)])
+
+
+def correlation_cell(row) -> str:
+    """r with its asterisk, on blue (positive) or orange (negative)."""
+    tint = "0, 114, 178" if row.r > 0 else "213, 94, 0"
+    shade = 0.0 if row.r != row.r or row.property_a == row.property_b else 0.6 * abs(row.r)
+    star = "*" if row.asterisk else ""
+    return f'<td style="background: rgba({tint}, {shade:.2f})">{star}{number(row.r)}</td>'
+
+
+class PaperTable(NamedTuple):
+    """How a table is made: the table it reads (a flag), its keys, numbers, texts; what it becomes."""
+
+    source: str
+    keys: tuple[str, ...]
+    numbers: tuple[str, ...]
+    tidy: Callable
+    title: str
+    body: Callable[[object], str]
+    texts: tuple[str, ...] = ()
+
+
+#: The paper's tables by name.
+PAPER_TABLES = {
+    "table-1-probing": PaperTable(
+        "probing",
+        ("checkpoint", "layer", "removal", "property"),
+        ("step", "layer", *PROBING_COLUMNS),
+        probing_table,
+        "Table 1. Probing for each property before and after its removal",
+        probing_body,
+        ("crossfit_position",),
+    ),
+    "table-2-correlations": PaperTable(
+        "correlations",
+        ("property_a", "property_b"),
+        ("r", "p"),
+        correlation_table,
+        "Table 2. Correlations between the labels",
+        correlations_body,
+    ),
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write one of the paper's tables."""
+    parser = argparse.ArgumentParser(prog="python -m dynalign.figures.paper_tables", description=main.__doc__)
+    parser.add_argument("table", choices=PAPER_TABLES)
+    for name, table in PAPER_TABLES.items():
+        parser.add_argument(f"--{table.source}", dest=table.source, metavar="TSV", help=f"needed by {name}")
+    parser.add_argument("--output", required=True, nargs="+", action="extend", help=".tsv and .html files")
+    arguments = parser.parse_args(argv)
+    table = PAPER_TABLES[arguments.table]
+    source = vars(arguments)[table.source]
+    if source is None:
+        raise InputError(f"{arguments.table} needs --{table.source} TSV")
+    tidy = table.tidy(summaries.read(source, table.keys, table.numbers, table.texts))
+    for path in arguments.output:
+        suffix = Path(path).suffix
+        if suffix == ".tsv":
+            writer.write_table(tidy, path)
+        elif suffix == ".html":
+            atomic.write_text(path, page(table.title, table.body(tidy)))
+        else:
+            raise InputError(f"{path}: tables are written as .tsv or .html; choose one of these suffixes")
+
+
+if __name__ == "__main__":
+    from dynalign.cli import run
+
+    run(main)

@@ -1,0 +1,61 @@
+"""NIfTI images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dynalign.io.atomic import atomic_path
+from dynalign.io.errors import InputError
+
+
+def load_image(path: str | Path):
+    """Load an image, and read it once to its end: only there does gzip keep its checksum.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no image, is cut short or damaged.
+    """
+    import gzip
+    import struct
+    import zlib
+
+    import nibabel
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path) as stream:
+                while stream.read(1 << 22):
+                    pass
+        image = nibabel.load(path)
+        # Headers that do not fit the data are found out here, not in the midst of a job.
+        np.asarray(image.dataobj[..., -1:])
+    except (
+        OSError, EOFError, ValueError, ArithmeticError, MemoryError, zlib.error, struct.error,
+        nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError,
+    ) as error:  # fmt: skip
+        raise InputError(f"{path}: not a whole NIfTI image: {error}; copy or convert it again") from None
+    return image
+
+
+def write_image(path: str | Path, data: np.ndarray, affine: np.ndarray, tr: float | None = None) -> None:
+    """Write a NIfTI image whose bytes depend on the data alone (no time stamp in its gzip header)."""
+    import gzip
+
+    import nibabel
+
+    image = nibabel.Nifti1Image(data, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    if tr is not None:
+        image.header.set_zooms((*image.header.get_zooms()[:3], tr))
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=4) as stream,
+    ):
+        stream.write(image.to_bytes())

@@ -1,0 +1,1 @@
+"""Language models: checkpoints, tokens, vectors of words."""

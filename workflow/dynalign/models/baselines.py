@@ -1,0 +1,151 @@
+"""Representations that no training made: noise, noise per word type, and what any reader's brain follows.
+
+They go through the same stages as a checkpoint and say how much of its alignment is worth remark
+(METHOD section 8).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+
+from dynalign.cli import run
+from dynalign.config.encoding import CONTROLS
+from dynalign.io.errors import InputError
+from dynalign.models.layers import write_layers
+from dynalign.models.tokens import Tokens, read_tokens
+from dynalign.stimulus.timing import read_words
+
+
+def random_layer(n_words: int, hidden: int, layer: int, seed: int) -> np.ndarray:
+    """One layer of `random`: standard normal, independent of the text (METHOD section 1).
+
+    Each layer has its own generator, so that it does not depend on the number of layers.
+
+    Returns
+    -------
+    array of float32, shape (n_words, hidden)
+    """
+    return np.random.default_rng([seed, layer]).standard_normal((n_words, hidden), dtype=np.float32)
+
+
+def word_type(word: str) -> str:
+    """A word without case and without marks at its ends; a word that is all marks is its own type."""
+    inner = [k for k, mark in enumerate(word) if mark.isalnum()]
+    return word[inner[0] : inner[-1] + 1].casefold() if inner else word
+
+
+def random_types_layer(types: Sequence[str], hidden: int, layer: int, seed: int) -> np.ndarray:
+    """One layer of `random_types`: one standard normal vector per word type (METHOD section 8).
+
+    It keeps which word is which, and nothing of what words mean or where they stand.
+
+    Parameters
+    ----------
+    types : sequence of str, length n_words
+        From :func:`word_type`.
+    hidden, layer, seed : int
+
+    Returns
+    -------
+    array of float32, shape (n_words, hidden)
+    """
+    _, number = np.unique(np.asarray(types, dtype=object).astype(str), return_inverse=True)
+    # The third number keeps this generator apart from that of `random`.
+    vectors = np.random.default_rng([seed, layer, 1]).standard_normal((number.max() + 1, hidden), dtype=np.float32)
+    return vectors[number]
+
+
+def controls(words, word_index: np.ndarray) -> np.ndarray:
+    """The feature space `controls`: what a response may follow without any language model (METHOD section 8).
+
+    Parameters
+    ----------
+    words : pandas.DataFrame
+        ``story/words.tsv``.
+    word_index : array of int, shape (n_represented,)
+        Words wanted, by their position in the stimulus; none of them is dropped.
+
+    Returns
+    -------
+    array of float32, shape (n_represented, 5)
+        In the order of :data:`dynalign.config.writers.CONTROLS`: words in the TR (shown ones, dropped or not),
+        characters, natural log of the type's share of the words seen by the model, words since the sentence
+        began, seconds since the run's first word. Each column has mean 0 and variance 1 over these words; a
+        constant column is 0.
+    """
+    import pandas as pd
+
+    seen = words[words["dropped"] == 0]
+    types = seen["word"].map(word_type)
+    values = pd.DataFrame(
+        {
+            "word_rate": words.groupby("tr")["tr"].transform("size")[seen.index],
+            "length": seen["word"].str.len(),
+            "log_frequency": np.log(types.map(types.value_counts(normalize=True)).astype(float)),
+            "position_in_sentence": seen.groupby("sentence").cumcount(),
+            "position_in_run": seen["onset"] - words.groupby("run")["onset"].transform("min")[seen.index],
+        }
+    ).set_axis(seen["word_index"])
+    chosen = values.loc[word_index, list(CONTROLS)].to_numpy(dtype=np.float64)
+    centred = chosen - chosen.mean(axis=0)
+    deviation = chosen.std(axis=0)
+    # Rounding leaves a constant column a spread of about 1e-16 of its size.
+    flat = deviation <= 1e-12 * np.abs(chosen).max(axis=0)
+    return np.where(flat, 0, centred / np.where(flat, 1, deviation)).astype(np.float32)
+
+
+def layers_of(kind: str, tokens: Tokens, words, seed: int) -> list[np.ndarray]:
+    """All layers of a baseline; `controls` has one.
+
+    Parameters
+    ----------
+    kind : {"random", "random_types", "controls"}
+    tokens : Tokens
+    words : pandas.DataFrame
+        ``story/words.tsv``.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        If the tokens are of words that the table lacks.
+    """
+    word_index = tokens.word_index[tokens.represented]
+    seen = words[words["dropped"] == 0].set_index("word_index")
+    missing = np.setdiff1d(word_index, seen.index)
+    if len(missing):
+        raise InputError(
+            f"the words lack word {missing[0]}, which has tokens ({len(missing)} such words); make the tokens "
+            "from this table"
+        )
+    if kind == "controls":
+        return [controls(words, word_index)]
+    layers = range(tokens.depth + 1)
+    if kind == "random":
+        return [random_layer(len(word_index), tokens.hidden, layer, seed) for layer in layers]
+    types = [word_type(word) for word in seen["word"].loc[word_index]]
+    return [random_types_layer(types, tokens.hidden, layer, seed) for layer in layers]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command: words + tokens → ``representation/{baseline}.safetensors``."""
+    parser = argparse.ArgumentParser(prog="dynalign.models.baselines", description=main.__doc__)
+    parser.add_argument("kind", choices=("random", "random_types", "controls"))
+    parser.add_argument("--words", required=True, help="table of words (dynalign.stimulus.timing)")
+    parser.add_argument("--tokens", required=True, help="tokens.npz (dynalign.models.tokens)")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--output", required=True, help="safetensors file to write")
+    args = parser.parse_args(argv)
+    tokens = read_tokens(args.tokens)
+    try:
+        layers = layers_of(args.kind, tokens, read_words(args.words), args.seed)
+    except InputError as error:
+        raise InputError(f"{args.words}, {args.tokens}: {error}") from None
+    write_layers(args.output, layers, tokens, args.kind)
+
+
+if __name__ == "__main__":
+    run(main)

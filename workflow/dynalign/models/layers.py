@@ -1,0 +1,106 @@
+"""Vectors of words, layer by layer, on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from dynalign.io.atomic import atomic_path
+from dynalign.io.errors import InputError
+from dynalign.models.tokens import Tokens
+
+
+def as_stored(layers: np.ndarray, storage: str) -> np.ndarray:
+    """The layers in the numbers that they are kept in.
+
+    Raises
+    ------
+    InputError
+        If a value is too large for them.
+    """
+    if storage == "float32":
+        return layers
+    largest, limit = float(np.abs(layers).max()), float(np.finfo(storage).max)
+    if largest > limit:
+        raise InputError(
+            f"a hidden state of {largest:.3g} exceeds {storage}'s largest, {limit:.5g}; set model.storage: float32"
+        )
+    return layers.astype(storage)
+
+
+def _digest(values: np.ndarray) -> str:
+    """SHA-256 of an array's type, shape and bytes: safetensors itself has no checksums."""
+    about = hashlib.sha256(f"{values.dtype} {values.shape} ".encode())
+    about.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+    return about.hexdigest()
+
+
+def write_layers(path: str | Path, layers, tokens: Tokens, name: str, **about: str) -> None:
+    """Write ``representation/{ckpt}.safetensors``.
+
+    Parameters
+    ----------
+    path : path-like
+    layers : sequence of arrays of float32 or float16, shape (n_represented, hidden)
+        Layers 0 … depth.
+    tokens : Tokens
+    name : str
+        Name of the checkpoint or baseline.
+    **about : str
+        What else the metadata should say.
+    """
+    from safetensors.numpy import save_file
+
+    arrays = {f"layer-{layer}": np.ascontiguousarray(values) for layer, values in enumerate(layers)}
+    arrays["word_index"] = tokens.word_index[tokens.represented]
+    # safetensors writes several metadata keys in an order that differs from run to run: one key, one order.
+    about = about | {"sha256": {name: _digest(values) for name, values in arrays.items()}}
+    text = json.dumps({"context_tokens": tokens.context_tokens, "name": name} | about, sort_keys=True)
+    with atomic_path(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        save_file(arrays, temporary, metadata={"dynalign": text})
+        # safetensors writes files that only their owner can read.
+        temporary.chmod(mode)
+
+
+def read_layer(path: str | Path, layer: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read one layer of ``representation/{ckpt}.safetensors``, and only that.
+
+    Returns
+    -------
+    X : array of float32, shape (n_represented, hidden)
+        Also where the file keeps float16.
+    word_index : array of int64, shape (n_represented,)
+        Position of each row's word in the stimulus.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or broken, has no such layer, or differs from its checksum.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="np") as stored:
+            names = set(stored.keys())
+            wanted = {"word_index", f"layer-{layer}"}
+            if not wanted <= names:
+                there = sorted(names, key=lambda name: (len(name), name))
+                raise InputError(f"{path}: lacks {', '.join(sorted(wanted - names))}; it has {', '.join(there)}")
+            found = {name: stored.get_tensor(name) for name in wanted}
+            # Another program's file has none.
+            written = json.loads((stored.metadata() or {}).get("dynalign", "{}")).get("sha256", {})
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"{path}: not a safetensors file: {error}; delete it and run again") from None
+    for name, values in found.items():
+        if name in written and _digest(values) != written[name]:
+            raise InputError(
+                f"{path}: {name} differs from its checksum: damaged since it was written; delete it and run again"
+            )
+    return found[f"layer-{layer}"].astype(np.float32, copy=False), found["word_index"]

@@ -1,0 +1,468 @@
+"""A checkpoint → the hidden states of every word at every layer, and perplexity (METHOD section 4).
+
+Every window of `context_tokens` tokens goes through the model once. The window that ends at token e gives the
+hidden states of the word whose last token is e, and the prediction of token e + 1 given exactly the
+`context_tokens` before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dynalign.cli import note, options, run
+from dynalign.config.model import Model
+from dynalign.io.errors import InputError
+from dynalign.models import checkpoints
+from dynalign.models.layers import as_stored, write_layers
+from dynalign.models.tokens import Tokens, read_tokens
+from dynalign.tables.writer import write_table
+
+#: Tokens per forward pass where `model.batch_tokens` is null: a CPU's caches hold the largest activations of
+#: 30 windows (92 % of the matrix-product peak; 57 % with ten times as many), a GPU wants many.
+BATCH_TOKENS = {"cpu": 1_500, "cuda": 65_536}
+
+#: Windows on which the error of a lower precision is measured.
+SAMPLE = 64
+
+
+class Pass(NamedTuple):
+    """What one pass over the story gives.
+
+    Attributes
+    ----------
+    layers : array of float32, shape (depth + 1, n_represented, hidden)
+        Hidden states as ``output_hidden_states`` counts them: 0 = embeddings. The last one is what the output
+        layer reads; in GPT-NeoX, Llama and GPT-2 it is taken after the final normalisation, unlike the rest
+        (:func:`layer_names` says which).
+    nll : array of float64, shape (n_tokens - context_tokens,)
+        Negative log-likelihood, in nats, of each token from number `context_tokens` on, given the
+        `context_tokens` before it.
+    """
+
+    layers: np.ndarray
+    nll: np.ndarray
+
+
+def load_model(folder: str | Path, device: str = "cpu", precision: str = "float32", weights: str = "safetensors"):
+    """Load a causal language model from a local folder for inference.
+
+    Parameters
+    ----------
+    folder : path-like
+    device : str
+        As torch names it.
+    precision : {"float32", "bfloat16"}
+        Numbers that it computes with.
+    weights : {"safetensors", "any", "pytorch"}
+        Files that may be read, see :func:`dynalign.models.checkpoints.weight_files`; pickles only through torch's
+        weights-only loader, which runs no code from the file.
+
+    Raises
+    ------
+    InputError
+        If the folder, its weights or some of its parameters are missing.
+    """
+    from pickle import UnpicklingError
+
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    if not Path(folder).is_dir():
+        raise InputError("no such folder; it must hold a model's config.json and its weights")
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=precision,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors={"safetensors": True, "any": None, "pytorch": False}[weights],
+            weights_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError) as error:
+        raise InputError(
+            "holds no causal language model that transformers can load with model.weights: "
+            f"{weights}: {' '.join(str(error).split())}"
+        ) from None
+    if info["missing_keys"]:
+        # transformers would go on with random values in their place.
+        missing = sorted(info["missing_keys"])
+        raise InputError(
+            f"the weights lack {len(missing)} parameters of {type(model).__name__} ({missing[0]}, "
+            "…); download the checkpoint again, or convert it to this architecture"
+        )
+    return model.eval().to(device)
+
+
+def choose_device(gpus: int) -> str:
+    """Name the device for a job that was given `gpus` GPUs.
+
+    Raises
+    ------
+    InputError
+        If it was given one and torch finds none.
+    """
+    import torch
+
+    if gpus and not torch.cuda.is_available():
+        raise InputError(
+            f"--gpus {gpus}: torch {torch.__version__} finds no GPU here; set model.device: cpu, or install "
+            "a torch build for this machine's GPU"
+        )
+    return "cuda" if gpus else "cpu"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice: torch has a class for GPUs only."""
+    import torch
+
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
+
+
+def batches(n: int, size: int, compute: Callable[[slice], None]) -> None:
+    """Call `compute` on slices that cover ``range(n)`` in order; where memory does not suffice, halve them.
+
+    Parameters
+    ----------
+    n : int
+    size : int
+        Rows of the first slice.
+    compute : callable
+        Called again for a slice in which it ran out of memory.
+
+    Raises
+    ------
+    InputError
+        If memory does not suffice for one row.
+    """
+    import torch
+
+    started = last = time.monotonic()
+    start = 0
+    while start < n:
+        rows = slice(start, min(start + size, n))
+        exhausted = False
+        try:
+            compute(rows)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            exhausted = True
+        if exhausted:
+            # Outside of the handler: the error's traceback keeps the tensors of the batch alive.
+            if size == 1:
+                raise InputError(
+                    "memory does not suffice for one window; give the job more, or set model.precision: "
+                    "bfloat16 or model.device: cpu"
+                )
+            size = max(1, min(size, n - start) // 2)
+            note(f"out of memory: going on with batches of {size} windows")
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            continue
+        start = rows.stop
+        now = time.monotonic()
+        if now - last >= 5 or start == n:
+            note(f"windows: {start}/{n}, {(now - started) / start * (n - start):.0f} s left")
+            last = now
+
+
+def last_positions(model, windows: np.ndarray, tokens: Tokens):
+    """Hidden states and next-token log-probabilities at the last position of each window.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+    windows : array of int64, shape (n, context_tokens)
+    tokens : Tokens
+        For the shape that the model must have.
+
+    Returns
+    -------
+    states : tensor of shape (depth + 1, n, hidden)
+        On the model's device, in its precision.
+    log_p : tensor of float32, shape (n, vocabulary)
+
+    Raises
+    ------
+    InputError
+        If the model has another shape or vocabulary than the tokens.
+    """
+    import torch
+
+    vocabulary = model.get_input_embeddings().num_embeddings
+    if windows.max() >= vocabulary:
+        raise InputError(
+            f"token id {windows.max()} lies outside the model's vocabulary of {vocabulary}; the tokens "
+            "were made with another model's tokenizer"
+        )
+    batch = torch.tensor(windows, device=model.device)
+    # All windows are full: no padding, no mask. Logits of all positions would be by far the largest array.
+    output = model(batch, output_hidden_states=True, use_cache=False, logits_to_keep=1)
+    states = [state[:, -1] for state in output.hidden_states]
+    found = (len(states) - 1, {state.shape[-1] for state in states})
+    if found != (tokens.depth, {tokens.hidden}):
+        widths = ", ".join(map(str, sorted(found[1])))
+        raise InputError(
+            f"the model has {found[0]} layers of hidden size {widths}, but the tokens were made for "
+            f"{tokens.depth} of {tokens.hidden}; checkpoints must have one shape"
+        )
+    return torch.stack(states), output.logits[:, -1].float().log_softmax(-1)
+
+
+def read_story(model, tokens: Tokens, batch_tokens: int) -> Pass:
+    """Pass all windows of the story through the model, each once.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        A causal language model in evaluation mode.
+    tokens : Tokens
+    batch_tokens : int
+        Tokens per forward pass; changes memory and speed, not results. Halved where memory does not suffice.
+
+    Returns
+    -------
+    Pass
+
+    Raises
+    ------
+    InputError
+        If the model does not fit the tokens or the memory, or gives values that are not finite.
+    """
+    import torch
+
+    context = tokens.context_tokens
+    # Row k holds tokens k … k + context − 1.
+    windows = np.lib.stride_tricks.sliding_window_view(tokens.ids, context)
+    word_of = np.full(len(windows), -1)
+    word_of[tokens.last[tokens.represented] - context + 1] = np.arange(tokens.represented.sum())
+    layers = np.empty((tokens.depth + 1, tokens.represented.sum(), tokens.hidden), dtype=np.float32)
+    nll = np.empty(len(windows) - 1)
+
+    def compute(rows: slice) -> None:
+        states, log_p = last_positions(model, windows[rows], tokens)
+        # Only what is kept leaves the device.
+        ending = np.flatnonzero(word_of[rows] >= 0)
+        chosen = states[:, torch.tensor(ending, device=model.device)]
+        layers[:, word_of[rows][ending]] = chosen.float().cpu().numpy()
+        following = torch.tensor(tokens.ids[rows.start + context : rows.stop + context], device=model.device)
+        log_p = log_p[: len(following)].gather(1, following[:, None])[:, 0]
+        nll[rows.start : rows.start + len(following)] = -log_p.cpu().numpy()
+
+    with torch.inference_mode():
+        batches(len(windows), max(1, batch_tokens // context), compute)
+    for name, values in (*((f"layer {layer}", x) for layer, x in enumerate(layers)), ("the prediction", nll)):
+        if not np.isfinite(values).all():
+            raise InputError(f"{name} holds values that are not finite; the checkpoint's weights are broken")
+    return Pass(layers, nll)
+
+
+def sample_windows(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
+    """Up to :data:`SAMPLE` represented words, evenly spaced.
+
+    Returns
+    -------
+    rows : array of int, shape (n,)
+        Which represented words.
+    windows : array of int64, shape (n, context_tokens)
+    """
+    n_words = int(tokens.represented.sum())
+    rows = np.unique(np.linspace(0, n_words - 1, min(SAMPLE, n_words)).round().astype(int))
+    ends = tokens.last[tokens.represented][rows]
+    return rows, tokens.ids[ends[:, None] + np.arange(1 - tokens.context_tokens, 1)]
+
+
+def sample_layers(model, tokens: Tokens, batch_tokens: int) -> np.ndarray:
+    """Hidden states of the sampled words: array of float32, shape (depth + 1, n, hidden)."""
+    import torch
+
+    _, windows = sample_windows(tokens)
+    layers = np.empty((tokens.depth + 1, len(windows), tokens.hidden), dtype=np.float32)
+
+    def compute(rows: slice) -> None:
+        layers[:, rows] = last_positions(model, windows[rows], tokens)[0].float().cpu().numpy()
+
+    with torch.inference_mode():
+        batches(len(windows), max(1, batch_tokens // tokens.context_tokens), compute)
+    return layers
+
+
+def relative_error(approximate: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Size of the error as a share of the exact values' size, per layer: ‖a − x‖ / ‖x‖ (Frobenius norms).
+
+    Parameters
+    ----------
+    approximate, exact : arrays of shape (n_layers, n_words, hidden)
+
+    Returns
+    -------
+    array of float64, shape (n_layers,)
+    """
+    # Layer by layer: float64 copies of all would be several times the result's size.
+    return np.array(
+        [
+            np.linalg.norm(a.astype(np.float64) - x) / max(np.linalg.norm(x.astype(np.float64)), 1e-300)
+            for a, x in zip(approximate, exact, strict=True)
+        ]
+    )
+
+
+def layer_names(model, window: np.ndarray) -> list[str]:
+    """What each layer is, found by watching which module gives the hidden state.
+
+    Architectures differ in whether the last hidden state is taken before or after the final normalisation.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+    window : array of int64, shape (context_tokens,)
+
+    Returns
+    -------
+    list of str, length depth + 1
+        ``embeddings``, ``output of block 1``, …; the last one names the module whose output it is, such as
+        ``output of final_layer_norm (LayerNorm), what the output layer reads``.
+    """
+    import torch
+
+    outputs = []
+    base = model.base_model
+
+    def watch(name, module):
+        def hook(_, __, output):
+            value = output[0] if isinstance(output, tuple) else output
+            if isinstance(value, torch.Tensor):
+                outputs.append((name, type(module).__name__, value))
+
+        return module.register_forward_hook(hook)
+
+    hooks = [watch(name, module) for name, module in base.named_modules() if name]
+    try:
+        with torch.inference_mode():
+            batch = torch.tensor(window[None], device=model.device)
+            states = model(batch, output_hidden_states=True, use_cache=False, logits_to_keep=1).hidden_states
+    finally:
+        for hook in hooks:
+            hook.remove()
+    last = states[-1]
+    # The first to give it is the innermost: those that contain it only pass it on.
+    given = [(name, kind) for name, kind, value in outputs if value.shape == last.shape and torch.equal(value, last)]
+    names = ["embeddings", *(f"output of block {k}" for k in range(1, len(states)))]
+    if given:
+        names[-1] = f"output of {given[0][0]} ({given[0][1]}), what the output layer reads"
+    return names
+
+
+def perplexity(nll: np.ndarray) -> float:
+    """exp of the mean negative log-likelihood per token (METHOD section 4)."""
+    return float(np.exp(np.mean(nll)))
+
+
+def bits_per_word(nll: np.ndarray, tokens: Tokens) -> float:
+    """Mean over the words whose tokens are all predicted of −log₂ p of the word.
+
+    Unlike perplexity, it can be compared between models with different tokenizers.
+    """
+    whole = tokens.first >= tokens.context_tokens
+    nats = nll[tokens.first[whole][0] - tokens.context_tokens :].sum()
+    return float(nats / np.log(2) / whole.sum())
+
+
+def compute(folder: Path, tokens: Tokens, settings: Model, device: str):
+    """Everything about one checkpoint.
+
+    Parameters
+    ----------
+    folder : Path
+        config.json and weights.
+    tokens : Tokens
+    settings : Model
+        `weights`, `batch_tokens`, `precision` and `storage` are used.
+    device : {"cpu", "cuda"}
+
+    Returns
+    -------
+    layers : array of float32 or float16, shape (depth + 1, n_represented, hidden)
+        As they are to be kept.
+    nll : array of float64
+        As in :class:`Pass`.
+    table : pandas.DataFrame
+        One row per layer: `layer`, `name`, `precision`, `storage`, `precision_error` (relative, of the
+        sampled words, against float32; empty without a lower precision), `storage_error` (relative, of all
+        words, against what was computed; empty for float32).
+    """
+    import pandas as pd
+
+    size = settings.batch_tokens or BATCH_TOKENS[device]
+    lower = settings.precision != "float32"
+    exact = None
+    if lower:
+        # Loaded anew rather than converted: a model's tables of positions stay in float32 that way.
+        exact = sample_layers(load_model(folder, device, weights=settings.weights), tokens, size)
+    model = load_model(folder, device, settings.precision, settings.weights)
+    result = read_story(model, tokens, size)
+    names = layer_names(model, tokens.ids[: tokens.context_tokens])
+    stored = as_stored(result.layers, settings.storage)
+    rows, _ = sample_windows(tokens)
+    nothing = np.full(len(names), np.nan)
+    table = pd.DataFrame(
+        {
+            "layer": np.arange(len(names)),
+            "name": names,
+            "precision": settings.precision,
+            "storage": settings.storage,
+            "precision_error": relative_error(result.layers[:, rows], exact) if lower else nothing,
+            "storage_error": (relative_error(stored, result.layers) if stored is not result.layers else nothing),
+        }
+    )
+    return stored, result.nll, table
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command: checkpoint → ``representation/{ckpt}.safetensors``, what its layers are, its perplexity."""
+    import pandas as pd
+    import torch
+
+    parser = argparse.ArgumentParser(prog="dynalign.models.representation", description=main.__doc__)
+    parser.add_argument(
+        "--checkpoint", required=True, type=Path, help="local folder, or a file in it: config.json and weights"
+    )
+    parser.add_argument("--name", required=True, help="name of the checkpoint, e.g. step-0")
+    parser.add_argument("--step", type=int, required=True, help="its training step")
+    parser.add_argument("--tokens", required=True, help="tokens.npz (dynalign.models.tokens)")
+    parser.add_argument("--options", type=options(Model), default=Model(), help="JSON of the configuration's `model`")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs given to the job; 0: run on the CPU")
+    parser.add_argument("--output", required=True, help="safetensors file to write")
+    parser.add_argument("--layers", required=True, help="table to write: what each layer is")
+    parser.add_argument("--perplexity", required=True, help="one-row table to write")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    folder = args.checkpoint.parent if args.checkpoint.is_file() else args.checkpoint
+    tokens, device = read_tokens(args.tokens), choose_device(args.gpus)
+    checkpoints.check_download(folder)
+    try:
+        layers, nll, table = compute(folder, tokens, args.options, device)
+    except InputError as error:
+        raise InputError(f"{folder}, {args.tokens}: {error}") from None
+    key = {"checkpoint": args.name, "step": args.step}
+    row = key | {"perplexity": perplexity(nll), "bits_per_word": bits_per_word(nll, tokens), "n_tokens": len(nll)}
+    note(f"{args.name}: perplexity {row['perplexity']:.4g} over {len(nll)} tokens")
+    write_table(pd.DataFrame([row]), args.perplexity)
+    write_table(table.assign(**key)[[*key, *table.columns]], args.layers)
+    write_layers(
+        args.output, layers, tokens, args.name, last_layer=table["name"].iloc[-1], precision=args.options.precision
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Removing linguistic properties from vectors, and probing for them."""

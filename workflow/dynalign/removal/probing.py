@@ -1,0 +1,403 @@
+"""Can a linear probe read a property from the vectors, before and after its removal? (METHOD section 6)
+
+A probe is an ℓ2 logistic regression from standardised vectors (training statistics) to class codes. Outer
+folds are contiguous and give every word one prediction; C is chosen by contiguous inner folds of each
+training fold; neither cuts a sentence. Accuracies are shares of all labelled words, pooled over outer folds.
+
+Every fit is a small product with the same matrix, so one BLAS thread is fastest: the command takes one,
+whatever the environment says (:func:`one_thread`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+
+from dynalign import folds
+from dynalign.cli import options, progress, run
+from dynalign.config.probing import Probing
+from dynalign.config.removal import Removal
+from dynalign.io.errors import InputError
+from dynalign.removal import data, erasers, fit, logistic
+from dynalign.tables.writer import write_table
+
+#: Dimensions whose standard deviation is below this share of the largest are rounding, and count as constant.
+CONSTANT = 1e-7
+
+#: What a numerical library reads when it is loaded.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep BLAS and OpenMP to one thread: the libraries loaded so far, and those loaded meanwhile (torch).
+
+    Thousands of small products gain nothing from a second thread and lose much where cores are shared; and
+    sums do not depend on the number of cores.
+    """
+    from threadpoolctl import threadpool_limits
+
+    before = {variable: os.environ.get(variable) for variable in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        for variable, value in before.items():
+            if value is None:
+                del os.environ[variable]
+            else:
+                os.environ[variable] = value
+
+
+def standardised(X: np.ndarray, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows `train` and `test` of X, centred and scaled as `train` tells; constant dimensions are 0.
+
+    Parameters
+    ----------
+    X : array of shape (n_words, hidden)
+    train, test : arrays of int
+
+    Returns
+    -------
+    arrays of shape (n_train, hidden) and (n_test, hidden)
+    """
+    fitted = X[train]
+    mean, deviation = fitted.mean(axis=0), fitted.std(axis=0)
+    varies = deviation > CONSTANT * deviation.max()
+    scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0)
+    return (fitted - mean) * scale, (X[test] - mean) * scale
+
+
+def predict_fold(X, y, train, test, sentence, probing: Probing) -> tuple[np.ndarray, np.ndarray]:
+    """Predict one outer fold with probes whose C is chosen by inner folds of the training words.
+
+    C has the greatest mean accuracy over the inner folds; the smallest such C on a tie.
+
+    Parameters
+    ----------
+    X : array of shape (n_words, hidden)
+    y : array of int, shape (n_probes, n_words)
+        Labels; all probes share the vectors.
+    train, test : arrays of int
+        Words of the outer fold.
+    sentence : array of shape (n_words,)
+        Sentences, which no inner fold cuts.
+
+    Returns
+    -------
+    predicted : array of int, shape (n_probes, n_test)
+        A class that a probe did not see in training is never predicted, so its words count as errors.
+    not_converged : array of int, shape (n_probes,)
+        Fits, inner ones included, that reached `max_iter`.
+    """
+    grid = np.sort(probing.C)
+    accuracy = np.zeros((len(y), len(grid)))
+    not_converged = np.zeros(len(y), dtype=int)
+    F, F_test = standardised(X, train, test)
+    spectrum = logistic.Spectrum.of(F)  # good for the inner folds too: most of their words are the same
+    for block in folds.contiguous(len(train), probing.inner_folds, sentence[train]):
+        inner, held_out = train[folds.training_rows(len(train), block)], train[block]
+        F_inner, F_held_out = standardised(X, inner, held_out)
+        # one row per probe and C, the C of a probe side by side
+        targets, Cs = np.repeat(y[:, inner], len(grid), axis=0), np.tile(grid, len(y))
+        probes = logistic.fit(F_inner, targets, Cs, spectrum, max_iter=probing.max_iter)
+        right = probes.predict(F_held_out) == np.repeat(y[:, held_out], len(grid), axis=0)
+        accuracy += right.mean(axis=1).reshape(accuracy.shape)
+        not_converged += (~probes.converged).reshape(accuracy.shape).sum(axis=1)
+    probes = logistic.fit(F, y[:, train], grid[accuracy.argmax(axis=1)], spectrum, max_iter=probing.max_iter)
+    return probes.predict(F_test), not_converged + ~probes.converged
+
+
+def balanced_accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean over classes of the share of a class's words that are predicted right."""
+    return float(np.mean([(predicted[y == code] == code).mean() for code in np.unique(y)]))
+
+
+def is_sentence_level(y: np.ndarray, sentence: np.ndarray) -> bool:
+    """Whether all words of every sentence share their label."""
+    _, first, unit = np.unique(sentence, return_index=True, return_inverse=True)
+    return bool((y == y[first][unit]).all())
+
+
+def allotted(y: np.ndarray, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random class for each unit (a sentence, a word type), with the class sizes of `y`.
+
+    The units are laid end to end in random order, and the line of words is cut where the classes of `y` end;
+    a unit gets the class at its middle. So a class keeps its number of words to within one unit.
+
+    Parameters
+    ----------
+    y : array of int, shape (n_words,)
+        Class codes.
+    unit : array of shape (n_words,)
+
+    Returns
+    -------
+    array of int, shape (n_words,)
+    """
+    _, unit, length = np.unique(unit, return_inverse=True, return_counts=True)
+    classes, sizes = np.unique(y, return_counts=True)
+    order = rng.permutation(len(length))
+    middle = np.cumsum(length[order]) - length[order] / 2
+    label = np.empty(len(length), dtype=classes.dtype)
+    label[order] = classes[np.searchsorted(np.cumsum(sizes), middle, side="right")]
+    return label[unit]
+
+
+def permuted(y: np.ndarray, sentence: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Labels that have nothing to do with the vectors, permuted by sentence.
+
+    Word-level labels: the sentences' blocks of labels in random order, so that runs of labels stay as they
+    are. Sentence-level labels: random classes of whole sentences with the class sizes of `y` in words.
+    (Exchanging labels between sentences of unequal lengths would change those sizes, and chance with them:
+    sentence length itself is a property.)
+    """
+    if is_sentence_level(y, sentence):
+        return allotted(y, sentence, rng)
+    blocks = np.split(y, 1 + np.flatnonzero(sentence[1:] != sentence[:-1]))
+    return np.concatenate([blocks[position] for position in rng.permutation(len(blocks))])
+
+
+def null_interval(accuracies: np.ndarray, chance: float) -> tuple[float, float]:
+    """Accuracies of a probe that reads nothing: 2.5th to 97.5th percentile of `accuracies`, and chance.
+
+    The upper end is at least `chance`. A probe that ignores the vectors answers the largest class, and that
+    is what exact removal leads to; probes of permuted labels fit noise, and score less on unequal classes.
+    """
+    low, high = np.percentile(accuracies, [2.5, 97.5])
+    return float(low), float(max(high, chance))
+
+
+def crossfit_position(accuracy: float, low: float, high: float) -> str:
+    """On which side of the null interval an accuracy lies: ``below``, ``inside`` (ends included), ``above``.
+
+    Only ``above`` means that the property can still be read. ``below`` happens where nothing can: a probe of
+    vectors without the property answers the largest class of its training words, and where that is another
+    class than the test words' (nearly equal classes, unevenly spread over the text), it is wrong more often
+    than chance.
+    """
+    return "below" if accuracy < low else "above" if accuracy > high else "inside"
+
+
+def _checked(name: str, codes: np.ndarray, probing: Probing) -> None:
+    classes, sizes = np.unique(codes, return_counts=True)
+    if len(classes) < 2:
+        raise InputError(f"property {name!r} has {len(classes)} classes; a probe needs two or more")
+    if sizes.min() < probing.folds:
+        raise InputError(
+            f"property {name!r}: class {classes[sizes.argmin()]:.0f} has {sizes.min()} words, fewer than the "
+            f"{probing.folds} folds; join it with another class, or lower probing.folds"
+        )
+
+
+def evaluate(
+    X: np.ndarray,
+    codes: Mapping[str, np.ndarray],
+    sentence: np.ndarray,
+    word: np.ndarray,
+    maps: Mapping[tuple[str, str], erasers.Eraser],
+    probing: Probing,
+    options: Removal,
+    seed: int,
+) -> list[dict]:
+    """Probe every property before and after its removal.
+
+    - `before`: the vectors as they are; `after`: removal fitted on all words (`maps`, the paper);
+      `after_crossfit`: removal fitted in each outer training fold, applied to its training and test words.
+    - `chance`: share of the largest class.
+    - `null_low`, `null_high`: see :func:`null_interval`; its accuracies are those of probes of the vectors as
+      they are, with labels permuted by sentence (:func:`permuted`) and C = `permutation_C`.
+    - `removed_paper`: before > chance and after < chance. An artefact: removal has seen the test words.
+    - `removed`: the crossfit accuracy lies inside the null interval, ends included (METHOD section 6).
+    - `crossfit_position`: on which side of the interval it lies; ``below`` is no sign of the property, see
+      :func:`crossfit_position`. After an exact eraser (`leace`; `ridge` with one-hot codes and a vanishing
+      penalty) the training vectors of a fold have no covariance with the label, so the best probe has zero
+      weights (Belrose et al. 2023, section 3): its crossfit answer is the training words' largest class,
+      by construction, and its accuracy says how evenly the classes are spread.
+    - `selectivity`: accuracy before, less that of the same probe on a control label: random per word type
+      (word-level properties) or per sentence (sentence-level), with the same class sizes.
+    - `n_masked`: words without a label, which take no part.
+    - `not_converged`: fits behind the row (inner, permuted and control ones too) that reached `max_iter`.
+
+    Parameters
+    ----------
+    X : array of shape (n_words, hidden)
+    codes : mapping of property to array of shape (n_words,)
+        Integer class codes, NaN without a label.
+    sentence, word : arrays of shape (n_words,)
+    maps : mapping of (method, property) to map
+        Fitted on all words, as `dynalign.removal.fit` writes them.
+    options : Removal
+        Its methods are evaluated; the others refit in each training fold.
+    seed : int
+        Of permutations and control labels; a property's do not depend on which other properties there are.
+
+    Returns
+    -------
+    list of dict
+        One per method and property, in this order.
+
+    Raises
+    ------
+    InputError
+        If a property has one class only, a class fewer words than there are folds, or sentences are too few.
+
+    References
+    ----------
+    Hewitt & Liang (2019). Designing and interpreting probes with control tasks. EMNLP.
+    Belrose et al. (2023). LEACE: Perfect linear concept erasure in closed form. NeurIPS.
+    """
+    for name, labels in codes.items():
+        _checked(name, labels[np.isfinite(labels)], probing)
+    rows = {}
+    masks = {np.isfinite(labels).tobytes(): np.isfinite(labels) for labels in codes.values()}
+    for key, mask in masks.items():  # properties with the same labelled words share their folds
+        labels = {n: c[mask].astype(np.int64) for n, c in codes.items() if np.isfinite(c).tobytes() == key}
+        found = _evaluate_labelled(
+            np.asarray(X[mask], dtype=float), labels, sentence[mask], word[mask], maps, probing, options, seed
+        )
+        rows.update({arm: {**row, "n_masked": int((~mask).sum())} for arm, row in found.items()})
+    return [rows[method, name] for method in options.methods for name in codes]
+
+
+def _evaluate_labelled(X, labels, sentence, word, maps, probing, options, seed) -> dict[tuple[str, str], dict]:
+    """:func:`evaluate` for properties that label all words: a row per (method, property)."""
+    names, n = list(labels), len(X)
+    arms = [(method, name) for method in options.methods for name in names]
+    y = np.stack([labels[name] for name in names])
+    null, control = [], []
+    for name in names:
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        unit = sentence if is_sentence_level(labels[name], sentence) else word
+        control.append(allotted(labels[name], unit, rng))
+        null += [permuted(labels[name], sentence, rng) for _ in range(probing.permutations)]
+    control, null = np.stack(control), np.stack(null)
+
+    both = np.concatenate([y, control])
+    guesses, failed = np.empty_like(both), np.zeros(len(both), dtype=int)
+    null_guesses, null_failed = np.empty_like(null), np.zeros(len(null), dtype=int)
+    after = {(kind, *arm): np.empty(n, dtype=np.int64) for kind in ("all", "crossfit") for arm in arms}
+    after_failed = dict.fromkeys(arms, 0)
+    for test in progress(folds.contiguous(n, probing.folds, sentence), "probing, outer folds"):
+        train = folds.training_rows(n, test)
+        guesses[:, test], missed = predict_fold(X, both, train, test, sentence, probing)
+        failed += missed
+        F, F_test = standardised(X, train, test)
+        C = np.full(len(null), probing.permutation_C)
+        probes = logistic.fit(F, null[:, train], C, max_iter=probing.max_iter)
+        null_guesses[:, test] = probes.predict(F_test)
+        null_failed += ~probes.converged
+        for method, name in arms:
+            refitted = fit.fit(method, X[train], labels[name][train], options)
+            for kind, fitted in (("all", maps[method, name]), ("crossfit", refitted)):
+                residual = erasers.apply(fitted, X, labels[name])
+                target = labels[name][None]
+                guess, missed = predict_fold(residual, target, train, test, sentence, probing)
+                after[kind, method, name][test] = guess[0]
+                after_failed[method, name] += int(missed[0])
+
+    null_accuracy = (null_guesses == null).mean(axis=1).reshape(len(names), -1)
+    null_failed = null_failed.reshape(len(names), -1).sum(axis=1)
+    rows = {}
+    for method, name in arms:
+        i = names.index(name)
+        guessed = {
+            "before": guesses[i],
+            "after": after["all", method, name],
+            "after_crossfit": after["crossfit", method, name],
+        }
+        accuracy = {kind: float((guess == y[i]).mean()) for kind, guess in guessed.items()}
+        control_accuracy = (guesses[len(names) + i] == control[i]).mean()
+        sizes = np.unique(y[i], return_counts=True)[1]
+        chance = float(sizes.max() / n)
+        low, high = null_interval(null_accuracy[i], chance)
+        position = crossfit_position(accuracy["after_crossfit"], low, high)
+        rows[method, name] = {
+            "removal": method,
+            "property": name,
+            **{f"accuracy_{kind}": value for kind, value in accuracy.items()},
+            **{f"balanced_{kind}": balanced_accuracy(y[i], guess) for kind, guess in guessed.items()},
+            "chance": chance,
+            "null_low": low,
+            "null_high": high,
+            "selectivity": accuracy["before"] - control_accuracy,
+            "removed_paper": int(accuracy["before"] > chance and accuracy["after"] < chance),
+            "removed": int(position == "inside"),
+            "crossfit_position": position,
+            "n_words": n,
+            "n_classes": len(sizes),
+            "not_converged": int(failed[i] + failed[len(names) + i] + null_failed[i] + after_failed[method, name]),
+        }
+    return rows
+
+
+#: Columns of ``probing/{ckpt}/layer-{layer}.tsv``.
+COLUMNS = [
+    *("checkpoint", "step", "layer", "removal", "property"),
+    *("accuracy_before", "accuracy_after", "accuracy_after_crossfit"),
+    *("balanced_before", "balanced_after", "balanced_after_crossfit"),
+    *("chance", "null_low", "null_high", "selectivity", "removed_paper", "removed", "crossfit_position"),
+    *("n_words", "n_classes", "n_masked", "not_converged"),
+]
+
+
+def _checked_erasers(path, maps, arms, hidden: int) -> None:
+    for method, name in arms:
+        if (method, name) not in maps:
+            there = ", ".join(".".join(arm) for arm in maps)
+            raise InputError(f"{path}: lacks the map {method}.{name}; it has {there}")
+        if maps[method, name].hidden != hidden:
+            raise InputError(
+                f"{path}: {method}.{name} is for {maps[method, name].hidden} dimensions, the representation "
+                f"has {hidden}; write the maps again with dynalign.removal.fit"
+            )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command: representation of one layer + labels + maps → ``probing/{ckpt}/layer-{layer}.tsv``."""
+    import pandas as pd
+
+    parser = argparse.ArgumentParser(prog="dynalign.removal.probing", description=main.__doc__)
+    parser.add_argument("--representation", required=True, help="safetensors of one checkpoint")
+    parser.add_argument("--layer", type=int, required=True, help="layer, 0 = embeddings")
+    parser.add_argument("--labels", required=True, help="tables/labels.tsv")
+    parser.add_argument("--erasers", required=True, help="removal/{ckpt}/layer-{layer}.npz")
+    parser.add_argument("--properties", type=data.names, required=True, help="JSON list of label columns")
+    parser.add_argument("--options", type=options(Probing), default=Probing(), help="section `probing`, JSON")
+    parser.add_argument("--removal-options", type=options(Removal), default=Removal(), help="section `removal`, JSON")
+    parser.add_argument("--seed", type=int, default=0, help="of permutations and control labels")
+    parser.add_argument("--checkpoint", required=True, help="name written into the table")
+    parser.add_argument("--step", default="", help="training step written into the table; empty for a baseline")
+    parser.add_argument("--output", required=True, help=".tsv to write")
+    args = parser.parse_args(argv)
+    X, word_index = data.read_vectors(args.representation, args.layer)
+    table = data.read_words(args.labels, word_index, args.properties, ["sentence", "word"])
+    maps = erasers.read_erasers(args.erasers)
+    arms = [(method, name) for method in args.removal_options.methods for name in args.properties]
+    _checked_erasers(args.erasers, maps, arms, X.shape[1])
+    try:
+        with one_thread():
+            rows = evaluate(
+                X,
+                {name: table[name].to_numpy(float) for name in args.properties},
+                table["sentence"].to_numpy(),
+                table["word"].to_numpy(),
+                maps,
+                args.options,
+                args.removal_options,
+                args.seed,
+            )
+    except InputError as error:
+        raise InputError(f"{args.labels}: {error}") from None
+    place = {"checkpoint": args.checkpoint, "step": args.step, "layer": args.layer}
+    write_table(pd.DataFrame([{**place, **row} for row in rows])[COLUMNS], args.output)
+
+
+if __name__ == "__main__":
+    run(main)

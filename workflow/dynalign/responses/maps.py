@@ -1,0 +1,87 @@
+"""Values of voxels as images in the space of the brain mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from dynalign.io.atomic import atomic_path
+from dynalign.io.errors import InputError
+
+
+def into_mask(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Put voxel values back into the image grid; NaN outside the mask.
+
+    Parameters
+    ----------
+    values : array of shape (n_voxels,)
+        In the mask's C order.
+    mask : boolean array, 3-D
+
+    Returns
+    -------
+    array of the mask's shape, float32
+
+    Raises
+    ------
+    InputError
+        If the number of voxels differs from the mask's.
+    """
+    if len(values) != mask.sum():
+        raise InputError(f"scores have {len(values)} voxels, the mask {int(mask.sum())}")
+    volume = np.full(mask.shape, np.nan, dtype=np.float32)
+    volume[mask] = values
+    return volume
+
+
+def write_volumes(path: str | Path, values: Iterable[np.ndarray], n: int, mask_image, description: str) -> None:
+    """Write a 4-D NIfTI-1 image in the space of a mask, one volume in memory at a time.
+
+    Its space is the mask's: affine, qform and sform with their codes, voxel sizes. The bytes depend on the values and
+    the mask alone.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.nii.gz`` file.
+    values : iterable of `n` arrays of shape (n_voxels,)
+    n : int
+        Volumes; what they are stands in the index table.
+    mask_image : nibabel image, 3-D
+    description : str
+        At most 79 bytes, for the header.
+    """
+    import gzip
+
+    import nibabel
+
+    mask = np.asarray(mask_image.dataobj) > 0
+    header = nibabel.Nifti1Header.from_header(mask_image.header, check=False)
+    if not (header["sform_code"] or header["qform_code"]):
+        # Formats without codes (Analyze): what nibabel reads as their affine.
+        header.set_sform(mask_image.affine, code="aligned")
+    header.set_data_dtype(np.float32)
+    header.set_data_shape((*mask.shape, n))
+    # The fourth dimension counts volumes, not seconds.
+    header.set_zooms((*mask_image.header.get_zooms()[:3], 1.0))
+    header.set_xyzt_units(xyz="mm", t="unknown")
+    header.set_slope_inter(1, 0)
+    header.set_data_offset(352)
+    header["cal_min"] = header["cal_max"] = 0
+    header["descrip"] = description.encode()
+    header.extensions.clear()
+    written = 0
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=4) as stream,
+    ):
+        stream.write(header.binaryblock)
+        stream.write(bytes(352 - len(header.binaryblock)))
+        for volume in values:
+            stream.write(into_mask(volume, mask).astype(header.get_data_dtype()).tobytes(order="F"))
+            written += 1
+        if written != n:
+            raise ValueError(f"{path}: {n} volumes announced, {written} written")

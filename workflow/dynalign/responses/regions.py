@@ -1,0 +1,124 @@
+"""Regions of interest: which voxels belong to which region."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dynalign.config.rois import Rois
+from dynalign.io.arrays import read_array, read_arrays, write_arrays
+from dynalign.io.errors import InputError
+from dynalign.io.images import load_image
+from dynalign.responses.recordings import read_voxels
+from dynalign.tables.reader import read_table
+
+
+def from_arrays(rois: Rois, subject: str, n_voxels: int) -> dict[str, np.ndarray]:
+    """Regions given as one boolean array each.
+
+    Parameters
+    ----------
+    rois : Rois
+    subject : str
+    n_voxels : int
+        Entries that each array must have.
+
+    Returns
+    -------
+    dict of region to boolean array of shape (n_voxels,)
+    """
+    return {name: read_voxels(rois.arrays.format(subject=subject, roi=name), n_voxels) for name in rois.names}
+
+
+def from_image(rois: Rois, subject: str, mask_path: str) -> dict[str, np.ndarray]:
+    """Regions given as a label image with a table of its labels.
+
+    Parameters
+    ----------
+    rois : Rois
+    subject : str
+    mask_path : str
+        The subject's brain mask; labels outside it do not count.
+
+    Returns
+    -------
+    dict of region to boolean array of shape (n_voxels,)
+        Voxels in the mask's C order.
+
+    Raises
+    ------
+    InputError
+        If the image's grid is not the mask's, it holds other than whole numbers or a label without a name, the table
+        names one twice, or a region has no voxel.
+    """
+    (_, image_path), (_, table_path) = rois.files(subject)
+    mask_image, image = load_image(mask_path), load_image(image_path)
+    if image.shape != mask_image.shape or not np.allclose(image.affine, mask_image.affine, atol=1e-4):
+        raise InputError(
+            f"{image_path}: shape {image.shape} or affine differ from those of {mask_path} "
+            f"({mask_image.shape}); resample it to the mask (nearest neighbour)"
+        )
+    values = np.asarray(image.dataobj)[np.asarray(mask_image.dataobj) > 0]
+    if not (np.isfinite(values).all() and (values == np.round(values)).all()):
+        raise InputError(f"{image_path}: holds other than whole numbers; give a label image")
+    table = read_table(table_path, ["index", "name"])
+    if table["index"].dtype.kind not in "iu":
+        raise InputError(f"{table_path}: column 'index' must hold the whole numbers of the label image")
+    for column in ("index", "name"):
+        if table[column].duplicated().any():
+            twice = table.loc[table[column].duplicated(), column].iloc[0]
+            raise InputError(f"{table_path}: {column} {twice!r} stands twice")
+    index = dict(zip(table["name"], table["index"], strict=True))
+    unknown = np.setdiff1d(values, [0, *index.values()])
+    if len(unknown):
+        raise InputError(
+            f"{image_path}: label {int(unknown[0])} has no name in {table_path} (it names "
+            f"{', '.join(str(int(value)) for value in index.values())}); add a row for it, or set it to 0 in the image"
+        )
+    names = rois.names or tuple(name for name, value in index.items() if value != 0)
+    regions = {}
+    for name in names:
+        if name not in index:
+            raise InputError(f"rois.names: {name!r} is not in {table_path}; it names {', '.join(index)}")
+        regions[name] = values == index[name]
+        if not regions[name].any():
+            raise InputError(
+                f"{image_path}: no voxel of {mask_path} has label {int(index[name])} ({name}); leave the region out "
+                "of rois.names"
+            )
+    return regions
+
+
+def subset(regions: Mapping[str, np.ndarray], kept: np.ndarray, source: str) -> dict[str, np.ndarray]:
+    """Regions among the voxels that the study keeps (``brain.voxels``).
+
+    Raises
+    ------
+    InputError
+        If a region has no voxel left.
+    """
+    left = {name: inside[kept] for name, inside in regions.items()}
+    for name, inside in left.items():
+        if not inside.any():
+            raise InputError(f"rois: {name!r} has no voxel in {source} (brain.voxels); drop one of the two")
+    return left
+
+
+def write_regions(path: str | Path, regions: Mapping[str, np.ndarray]) -> None:
+    """Write a subject's regions (``rois/{subject}.npz``): `name` (n_rois), `inside` (n_rois × n_voxels)."""
+    write_arrays(path, {"name": np.array(list(regions)), "inside": np.stack(list(regions.values()))})
+
+
+def read_regions(path: str | Path) -> dict[str, np.ndarray]:
+    """Read what :func:`write_regions` wrote."""
+    stored = read_arrays(path, ["name", "inside"])
+    return dict(zip(stored["name"].tolist(), stored["inside"], strict=True))
+
+
+def count_voxels(mask_path: str | None, array_path: str | None) -> int:
+    """Voxels of a subject's mask, or of the array of responses (its shape alone is read)."""
+    if array_path is not None:
+        return read_array(array_path, mmap=True).shape[-1]
+    return int((np.asarray(load_image(mask_path).dataobj) > 0).sum())

@@ -1,0 +1,211 @@
+"""Alignment, effects of removal, and what holds over training (METHOD section 8).
+
+The headline test and all intervals rest on c(t), the time course whose mean is a cell's alignment, or on the
+difference of two arms' c(t). Its mean over blocks of TRs has two sources of error:
+
+- The test rows are a sample. Its noise falls with their number; means over blocks longer than the autocorrelation are
+  nearly independent, and there are many of them.
+- So are the training rows, which the models of the folds share. Besides, rows change places between folds: what rows s
+  and t have in common by chance enters once where s trains and t tests, and once more where t trains and s tests. The
+  scatter of the test rows counts the two as independent, though they are one. Where learning noise prevails (weak
+  signals, many features, as in fMRI) the variance of the mean is twice what the blocks say and a little more; where
+  the fitted models are nearly the true ones, once.
+
+Nadeau & Bengio's correction multiplies the variance by 1 + n/n_train for n rows in all: 2.27 for five folds with a gap.
+Taken over folds it leaves 4 degrees of freedom, over blocks some dozens. ``tests/benchmarks/calibration.py`` shows
+rejections and power.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynalign import folds
+from dynalign.config.statistics import Statistics
+from dynalign.io.errors import InputError
+
+
+def block_means(timecourse: np.ndarray, fold: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of a time course in blocks of successive TRs that no fold's border cuts.
+
+    Parameters
+    ----------
+    timecourse : array of shape (n_trs,)
+        c(t), or the difference of two arms' c(t).
+    fold : array of shape (n_trs,)
+        Outer fold that tests each TR.
+    size : int
+        TRs in a block, about: a fold is cut into equal blocks of the nearest length, and is one block if it is shorter.
+
+    Returns
+    -------
+    means, weights : arrays of shape (n_blocks,)
+        ``weights @ means`` is the mean over folds of the fold's mean, as in a cell's alignment; the weights sum to 1.
+    """
+    names = np.unique(fold)
+    means, weights = [], []
+    for name in names:
+        rows = np.flatnonzero(fold == name)
+        for block in folds.contiguous(len(rows), max(1, round(len(rows) / size))):
+            means.append(timecourse[rows[block]].mean())
+            weights.append(len(block) / len(rows) / len(names))
+    return np.array(means), np.array(weights)
+
+
+def test_train_ratio(fold: np.ndarray, gap: int) -> float:
+    """n_test / n_train: mean over outer folds; the rows of the gap are in neither.
+
+    Parameters
+    ----------
+    fold : array of shape (n_trs,)
+        Outer fold that tests each TR.
+    gap : int
+        TRs left out of training on both sides of a test block.
+    """
+    blocks = [np.flatnonzero(fold == name) for name in np.unique(fold)]
+    return float(np.mean([len(block) / len(folds.training_rows(len(fold), block, gap)) for block in blocks]))
+
+
+def corrected_t(
+    means: np.ndarray, test_train_ratio: float, level: float, weights: np.ndarray | None = None
+) -> dict[str, float]:
+    """t-test and interval of a mean over parts, with Nadeau & Bengio's variance correction.
+
+    The variance of the mean over k parts is taken as ``(1/k + n_test/n_train) · s²`` instead of ``s²/k``. With
+    weights w it is ``(1 + k · n_test/n_train) · k/(k − 1) · Σ w² (m − m̄)²``: the same where all weights are 1/k.
+
+    Parameters
+    ----------
+    means : array of shape (k,)
+        One mean per part: an outer fold, or a block of TRs.
+    test_train_ratio : float
+        n_test / n_train of a part.
+    level : float
+        Level of the test; the interval covers ``1 - level``.
+    weights : array of shape (k,), optional
+        Sum to 1; default equal.
+
+    Returns
+    -------
+    dict
+        ``mean``, ``ci_low``, ``ci_high``, ``t``, ``p`` (two-tailed, k − 1 degrees of freedom), ``error``
+        (standard error), ``sd`` (of the parts: ``error = sd · sqrt(1/k + n_test/n_train)``). p < level exactly
+        where the interval excludes 0. No variance gives p = 1 for a zero mean and p = 0 otherwise.
+
+    Raises
+    ------
+    InputError
+        If there is one part only.
+
+    References
+    ----------
+    Nadeau & Bengio (2003), Inference for the generalization error, Machine Learning 52, eq. 9.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    k = len(means)
+    if k < 2:
+        raise InputError(f"a test over parts of a time course needs 2 parts or more, got {k}")
+    weights = np.full(k, 1 / k) if weights is None else weights
+    mean = float(weights @ means)
+    sd = float(np.sqrt(k * k / (k - 1) * np.sum(np.square(weights * (means - mean)))))
+    error = sd * float(np.sqrt(1 / k + test_train_ratio))
+    critical = float(stdtrit(k - 1, 1 - level / 2))
+    if error > 0:
+        t = mean / error
+        p = 2 * float(stdtr(k - 1, -abs(t)))
+    else:
+        t, p = (0.0, 1.0) if mean == 0 else (float(np.copysign(np.inf, mean)), 0.0)
+    half = critical * error
+    return {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "t": t, "p": p, "error": error, "sd": sd}
+
+
+def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, float]:
+    """The calibrated test: Nadeau & Bengio's correction over blocks of TRs.
+
+    With M blocks in K folds, a block's n_test / n_train is K/M of a fold's: the variance is ``s²/M · (1 + K ·
+    n_test/n_train)`` with the variance s² of the block means and M − 1 degrees of freedom.
+
+    Parameters
+    ----------
+    timecourse : array of shape (n_trs,)
+        c(t), or the difference of two arms' c(t).
+    fold : array of shape (n_trs,)
+        Outer fold that tests each TR.
+    settings : Statistics
+        ``block`` and ``alpha``.
+    gap : int
+        TRs left out of training on both sides of a test block.
+
+    Returns
+    -------
+    dict
+        As :func:`corrected_t`, and ``effect_size``, ``effect_low``, ``effect_high``: mean / sd over blocks and its
+        interval from the noncentral t distribution (Steiger & Fouladi 1997), which excludes 0 where p < alpha; NaN for
+        a mean without variance.
+
+    Raises
+    ------
+    InputError
+        If the time course is one block only.
+    """
+    from scipy.special import nctdtrinc
+
+    means, weights = block_means(timecourse, fold, settings.block)
+    k = len(means)
+    if k < 2:
+        raise InputError(f"statistics.block: {settings.block} TRs leave one block of {len(fold)}; ask for less")
+    share = len(np.unique(fold)) / k * test_train_ratio(fold, gap)
+    test = corrected_t(means, share, settings.alpha, weights)
+    scale = np.sqrt(1 / k + share)
+    if test["error"] > 0:
+        tails = (1 - settings.alpha / 2, settings.alpha / 2)
+        low, high = (float(scale * nctdtrinc(k - 1, tail, test["t"])) for tail in tails)
+        size = scale * test["t"]
+    else:
+        low = high = size = 0.0 if test["mean"] == 0 else np.nan
+    return test | {"effect_size": float(size), "effect_low": low, "effect_high": high}
+
+
+def paper_t(residual: np.ndarray, original: np.ndarray, kind: str) -> tuple[float, float]:
+    """The paper's two-tailed t-test over voxels; voxels are not independent, so it rejects far too often.
+
+    Parameters
+    ----------
+    residual, original : arrays of shape (n_voxels,)
+        Voxel scores of the two arms.
+    kind : {"paired", "independent"}
+
+    Returns
+    -------
+    t, p : float
+        0 and 1 where the arms are the same to the bit.
+    """
+    from scipy.stats import ttest_ind, ttest_rel
+
+    valid = np.isfinite(residual) & np.isfinite(original)
+    if not valid.any() or np.array_equal(residual[valid], original[valid]):
+        return 0.0, 1.0
+    result = (ttest_rel if kind == "paired" else ttest_ind)(residual[valid], original[valid])
+    return float(result.statistic), float(result.pvalue)
+
+
+def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
+    """False discovery rate adjusted p-values over one family (Benjamini & Hochberg 1995).
+
+    Parameters
+    ----------
+    p : array of shape (n,)
+
+    Returns
+    -------
+    array of shape (n,)
+        ``min_{j ≥ i} p_(j) · n / j`` for the i-th smallest, at most 1.
+    """
+    p = np.asarray(p, dtype=float)
+    n = len(p)
+    order = np.argsort(p, kind="stable")
+    stepped = p[order] * n / np.arange(1, n + 1)
+    adjusted = np.empty(n)
+    adjusted[order] = np.minimum.accumulate(stepped[::-1])[::-1]
+    return np.minimum(adjusted, 1.0)

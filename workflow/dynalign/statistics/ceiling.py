@@ -1,0 +1,315 @@
+"""Intersubject noise ceiling: how well a subject's responses follow from those of the other subjects.
+
+What people share in their responses to one story is what any model of the story can hope to explain. Each subject's
+voxels are predicted from all voxels of all other subjects at the same TR, with the machinery and the folds of the
+encoding models: contiguous outer folds with their gap, one penalty per voxel from inner folds, features standardised by
+the training rows. There are no delays: responses of all subjects are late by the same haemodynamics.
+
+With one feature voxel per subject, signal s shared with reliability ``ρ = var(s) / (var(s) + var(noise))`` and m other
+subjects, the best linear prediction correlates with the response at
+
+    r = √ρ · √(m ρ / (1 + (m − 1) ρ))
+
+(Spearman–Brown), which rises to √ρ, the ceiling of a perfect model. A ceiling from few subjects lies below it, and a
+model that knows more than the other subjects tell can exceed it: r/ceiling may be above 1.
+
+**r/ceiling** is the mean of r over the mean of the ceiling, over voxels whose ceiling exceeds a threshold. The mean of
+the voxels' own ratios would rest on the voxels with the smallest ceilings, where it explodes; the ratio of means weighs
+each voxel's ratio by its ceiling. The choice of voxels sees the ceiling, never a model's score. Choosing high ceilings
+also chooses lucky ones: their mean is a little too high, for all models alike.
+
+References
+----------
+METHOD sections 7 and 8. Nili et al. (2014), A toolbox for representational similarity analysis, for ceilings from other
+subjects; Cochran (1977), Sampling techniques, section 6.3, for the variance of a ratio of means.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+
+from dynalign.cli import note, options, progress, run
+from dynalign.config.encoding import Encoding
+from dynalign.config.rois import NoiseCeiling
+from dynalign.config.statistics import Statistics
+from dynalign.encoding import arms, backend, ridge
+from dynalign.encoding.scores import Scores, read_scores, write_scores
+from dynalign.io.arrays import read_array
+from dynalign.io.errors import InputError
+from dynalign.statistics.block_tests import corrected_t, test_train_ratio
+from dynalign.statistics.collect import collect
+from dynalign.statistics.effects import alignment_row, voxel_scores
+from dynalign.statistics.regions import CELL, scores_path, subject_cells
+from dynalign.stimulus.timing import read_trs
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
+
+#: Feature voxels at a time: memory, and the order in which products are summed.
+TILE = 4096
+
+
+def tiles(others: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Blocks of the other subjects' voxels, without those that are not finite.
+
+    Parameters
+    ----------
+    others : iterable of arrays of shape (n_rows, n_voxels)
+
+    Yields
+    ------
+    array of float64, shape (n_rows, at most TILE)
+    """
+    for responses in others:
+        for first in range(0, responses.shape[1], TILE):
+            block = np.asarray(responses[:, first : first + TILE], dtype=np.float64)
+            yield block[:, np.isfinite(block).all(axis=0)]
+
+
+def kernel(others: Sequence[np.ndarray], train, threads: int = 1) -> np.ndarray:
+    """Linear kernel of the other subjects' voxels, each standardised by the training rows.
+
+    Parameters
+    ----------
+    others : sequence of arrays of shape (n_rows, n_voxels)
+        Voxels may differ in number; one that is constant in the training rows, or not finite, is left out.
+    train : array of int
+    threads : int
+        Blocks at work at a time; they are summed in their order, so that bytes do not depend on it.
+
+    Returns
+    -------
+    array of float64, shape (n_rows, n_rows)
+    """
+    n_rows = len(others[0])
+    present = np.ones(n_rows, dtype=bool)
+
+    def product(block: np.ndarray) -> np.ndarray:
+        features = arms.standardise(block, present, *arms.scaling(block, present, train))
+        return features @ features.T
+
+    total = np.zeros((n_rows, n_rows))
+    blocks = tiles(others)
+    while batch := list(islice(blocks, threads)):
+        for part in backend.spread(product, batch, threads):
+            total += part
+    return total
+
+
+def intersubject(
+    others: Sequence[np.ndarray],
+    responses: np.ndarray,
+    runs: np.ndarray,
+    choices: Encoding,
+    device: backend.Numpy | backend.Torch | None = None,
+) -> Scores:
+    """Predict every voxel of a subject from the voxels of the other subjects.
+
+    Parameters
+    ----------
+    others : sequence of arrays of shape (n_rows, n_voxels of that subject)
+    responses : array of shape (n_rows, n_voxels)
+    runs : array of shape (n_rows,)
+        Run of each row, for folds by run.
+    choices : Encoding
+        ``alphas``, ``folds``, ``inner_folds`` and ``gap`` count.
+    device : backend.Numpy or backend.Torch, optional
+
+    Returns
+    -------
+    Scores
+        As of the encoding models; NaN for voxels that cannot be scored.
+
+    Raises
+    ------
+    InputError
+        If there is no other subject, rows differ, or folds cannot be cut.
+    """
+    from threadpoolctl import threadpool_limits
+
+    if not others:
+        raise InputError("the noise ceiling predicts a subject from others; give one other subject or more")
+    for other in others:
+        if len(other) != len(responses):
+            raise InputError(f"{len(responses)} TRs, but another subject has {len(other)}; all must be equal")
+    device = backend.Numpy() if device is None else device
+    splits = arms.outer_splits(runs, choices.folds, choices.gap)
+    # As in encoding: threads share out the work, and each calls a BLAS of one thread.
+    with threadpool_limits(1):
+        scored = ridge.scorable(responses, splits, device)
+        if not scored.any():
+            raise InputError(f"none of the {len(scored)} voxels varies and is finite in every fold")
+        shape = (len(splits), len(scored))
+        parts = {name: np.full(shape, np.nan, dtype=np.float32) for name in ("r", "alpha", "inner_score")}
+        timecourse, fold = np.empty(len(responses)), np.empty(len(responses), dtype=np.int16)
+        for number, (train, test) in enumerate(progress(splits, "outer folds")):
+            result = ridge.fit_fold(
+                kernel(others, train, device.threads),
+                responses,
+                train,
+                test,
+                choices.alphas,
+                choices.inner_folds,
+                choices.gap,
+                run=device,
+                voxels=np.flatnonzero(scored),
+            )[0]
+            for name, values in parts.items():
+                values[number, scored] = getattr(result, name)
+            timecourse[test], fold[test] = result.timecourse, number
+    return Scores(**parts, timecourse=timecourse, fold=fold)
+
+
+def above(ceiling: Scores, threshold: float) -> np.ndarray:
+    """Voxels whose ceiling (mean r over folds) exceeds the threshold; boolean of shape (n_voxels,)."""
+    mean = voxel_scores(ceiling)
+    return np.isfinite(mean) & (mean > threshold)
+
+
+def ceiling_row(ceiling: Scores, threshold: float, settings: Statistics, gap: int) -> dict[str, float]:
+    """A subject's ceiling: mean over voxels with its interval, and mean over those above the threshold."""
+    chosen = above(ceiling, threshold)
+    mean = float(voxel_scores(ceiling)[chosen].mean()) if chosen.any() else np.nan
+    return alignment_row(ceiling, settings, gap) | {
+        "threshold": threshold,
+        "n_above": int(chosen.sum()),
+        "mean_r_above": mean,
+    }
+
+
+def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float, gap: int) -> dict[str, float]:
+    """r/ceiling of one cell: ratio of means over voxels, with an interval over folds.
+
+    With r_f and c_f the means over voxels in fold f and R = r̄ / c̄, the interval is that of the mean of
+    ``(r_f − R c_f) / c̄`` around R (the linearised ratio), corrected like all intervals over folds.
+    The voxels chosen count as fixed.
+
+    Parameters
+    ----------
+    scores, ceiling : Scores
+    chosen : boolean array of shape (n_voxels,)
+        From :func:`above`.
+    level : float
+    gap : int
+        TRs left out of training on both sides of a test block.
+
+    Raises
+    ------
+    InputError
+        If the two are not of the same voxels or folds.
+    """
+    if scores.r.shape != ceiling.r.shape or not np.array_equal(scores.fold, ceiling.fold):
+        raise InputError(
+            f"scores of {scores.r.shape[0]} folds × {scores.r.shape[1]} voxels, a ceiling of {ceiling.r.shape[0]} × "
+            f"{ceiling.r.shape[1]}; both need the same responses and folds"
+        )
+    valid = chosen & np.isfinite(scores.r).all(axis=0)
+    row = {"n_voxels": int(valid.sum())}
+    if not valid.any():
+        return row | dict.fromkeys(("mean_r", "mean_ceiling", "ratio", "ci_low", "ci_high"), np.nan)
+    r, c = (part.r[:, valid].mean(axis=1, dtype=float) for part in (scores, ceiling))
+    ratio = r.mean() / c.mean()
+    around = corrected_t((r - ratio * c) / c.mean(), test_train_ratio(scores.fold, gap), level)
+    return row | {
+        "mean_r": float(r.mean()),
+        "mean_ceiling": float(c.mean()),
+        "ratio": float(ratio),
+        "ci_low": float(ratio + around["ci_low"]),
+        "ci_high": float(ratio + around["ci_high"]),
+    }
+
+
+def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: float, gap: int):
+    """r/ceiling of all of a subject's cells.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        From :func:`dynalign.statistics.regions.subject_cells`.
+    folder : str
+        ``encoding/``.
+    ceiling : Scores
+    threshold, level : float
+    gap : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per cell.
+    """
+    import pandas as pd
+
+    chosen = above(ceiling, threshold)
+    if not chosen.any():
+        note(f"no voxel has a ceiling above {threshold}: r/ceiling stays empty; lower noise_ceiling.threshold")
+    rows = []
+    for row in progress(list(cells.itertuples(index=False)), "r/ceiling: cells"):
+        path = scores_path(folder, row)
+        try:
+            ratio = ratio_row(read_scores(path), ceiling, chosen, level, gap)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        rows.append({name: getattr(row, name) for name in [*CELL, "subject"]} | ratio)
+    return pd.DataFrame(rows)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command: `predict` a subject from the others, `ratio` sets its cells against that, `collect` stacks."""
+    parser = argparse.ArgumentParser(prog="dynalign.statistics.ceiling", description=main.__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    predict = commands.add_parser("predict", help="responses of all subjects → one subject's ceiling")
+    predict.add_argument("--responses", required=True, help="brain/{subject}.npy")
+    predict.add_argument("--others", nargs="+", required=True, help="brain/….npy of the other subjects")
+    predict.add_argument("--trs", required=True, help="story/trs.tsv")
+    predict.add_argument("--encoding", type=options(Encoding), default=Encoding())
+    predict.add_argument("--threads", type=int, default=1)
+    predict.add_argument("--output", required=True, help="ceiling/{subject}.npz")
+    ratio = commands.add_parser("ratio", help="scores and ceiling of a subject → r/ceiling of every cell")
+    ratio.add_argument("--subject", required=True)
+    ratio.add_argument("--n-others", type=int, required=True, help="subjects that it was predicted from")
+    ratio.add_argument("--ceiling", required=True, help="ceiling/{subject}.npz")
+    ratio.add_argument("--alignment", required=True, help="tables/alignment.tsv")
+    ratio.add_argument("--folder", required=True, help="encoding/")
+    ratio.add_argument("--options", type=options(NoiseCeiling), default=NoiseCeiling())
+    ratio.add_argument("--statistics", type=options(Statistics), default=Statistics())
+    ratio.add_argument("--gap", type=int, default=Encoding().gap, help="TRs between training and test rows")
+    ratio.add_argument("--ceiling-output", required=True, help="table to write: the subject's ceiling")
+    ratio.add_argument("--output", required=True, help="table to write: r/ceiling")
+    stack = commands.add_parser("collect", help="tables of all subjects → one")
+    stack.add_argument("tables", nargs="+")
+    stack.add_argument("--output", required=True)
+    args = parser.parse_args(argv)
+
+    if args.command == "collect":
+        write_table(collect(args.tables), args.output)
+        return
+    if args.command == "ratio":
+        ceiling, threshold = read_scores(args.ceiling), args.options.threshold
+        row = ceiling_row(ceiling, threshold, args.statistics, args.gap)
+        import pandas as pd
+
+        table = pd.DataFrame([{"subject": args.subject, "n_others": args.n_others} | row])
+        cells = subject_cells(read_table(args.alignment, [*CELL, "subject"]), args.subject)
+        level = args.statistics.alpha
+        write_table(ratio_table(cells, args.folder, ceiling, threshold, level, args.gap), args.output)
+        write_table(table, args.ceiling_output)
+        return
+    trs = read_trs(args.trs)
+    runs = trs["run"].to_numpy()[trs["kept"].to_numpy() == 1]
+    brains = [read_array(path, mmap=True) for path in (args.responses, *args.others)]
+    for path, brain in zip((args.responses, *args.others), brains, strict=True):
+        if brain.ndim != 2 or len(brain) != len(runs):
+            raise InputError(
+                f"{path}: shape {brain.shape}, but {args.trs} keeps {len(runs)} TRs; all subjects need the same story"
+            )
+    device = backend.Numpy(args.threads)
+    scores = intersubject(brains[1:], brains[0], runs, args.encoding, device)
+    note(f"mean ceiling: r = {np.nanmean(voxel_scores(scores)):.4f} from {len(args.others)} other subjects")
+    write_scores(args.output, scores)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,308 @@
+"""The numbers that the figures draw, computed from the study's tables; nothing here draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+
+import numpy as np
+
+from dynalign.config.properties import RARE
+from dynalign.io.errors import InputError
+from dynalign.tables import reader
+
+CELL = ["checkpoint", "step", "subject"]
+
+#: A probe's accuracies: without removal, after the paper's removal, after removal in each training fold.
+ACCURACIES = ("accuracy_before", "accuracy_after", "accuracy_after_crossfit")
+
+#: Layers that get a panel each.
+MOST_LAYERS = 7
+
+#: An estimate of alignment and its interval.
+BOUNDS = ["mean_r", "ci_low", "ci_high"]
+
+#: Each table that is drawn: the columns that tell its rows apart, and the columns of numbers.
+TABLES = {
+    "class-counts": (("property", "level", "distribution", "value"), ("count",)),
+    "perplexity": (("checkpoint",), ("step", "perplexity", "bits_per_word", "n_tokens")),
+    "alignment": (
+        ("checkpoint", "layer", "removal", "property", "subject"),
+        ("step", "layer", *BOUNDS, "inner_score", "n_voxels"),
+    ),
+    "removal-effects": (
+        ("checkpoint", "layer", "removal", "property", "subject"),
+        ("step", "layer", "mean_difference", "ci_low", "ci_high", "significant_paper", "significant"),
+    ),
+    "probing": (
+        ("checkpoint", "layer", "removal", "property"),
+        ("step", "layer", *ACCURACIES, "chance", "null_low", "null_high", "n_words"),
+    ),
+    "emergence": (
+        ("quantity", "property", "subject", "layer", "reference"),
+        ("level", "emergence_step", "emergence_after", "lasting_step", "lasting_after"),
+    ),
+    "perplexity-alignment": (("subject", "layer"), ("n_checkpoints", "rho", "ci_low", "ci_high")),
+}
+
+
+def read(path: str | PathLike, keys: Sequence[str], numbers: Sequence[str], texts: Sequence[str] = ()):
+    """Read a table to draw: `keys` tell its rows apart, `numbers` and `texts` are its columns of each kind.
+
+    Raises
+    ------
+    InputError
+        If it lacks rows or columns, has text where numbers belong, or two rows for one cell.
+    """
+    table = reader.read_table(path, [*keys, *numbers, *texts])
+    if table.empty:
+        raise InputError(f"{path}: the table has no rows, so there is nothing to show; run its step again")
+    for name in numbers:
+        if table[name].dtype.kind not in "fiu":
+            raise InputError(f"{path}: column {name!r} must hold numbers, it begins with {table[name].iloc[0]!r}")
+    twice = table[table.duplicated(list(keys))]
+    if len(twice):
+        cell = ", ".join(f"{key} {twice.iloc[0][key]}" for key in keys)
+        raise InputError(f"{path}: two rows for {cell}; there must be one")
+    return table
+
+
+def trained(table):
+    """The rows of checkpoints in order of training (a baseline has no step)."""
+    return table[table["step"].notna()].sort_values("step", kind="stable")
+
+
+def original(alignment):
+    """The rows of the original representations, none removed."""
+    return alignment[alignment["removal"] == "none"]
+
+
+def best_layers(alignment):
+    """Best layer per checkpoint and subject: by the reported alignment (the paper's rule) and by inner score.
+
+    Choosing by the reported score looks at the answer; the inner cross-validation score does not
+    (METHOD section 7). Ties go to the lower layer.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``checkpoint step subject layer mean_r ci_low ci_high`` and, of the layer that the inner score chooses,
+        ``layer_by_inner_score mean_r_by_inner_score ci_low_by_inner_score ci_high_by_inner_score``.
+    """
+    import pandas as pd
+
+    rows = []
+    shown = ["layer", *BOUNDS]
+    cells = original(alignment).sort_values("layer", kind="stable")
+    for key, cell in cells.groupby(CELL, dropna=False, sort=False):
+        if cell["mean_r"].isna().all():
+            continue
+        best = cell.loc[cell["mean_r"].idxmax()]
+        inner = cell.loc[cell["inner_score"].idxmax()] if cell["inner_score"].notna().any() else None
+        rows.append(
+            dict(zip(CELL, key, strict=True))
+            | {name: best[name] for name in shown}
+            | {f"{name}_by_inner_score": np.nan if inner is None else inner[name] for name in shown}
+        )
+    if not rows:
+        raise InputError("alignment table: no original representation has a finite mean_r; see its n_invalid")
+    return pd.DataFrame(rows).sort_values(["step", "checkpoint"], kind="stable", ignore_index=True)
+
+
+def layer_means(alignment):
+    """Alignment of the originals per checkpoint and subject, mean over layers.
+
+    The layers of one subject share their noise: their bounds are averaged, as if fully dependent (no interval is
+    wider).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``checkpoint step subject mean_r ci_low ci_high``.
+    """
+    means = original(alignment).groupby(CELL, dropna=False, sort=False)[BOUNDS].mean().reset_index()
+    means = means.dropna(subset="mean_r")
+    return means.sort_values(["step", "checkpoint"], kind="stable", ignore_index=True)
+
+
+def over_subjects(values):
+    """Mean per checkpoint over subjects and its interval (:func:`mean_interval`), as rows of subject ``mean``.
+
+    Parameters
+    ----------
+    values : pandas.DataFrame
+        ``checkpoint step mean_r ci_low ci_high``, one row per checkpoint and subject.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(
+        {"checkpoint": checkpoint, "step": step, "subject": "mean"}
+        | dict(zip(BOUNDS, mean_interval(*(cell[name] for name in BOUNDS)), strict=True))
+        for (checkpoint, step), cell in values.groupby(["checkpoint", "step"], dropna=False, sort=False)
+    )
+
+
+def baseline_levels(alignment) -> dict[str, float]:
+    """Per baseline: its mean alignment over layers, then subjects."""
+    means = over_subjects(layer_means(alignment))
+    return dict(means[means["step"].isna()][["checkpoint", "mean_r"]].itertuples(index=False, name=None))
+
+
+def mean_interval(values, low, high) -> tuple[float, float, float]:
+    """Mean of subjects' estimates with its interval: their bounds are averaged.
+
+    The subjects read the same words, so that what chance in the text does to a model's fit is shared by all:
+    on the embedded study the interval of the subjects' mean c(t)
+    (:func:`dynalign.statistics.effects.group_row`) is 1.6 times as wide as three independent subjects would
+    give. Averaging takes them as fully dependent; no interval is wider.
+
+    Parameters
+    ----------
+    values, low, high : array of shape (n,)
+        Estimates and the bounds of their intervals, one per subject.
+
+    Returns
+    -------
+    mean, low, high : float
+        The interval is that of the mean of these subjects, not of a population of subjects.
+    """
+    return tuple(float(np.mean(part)) for part in (values, low, high))
+
+
+def shown_steps(asked: Sequence[int], available: Sequence[float]) -> list[int]:
+    """The steps that get a panel: those asked for that exist, else the first, middle and last trained one."""
+    steps = sorted({int(step) for step in available})
+    if not steps:
+        raise InputError("no checkpoint has a step; figures 6 to 8 need at least one beside the baselines")
+    chosen = [step for step in asked if step in steps]
+    if chosen:
+        return chosen
+    after_start = [step for step in steps if step > 0] or steps
+    return sorted({after_start[0], after_start[len(after_start) // 2], after_start[-1]})
+
+
+def shown_properties(asked: Sequence[str], available: Sequence[str]) -> list[str]:
+    """The properties shown: those asked for that exist, else the first four there are."""
+    return [name for name in asked if name in set(available)] or list(available)[:4]
+
+
+def significant_layers(effects):
+    """Per step, layer and property: is the effect significant for ALL subjects, by either rule? (figure 6)
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``step property layer paper calibrated mean_difference n_subjects``; a cell that lacks a subject is
+        significant by neither rule.
+    """
+    n_subjects = effects["subject"].nunique()
+    cells = effects.groupby(["step", "property", "layer"], sort=False)
+    table = cells.agg(
+        paper=("significant_paper", "min"),
+        calibrated=("significant", "min"),
+        mean_difference=("mean_difference", "mean"),
+        n_subjects=("subject", "nunique"),
+    ).reset_index()
+    complete = table["n_subjects"] == n_subjects
+    for rule in ("paper", "calibrated"):
+        table[rule] = ((table[rule] == 1) & complete).astype(int)
+    return table
+
+
+def representation_means(alignment):
+    """Per step and representation: alignment over subjects and layers (figure 7, upper row).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``step property mean_r std_over_layers``: mean over subjects, then layers; the spread is the
+        population standard deviation (ddof 0) over layers, the paper's error bar.
+    """
+    by_layer = alignment.groupby(["step", "property", "layer"], sort=False)["mean_r"].mean()
+    cells = by_layer.groupby(["step", "property"], sort=False)
+    return cells.agg(mean_r="mean", std_over_layers=lambda values: values.std(ddof=0)).reset_index()
+
+
+def mean_differences(effects):
+    """Residual − original over layers: per step, property and subject, and over subjects (figure 7).
+
+    The layers of one subject share their noise, and the subjects the text: bounds are averaged, as if fully
+    dependent (:func:`mean_interval`).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``step property subject mean_difference ci_low ci_high``, with rows of subject ``mean``.
+    """
+    import pandas as pd
+
+    bounds = ["mean_difference", "ci_low", "ci_high"]
+    subjects = effects.groupby(["step", "property", "subject"], sort=False)[bounds].mean().reset_index()
+    rows = [
+        {"step": step, "property": name, "subject": "mean"}
+        | dict(zip(bounds, mean_interval(*(cell[bound] for bound in bounds)), strict=True))
+        for (step, name), cell in subjects.groupby(["step", "property"], sort=False)
+    ]
+    return pd.concat([subjects, pd.DataFrame(rows)], ignore_index=True)
+
+
+def layer_curves(alignment):
+    """Per step, representation and layer: mean over subjects and its interval (figure 8).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``step property layer mean_r ci_low ci_high n_subjects``, see :func:`mean_interval`.
+    """
+    import pandas as pd
+
+    bounds = ["mean_r", "ci_low", "ci_high"]
+    rows = [
+        {"step": step, "property": name, "layer": layer, "n_subjects": len(cell)}
+        | dict(zip(bounds, mean_interval(*(cell[bound] for bound in bounds)), strict=True))
+        for (step, name, layer), cell in alignment.groupby(["step", "property", "layer"], sort=False)
+    ]
+    return pd.DataFrame(rows).sort_values(["step", "property", "layer"], kind="stable", ignore_index=True)
+
+
+def rare_classes(counts):
+    """Rows of class counts that hold under :data:`RARE` of their property's sentences or words."""
+    totals = counts.groupby("property")["count"].transform("sum")
+    return counts[counts["count"] < RARE * totals]
+
+
+def probing_cells(probing):
+    """The rows of the probing table that are drawn, by step: all of them at no more than `MOST_LAYERS` layers.
+
+    Of more layers, evenly spaced ones are kept, the first and the last among them.
+
+    Raises
+    ------
+    InputError
+        If no checkpoint has a step.
+    """
+    if probing["step"].isna().all():
+        raise InputError("probing table: no checkpoint has a step; this figure needs one beside the baselines")
+    layers = layers_of(probing)
+    kept = {layers[round(k)] for k in np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS))}
+    shown = probing[probing["layer"].isin(kept)]
+    return shown.sort_values("step", kind="stable", na_position="first", ignore_index=True)
+
+
+def spread(counts) -> str:
+    """A range of counts in words: ``24,983 to 27,905``."""
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def in_words(alignment) -> str:
+    """Subjects and voxels in words: ``participants F, M, H (n = 3), 24,983 to 27,905 voxels each``."""
+    counts = original(alignment).groupby("subject", sort=False)["n_voxels"].max()
+    voxels = spread(counts)
+    people, each = ("participant", "") if len(counts) == 1 else ("participants", " each")
+    return f"{people} {', '.join(counts.index)} (n = {len(counts)}), {voxels} voxels{each}"
+
+
+def layers_of(table) -> list[int]:
+    """The layers in `table`, rising."""
+    return [int(layer) for layer in np.unique(table["layer"])]

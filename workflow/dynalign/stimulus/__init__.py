@@ -1,0 +1,1 @@
+"""The story: its words in time, their parse, their linguistic properties."""

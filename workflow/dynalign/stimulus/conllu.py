@@ -1,0 +1,347 @@
+"""Parsed sentences as CoNLL-U, with the constituency tree as a comment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+
+from dynalign.io.atomic import write_text
+from dynalign.io.errors import InputError
+
+#: Universal part-of-speech tags (https://universaldependencies.org/u/pos/).
+UPOS = (
+    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM"),
+    *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
+)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A constituency tree; a leaf (no children) is a word, any other node a phrase or part of speech."""
+
+    label: str
+    children: tuple[Tree, ...] = ()
+
+    def leaves(self) -> list[str]:
+        """The words, brackets in them written ``-LRB-`` and ``-RRB-``."""
+        words, stack = [], [self]
+        while stack:
+            node = stack.pop()
+            stack.extend(reversed(node.children))
+            if not node.children:
+                words.append(node.label)
+        return words
+
+    def __str__(self) -> str:
+        # A stack, because a long right-branching sentence would exceed Python's recursion limit.
+        parts: list[str] = []
+        stack: list[Tree | str] = [self]
+        while stack:
+            item = stack.pop()
+            if isinstance(item, str):
+                parts.append(item)
+            elif item.children:
+                parts.append(f" ({item.label}")
+                stack.append(")")
+                stack.extend(reversed(item.children))
+            else:
+                parts.append(f" {item.label}")
+        return "".join(parts).lstrip()
+
+
+@dataclass(frozen=True)
+class Token:
+    """One syntactic word, a numbered line of CoNLL-U; `head` is the number of its head, 0 for a root."""
+
+    form: str
+    lemma: str
+    upos: str
+    xpos: str
+    feats: dict[str, str] = field(hash=False)
+    head: int
+    deprel: str
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word of the story: ``tokens[start:stop]`` of its sentence, several where a contraction is split."""
+
+    form: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One parsed sentence.
+
+    Attributes
+    ----------
+    sent_id : str
+        The sentence's number in the story.
+    words : tuple of Word
+        As the story has them.
+    tokens : tuple of Token
+        As the grammar has them; each belongs to exactly one word.
+    tree : Tree
+        ``ROOT`` over one clause; its leaves are the tokens.
+    """
+
+    sent_id: str
+    words: tuple[Word, ...]
+    tokens: tuple[Token, ...]
+    tree: Tree
+
+    @property
+    def forms(self) -> list[str]:
+        """The words' text."""
+        return [word.form for word in self.words]
+
+    @property
+    def depths(self) -> list[int]:
+        """Edges from each token to its dependency root (METHOD section 3)."""
+        return token_depths([token.head for token in self.tokens])
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Say where bad input stands."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def token_depths(heads: Sequence[int]) -> list[int]:
+    """Edges from each token to its dependency root.
+
+    Parameters
+    ----------
+    heads : sequence of int, length n_tokens
+        1-based number of each token's head, 0 for a root (there may be several).
+
+    Returns
+    -------
+    list of int, length n_tokens
+
+    Raises
+    ------
+    InputError
+        If heads form a circle.
+    """
+    depths: list[int | None] = [None] * len(heads)
+    for first in range(len(heads)):
+        path, token = [], first
+        while token >= 0 and depths[token] is None:
+            if len(path) > len(heads):
+                raise InputError(
+                    f"the heads from token {first + 1} on form a circle; each token needs a path to a root"
+                )
+            path.append(token)
+            token = heads[token] - 1
+        depth = -1 if token < 0 else depths[token]
+        for token in reversed(path):
+            depth = depths[token] = depth + 1
+    return depths
+
+
+def parse_tree(text: str) -> Tree:
+    """Read one bracketed tree such as ``(ROOT (S (NP (PRP I)) (VP (VBD ran))))``.
+
+    Raises
+    ------
+    InputError
+        If brackets do not match, a bracket has no label or no content, a word stands beside something else,
+        or anything follows the tree; the message gives the column.
+    """
+    stack: list[tuple[str, list[Tree]]] = []
+    root: Tree | None = None
+    label_expected = False
+    for match in re.finditer(r"[()]|[^\s()]+", text):
+        mark, column = match.group(), match.start() + 1
+        if root is not None:
+            raise InputError(f"tree, column {column}: {mark!r} after the last closing bracket")
+        if label_expected:
+            if mark in "()":
+                raise InputError(f"tree, column {column}: a bracket has no label")
+            stack.append((mark, []))
+            label_expected = False
+        elif mark == "(":
+            label_expected = True
+        elif not stack:
+            raise InputError(f"tree, column {column}: {mark!r} outside the brackets")
+        elif mark == ")":
+            label, children = stack.pop()
+            if not children:
+                raise InputError(f"tree, column {column}: nothing stands under {label!r}")
+            if len(children) > 1 and not all(child.children for child in children):
+                raise InputError(f"tree, column {column}: a word under {label!r} is not alone there")
+            node = Tree(label, tuple(children))
+            if stack:
+                stack[-1][1].append(node)
+            else:
+                root = node
+        else:
+            stack[-1][1].append(Tree(mark))
+    if root is None:
+        raise InputError(
+            f"tree: {len(stack) + label_expected} brackets are not closed" if text.strip() else "tree: empty"
+        )
+    return root
+
+
+def parse_feats(text: str) -> dict[str, str]:
+    """Read CoNLL-U features such as ``Number=Sing|Person=3``; ``_`` is none.
+
+    Raises
+    ------
+    InputError
+        If an entry is not ``Name=Value`` or a name stands twice.
+    """
+    feats: dict[str, str] = {}
+    for entry in () if text == "_" else text.split("|"):
+        name, _, value = entry.partition("=")
+        if not name or not value:
+            raise InputError(f"feature {entry!r} is not Name=Value")
+        if name in feats:
+            raise InputError(f"feature {name!r} stands twice")
+        feats[name] = value
+    return feats
+
+
+def _token(columns: Sequence[str]) -> Token:
+    _, form, lemma, upos, xpos, feats, head, deprel, *_ = columns
+    if upos not in UPOS:
+        raise InputError(f"{form!r} has the part of speech {upos!r}; allowed are {' '.join(UPOS)}")
+    if not re.fullmatch("[0-9]+", head):
+        raise InputError(f"{form!r} has the head {head!r}, not a number")
+    return Token(form, lemma, upos, xpos, parse_feats(feats), int(head), deprel)
+
+
+def check_sentence(sentence: Sentence) -> Sentence:
+    """Return the sentence if its parts fit each other.
+
+    Raises
+    ------
+    InputError
+        If a head does not exist, heads form a circle, or the tree is not ``ROOT`` over one clause with the
+        sentence's tokens as leaves.
+    """
+    for token in sentence.tokens:
+        if token.head > len(sentence.tokens):
+            raise InputError(f"{token.form!r} has the head {token.head}, but there are {len(sentence.tokens)} tokens")
+    token_depths([token.head for token in sentence.tokens])
+    if sentence.tree.label != "ROOT" or len(sentence.tree.children) != 1:
+        raise InputError(
+            f"the tree must be (ROOT …) with one clause, got {sentence.tree.label!r} with {len(sentence.tree.children)}"
+        )
+    forms = [token.form.replace("(", "-LRB-").replace(")", "-RRB-") for token in sentence.tokens]
+    for number, (form, leaf) in enumerate(zip_longest(forms, sentence.tree.leaves()), start=1):
+        if form != leaf:
+            raise InputError(f"token {number} is {form!r}, but {leaf!r} in the tree")
+    return sentence
+
+
+def _parse_block(lines: Sequence[str], position: int) -> Sentence:
+    comments: dict[str, str] = {}
+    words: list[Word] = []
+    tokens: list[Token] = []
+    for line in lines:
+        if line.startswith("#"):
+            key, _, value = line[1:].partition("=")
+            comments[key.strip()] = value.strip()
+            continue
+        columns = line.split("\t")
+        if len(columns) != 10 or not all(columns):
+            raise InputError(f"{line!r} does not have 10 tab-separated columns ('_' for empty)")
+        number, form = columns[:2]
+        if re.fullmatch(r"[0-9]+\.[0-9]+", number):
+            continue  # an empty node of the enhanced graph is no word
+        span = re.fullmatch("([0-9]+)(?:-([0-9]+))?", number)
+        if not span or int(span[1]) != len(tokens) + 1:
+            raise InputError(f"{line!r}: expected number {len(tokens) + 1}, got {number!r}")
+        covered = words[-1].stop if words else 0
+        if span[2]:
+            if covered > len(tokens) or int(span[2]) <= int(span[1]):
+                raise InputError(f"{form!r}: the range {number} overlaps another or covers fewer than two tokens")
+            words.append(Word(form, len(tokens), int(span[2])))
+            continue
+        if covered <= len(tokens):
+            words.append(Word(form, len(tokens), len(tokens) + 1))
+        tokens.append(_token(columns))
+    if not tokens:
+        raise InputError("no tokens")
+    if words[-1].stop > len(tokens):
+        raise InputError(
+            f"the range of {words[-1].form!r} ends at {words[-1].stop}, after the last token {len(tokens)}"
+        )
+    if "constituency" not in comments:
+        raise InputError("lacks the comment '# constituency = (ROOT …)'; parse with stanza's constituency processor")
+    tree = parse_tree(comments["constituency"])
+    return check_sentence(Sentence(comments.get("sent_id", str(position)), tuple(words), tuple(tokens), tree))
+
+
+def read_sentences(path: str | Path) -> list[Sentence]:
+    """Read a CoNLL-U file with ``# constituency`` comments.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or a sentence breaks the format; the message gives the sentence and its line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text: {error}") from None
+    sentences: list[Sentence] = []
+    start = 0
+    for end, line in enumerate([*lines, ""]):
+        if line.strip():
+            continue
+        if end > start:
+            with located(f"{path}: sentence {len(sentences)} (line {start + 1})"):
+                sentences.append(_parse_block(lines[start:end], len(sentences)))
+        start = end + 1
+    if not sentences:
+        raise InputError(f"{path}: no sentences")
+    return sentences
+
+
+def _format_sentence(sentence: Sentence) -> str:
+    lines = [
+        f"# sent_id = {sentence.sent_id}",
+        f"# text = {' '.join(sentence.forms)}",
+        f"# constituency = {sentence.tree}",
+    ]
+    ranges = {word.start: word for word in sentence.words if word.stop > word.start + 1}
+    for index, token in enumerate(sentence.tokens):
+        if index in ranges:
+            word = ranges[index]
+            lines.append("\t".join([f"{word.start + 1}-{word.stop}", word.form, *["_"] * 8]))
+        feats = "|".join(f"{name}={value}" for name, value in token.feats.items()) or "_"
+        columns = [
+            index + 1,
+            token.form,
+            token.lemma,
+            token.upos,
+            token.xpos,
+            feats,
+            token.head,
+            token.deprel,
+            "_",
+            "_",
+        ]
+        lines.append("\t".join(map(str, columns)))
+    return "\n".join(lines) + "\n\n"
+
+
+def write_sentences(path: str | Path, sentences: Iterable[Sentence]) -> None:
+    """Write sentences as CoNLL-U."""
+    write_text(path, "".join(_format_sentence(sentence) for sentence in sentences))

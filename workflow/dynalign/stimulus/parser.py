@@ -1,0 +1,300 @@
+"""Parsing the story's sentences, kept as CoNLL-U with one constituency tree per sentence.
+
+The parser is stanza (Qi et al. 2020), on words and sentences as the story gives them (METHOD section 3); a
+file of the user's own can stand in for it. The format is CoNLL-U
+(https://universaldependencies.org/format.html) with a comment ``# constituency = (ROOT …)``, as in stanza.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+
+from dynalign.cli import note, options, progress, run
+from dynalign.config.annotation import Annotation
+from dynalign.io.atomic import write_text
+from dynalign.io.errors import InputError
+from dynalign.stimulus.conllu import (
+    Sentence,
+    Token,
+    Word,
+    check_sentence,
+    located,
+    parse_feats,
+    parse_tree,
+    read_sentences,
+    write_sentences,
+)
+from dynalign.tables.reader import read_table
+
+#: What properties need from the parser.
+REQUIRED_PROCESSORS = ("tokenize", "pos", "depparse", "constituency")
+
+#: Sentences parsed between two notes in the log.
+_BATCH = 50
+
+#: Waits between attempts to download, s.
+_WAITS = (2, 10, 30)
+
+
+def story_sentences(path: str | Path) -> dict[int, list[str]]:
+    """Read the words of each sentence from ``story/words.tsv``; dropped words are left out.
+
+    Returns
+    -------
+    dict
+        Number of the sentence → its words, in order.
+
+    Raises
+    ------
+    InputError
+        If no words are left, a word has no sentence or holds white space, or sentence numbers fall.
+    """
+    table = read_table(path, ["word", "sentence", "dropped"])
+    for name in ("sentence", "dropped"):
+        if table[name].dtype.kind not in "if":
+            raise InputError(f"{path}: column {name!r} must hold numbers")
+    table = table[table["dropped"] == 0]
+    sentences: dict[int, list[str]] = {}
+    last = -1
+    for row, word, number in zip(table.index, table["word"], table["sentence"], strict=True):
+        if math.isnan(number) or number < last:
+            raise InputError(
+                f"{path}: row {row}: sentence {number:g} after {last}; numbers must rise and not be missing"
+            )
+        if word.split() != [word]:
+            raise InputError(f"{path}: row {row}: word {word!r} is empty or holds white space")
+        last = int(number)
+        sentences.setdefault(last, []).append(word)
+    if not sentences:
+        raise InputError(f"{path}: no words to parse")
+    return sentences
+
+
+def join_words(parsed: Sequence[Word], words: Sequence[str]) -> tuple[Word, ...]:
+    """Join parsed words that the story writes as one, as far as they spell it.
+
+    A treebank has punctuation (and some clitics) as words of their own, the story has them on the word that
+    they are written with: ``see``, ``them``, ``.`` become ``see``, ``them.``.
+
+    Parameters
+    ----------
+    parsed : sequence of Word
+    words : sequence of str
+        The sentence's words in the story.
+
+    Returns
+    -------
+    tuple of Word
+        A word of the story that `parsed` does not spell is left as it is, for the caller to find.
+    """
+    joined: list[Word] = []
+    for word in parsed:
+        wanted = words[len(joined) - 1] if 0 < len(joined) <= len(words) else ""
+        if joined and joined[-1].form != wanted and wanted.startswith(joined[-1].form + word.form):
+            joined[-1] = Word(joined[-1].form + word.form, joined[-1].start, word.stop)
+        else:
+            joined.append(word)
+    return tuple(joined)
+
+
+def match_story(sentences: Sequence[Sentence], story: dict[int, list[str]], source: str) -> list[Sentence]:
+    """Return the sentences, numbered and cut into words as in the story, if they are the story's.
+
+    Parameters
+    ----------
+    sentences : sequence of Sentence
+    story : dict
+        Number of the sentence → its words.
+    source : str
+        Where `sentences` come from, for the message.
+
+    Raises
+    ------
+    InputError
+        At the first difference.
+    """
+    matched = []
+    for parsed, (number, words) in zip(sentences, story.items(), strict=False):
+        parsed = replace(parsed, sent_id=str(number), words=join_words(parsed.words, words))
+        for position, (got, expected) in enumerate(zip_longest(parsed.forms, words)):
+            if got != expected:
+                raise InputError(
+                    f"{source}: sentence {number}: word {position} is {got!r}, in the story {expected!r} "
+                    f"({len(parsed.words)} words, in the story {len(words)}); both must have the same words"
+                )
+        matched.append(parsed)
+    if len(sentences) != len(story):
+        raise InputError(f"{source}: {len(sentences)} sentences, in the story {len(story)}")
+    return matched
+
+
+def load_pipeline(models: str | Path, package: str, processors: Sequence[str]):
+    """Load stanza's English pipeline for words and sentences that are given, from a local folder, on the CPU.
+
+    Returns
+    -------
+    stanza.Pipeline
+
+    Raises
+    ------
+    InputError
+        If a needed processor is not asked for, or the folder lacks the models or holds broken ones.
+    """
+    missing = [name for name in REQUIRED_PROCESSORS if name not in processors]
+    if missing:
+        raise InputError(f"annotation.processors: lacks {missing[0]!r}; needed are {', '.join(REQUIRED_PROCESSORS)}")
+    if not (Path(models) / "resources.json").is_file():
+        raise InputError(f"{models}: no stanza models (no resources.json) there; {_way_out(models)}")
+    import stanza
+
+    try:
+        return stanza.Pipeline(
+            lang="en",
+            dir=str(models),
+            package=package,
+            processors=",".join(processors),
+            tokenize_pretokenized=True,
+            download_method=None,
+            use_gpu=False,
+            logging_level="WARN",
+        )
+    except Exception as error:  # whatever a missing or broken model file makes stanza, torch or zipfile raise
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"{models}: cannot load stanza package {package!r} with processors {','.join(processors)}: "
+            f"{reason}; leave out a processor that these models do not have, or {_way_out(models)}"
+        ) from error
+
+
+def _way_out(models: str | Path) -> str:
+    return (
+        "set annotation.models to a folder that has them, or fetch them with "
+        f"`python -m dynalign.stimulus.parser --download-only --models {models} --output {models}/fetched.json`"
+    )
+
+
+def parse(story: dict[int, list[str]], pipeline) -> list[Sentence]:
+    """Parse the story's sentences.
+
+    Parameters
+    ----------
+    story : dict
+        Number of the sentence → its words.
+    pipeline : stanza.Pipeline
+
+    Returns
+    -------
+    list of Sentence
+
+    Raises
+    ------
+    InputError
+        If the parser changed the words of a sentence; the message says which.
+    """
+    numbers = list(story)
+    batches = [numbers[start : start + _BATCH] for start in range(0, len(numbers), _BATCH)]
+    sentences = []
+    for batch in progress(batches, f"parsing, {_BATCH} sentences each"):
+        for parsed in pipeline([story[number] for number in batch]).sentences:
+            with located(f"stanza: sentence {len(sentences)}"):
+                sentences.append(_from_stanza(parsed))
+    return match_story(sentences, story, "stanza")
+
+
+def _from_stanza(parsed) -> Sentence:
+    tokens = tuple(
+        Token(
+            word.text,
+            word.lemma or "_",
+            word.upos,
+            word.xpos or "_",
+            parse_feats(word.feats or "_"),
+            word.head,
+            word.deprel,
+        )
+        for word in parsed.words
+    )
+    words = tuple(Word(token.text, token.id[0] - 1, token.id[-1]) for token in parsed.tokens)
+    return check_sentence(Sentence(str(parsed.index), words, tokens, parse_tree(str(parsed.constituency))))
+
+
+def download(models: str | Path, package: str, processors: Sequence[str]) -> dict:
+    """Fetch stanza's English models into a folder; what is there and whole is not fetched again.
+
+    Returns
+    -------
+    dict
+        What was fetched: `resources` (version of stanza's models), `package`, `processors` and `files`
+        (path in the folder → SHA-256).
+
+    Raises
+    ------
+    InputError
+        If several attempts fail.
+    """
+    import hashlib
+
+    import stanza
+
+    for attempt, wait in enumerate((*_WAITS, None), start=1):
+        try:
+            fetched = stanza.download(
+                "en", model_dir=str(models), package=package, processors=",".join(processors), logging_level="WARN"
+            )
+            break
+        except Exception as error:  # network, hub and checksum errors share no class
+            reason = " ".join(str(error).split())[:300]
+            if wait is None:
+                raise InputError(
+                    f"{models}: cannot fetch stanza package {package!r} after {attempt} attempts: {reason}; "
+                    "try again, or copy the folder from another machine and set annotation.download to false"
+                ) from error
+            note(f"attempt {attempt} failed ({reason}), the next one in {wait} s")
+            time.sleep(wait)
+    names = sorted(f"en/{processor}/{model}.pt" for processor, model in fetched)
+    return {
+        "resources": stanza.__resources_version__,
+        "package": package,
+        "processors": list(processors),
+        "files": {name: hashlib.sha256((Path(models) / name).read_bytes()).hexdigest() for name in names},
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command: words → parsed sentences (CoNLL-U); or fetch the parser's models."""
+    parser = argparse.ArgumentParser(prog="dynalign.stimulus.parser", description=main.__doc__)
+    parser.add_argument("--words", help="table of words")
+    parser.add_argument("--models", help="folder of stanza models; default: `models` of the options")
+    parser.add_argument(
+        "--options", type=options(Annotation), default=Annotation(), help="JSON of the configuration's `annotation`"
+    )
+    parser.add_argument("--download-only", action="store_true", help="fetch the models, parse nothing")
+    parser.add_argument(
+        "--output", required=True, help="CoNLL-U to write; with --download-only a JSON of what was fetched"
+    )
+    args = parser.parse_args(argv)
+    models = args.models or args.options.models
+    if args.download_only:
+        import json
+
+        fetched = download(models, args.options.package, args.options.processors)
+        write_text(args.output, json.dumps(fetched, indent=1, sort_keys=True) + "\n")
+        return
+    if not args.words:
+        parser.error("the following arguments are required: --words")
+    story = story_sentences(args.words)
+    if args.options.file:
+        sentences = match_story(read_sentences(args.options.file), story, args.options.file)
+    else:
+        sentences = parse(story, load_pipeline(models, args.options.package, args.options.processors))
+    write_sentences(args.output, sentences)
+
+
+if __name__ == "__main__":
+    run(main)

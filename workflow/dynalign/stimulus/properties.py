@@ -1,0 +1,365 @@
+"""Linguistic properties of words and sentences: raw values from the parse, classes from the configuration.
+
+Source: METHOD section 3; the tasks are those of Conneau et al. (2018, arXiv:1805.01070), Oota et al. (2022,
+arXiv:2212.08094) and Shi et al. (2016).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import RootModel
+
+from dynalign.cli import note, options, run
+from dynalign.config.fields import Name
+from dynalign.config.properties import RARE, Property, paper_properties
+from dynalign.io.errors import InputError
+from dynalign.stimulus.conllu import Sentence, read_sentences
+from dynalign.stimulus.parser import match_story, story_sentences
+from dynalign.stimulus.raw_values import RAW, UNDEF
+from dynalign.stimulus.timing import read_words
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
+
+_COLUMNS = ("word_index", "word", "sentence", "tr", "run")
+
+
+class Properties(RootModel[dict[Name, Property]]):
+    """The configuration's `properties`: name → property."""
+
+
+def raw_name(name: str, prop: Property) -> str | None:
+    """The raw value that a property is made of; None for random and user-given labels.
+
+    Raises
+    ------
+    InputError
+        If there is no raw value of the property's name and it gives no other source.
+    """
+    if prop.random is not None or prop.table is not None:
+        return None
+    raw = prop.raw or name
+    if raw not in RAW:
+        raise InputError(
+            f"properties.{name}: no raw value {raw!r}; give raw (one of {', '.join(RAW)}), table or random"
+        )
+    return raw
+
+
+def level(name: str, prop: Property) -> str:
+    """Whether a property belongs to the ``sentence`` or the ``word``."""
+    raw = raw_name(name, prop)
+    return RAW[raw][0] if raw else "word"
+
+
+def class_codes(prop: Property) -> tuple[int, ...]:
+    """Integer code of each class, in class order."""
+    return prop.codes or tuple(range(prop.n_classes))
+
+
+def class_name(name: str, prop: Property, k: int) -> str:
+    """Name of class `k` for figures and tables: ``1–7``, ``8–16``, ``>16``; ``≤3``; ``Past``, ``other``.
+
+    Parameters
+    ----------
+    name : str
+        The property's name.
+    prop : Property
+    k : int
+        Position of the class (not its code).
+    """
+    if prop.random is not None:
+        return str(k)
+    if prop.classes is not None:
+        return prop.classes[k] if k < len(prop.classes) else "other"
+    bounds = prop.thresholds
+    if k == len(bounds):
+        return f">{bounds[-1]:g}"
+    high = bounds[k]
+    counts = prop.table is None and all(bound == int(bound) for bound in bounds)
+    if counts and (k or raw_name(name, prop) == "sentence_length"):
+        low = bounds[k - 1] + 1 if k else 1  # a sentence has at least one word
+        return f"{high:g}" if low == high else f"{low:g}–{high:g}"
+    return f"({bounds[k - 1]:g}, {high:g}]" if k else f"≤{high:g}"
+
+
+def random_classes(n: int, n_classes: int, seed: int, name: str) -> np.ndarray:
+    """Draw a class for each of `n` words, from the seed and the property's name alone.
+
+    Returns
+    -------
+    array of int, shape (n,)
+    """
+    return np.random.default_rng([seed, *name.encode()]).integers(n_classes, size=n)
+
+
+def table_values(path: str | Path, words) -> list[str]:
+    """Read a user's labels (word_index, label) for the words that are not dropped.
+
+    Parameters
+    ----------
+    path : path-like
+    words : pandas.DataFrame
+        ``story/words.tsv``.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    InputError
+        If a word is unknown, has two labels, or has none.
+    """
+    table = read_table(path, ["word_index", "label"])
+    known = set(words["word_index"])
+    labels: dict[int, str] = {}
+    for row, (index, label) in enumerate(zip(table["word_index"], table["label"], strict=True)):
+        if index not in known:
+            raise InputError(f"{path}: row {row}: unknown word_index {index!r}; the story has 0 to {max(known)}")
+        if index in labels:
+            raise InputError(f"{path}: row {row}: word_index {index} stands twice; give each word one label")
+        if not label:
+            raise InputError(f"{path}: row {row}: word_index {index} has an empty label; name a class, e.g. {UNDEF}")
+        labels[int(index)] = label
+    kept = words[words["dropped"] == 0]
+    for index, word in zip(kept["word_index"], kept["word"], strict=True):
+        if index not in labels:
+            raise InputError(f"{path}: no label for word_index {index} ({word!r}); give every word one, e.g. {UNDEF}")
+    return [labels[index] for index in kept["word_index"]]
+
+
+def raw_values(name: str, prop: Property, sentences: Sequence[Sentence], words, seed: int) -> list:
+    """Raw value of each word that is not dropped; a sentence's value is repeated for its words."""
+    if prop.random is not None:
+        return random_classes(int((words["dropped"] == 0).sum()), prop.random, seed, name).tolist()
+    if prop.table is not None:
+        return table_values(prop.table, words)
+    unit, function = RAW[raw_name(name, prop)]
+    if unit == "word":
+        return [value for sentence in sentences for value in function(sentence)]
+    return [value for sentence in sentences for value in [function(sentence)] * len(sentence.words)]
+
+
+def classify(name: str, prop: Property, values: Sequence) -> np.ndarray:
+    """Class of each raw value (its position, not its code).
+
+    Returns
+    -------
+    array of int, shape (n_values,)
+
+    Raises
+    ------
+    InputError
+        If thresholds meet a value that is no number.
+    """
+    if prop.random is not None:
+        return np.asarray(values, dtype=int)
+    if prop.classes is not None:
+        places = {value: k for k, value in enumerate(prop.classes)}
+        return np.array([places.get(str(value), len(places)) for value in values], dtype=int)
+    numbers = np.empty(len(values))
+    for row, value in enumerate(values):
+        try:
+            numbers[row] = float(value)
+        except ValueError:
+            numbers[row] = np.nan
+        if np.isnan(numbers[row]):
+            raise InputError(f"properties.{name}: thresholds need numbers, but word {row} is {value!r}; use `classes`")
+    return np.searchsorted(prop.thresholds, numbers, side="left")
+
+
+def label_table(words, sentences: Sequence[Sentence], properties: Mapping[str, Property], seed: int):
+    """Label every word that is not dropped (format: ``workflow/README.md``).
+
+    Parameters
+    ----------
+    words : pandas.DataFrame
+        ``story/words.tsv``.
+    sentences : sequence of Sentence
+        Their words are those of `words` that are not dropped.
+    properties : mapping
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        Per property the class code and ``<property>_raw``.
+
+    Raises
+    ------
+    InputError
+        If a property's name is taken.
+    """
+    kept = words[words["dropped"] == 0]
+    columns = {column: kept[column].to_numpy() for column in _COLUMNS}
+    columns["sentence"] = columns["sentence"].astype(int)
+    for name, prop in properties.items():
+        if name in (*_COLUMNS, "original") or name.endswith("_raw"):
+            raise InputError(f"properties.{name}: this name is taken by a column or arm; choose another")
+        values = raw_values(name, prop, sentences, words, seed)
+        columns[name] = np.array(class_codes(prop))[classify(name, prop, values)]
+        columns[f"{name}_raw"] = np.array(values)
+    import pandas as pd
+
+    return pd.DataFrame(columns)
+
+
+def class_counts(labels, properties: Mapping[str, Property]):
+    """Count classes (``used``) and raw values (``original``): sentences or words, by the property's level.
+
+    Parameters
+    ----------
+    labels : pandas.DataFrame
+        From :func:`label_table`.
+    properties : mapping
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns property, level, distribution, value, count; classes in their order, raw values by falling
+        count.
+    """
+    import pandas as pd
+
+    rows = []
+    for name, prop in properties.items():
+        unit = level(name, prop)
+        units = labels.drop_duplicates("sentence") if unit == "sentence" else labels
+        used = Counter(units[name].tolist())
+        for k, code in enumerate(class_codes(prop)):
+            rows.append((name, unit, "used", class_name(name, prop, k), used[code]))
+        original = Counter(units[f"{name}_raw"].tolist())
+        for value, count in sorted(original.items(), key=lambda item: (-item[1], item[0])):
+            rows.append((name, unit, "original", str(value), count))
+    return pd.DataFrame(rows, columns=["property", "level", "distribution", "value", "count"])
+
+
+def check_classes(counts) -> None:
+    """Note in the log each class that holds under 5 % of its units.
+
+    Parameters
+    ----------
+    counts : pandas.DataFrame
+        From :func:`class_counts`.
+
+    Raises
+    ------
+    InputError
+        If all units of a property are in one class: it could be neither removed nor probed.
+    """
+    for name, rows in counts[counts["distribution"] == "used"].groupby("property", sort=False):
+        total, unit = rows["count"].sum(), rows["level"].iloc[0]
+        for value, count in zip(rows["value"], rows["count"], strict=True):
+            if count == total:
+                found = counts[(counts["property"] == name) & (counts["distribution"] == "original")]
+                raise InputError(
+                    f"properties.{name}: all {total} {unit}s are in class {value!r} (frequent raw values: "
+                    f"{', '.join(found['value'][:5])}); change its thresholds or classes, or leave it out"
+                )
+            if count < RARE * total:
+                share = f"{count} of {total} {unit}s, under {RARE:.0%}"
+                note(f"warning: properties.{name}: class {value!r} holds {share}")
+
+
+def label_correlations(labels, names: Sequence[str]):
+    """Correlate the class codes of every ordered pair of properties over words (the paper's table 2).
+
+    Words of a sentence share labels and are no independent observations, so p-values are too small.
+
+    Parameters
+    ----------
+    labels : pandas.DataFrame
+    names : sequence of str
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns property_a, property_b, r (Pearson), p (two-tailed, t distribution, n − 2 degrees of freedom);
+        r and p are missing where labels are constant.
+    """
+    import pandas as pd
+    from scipy.special import stdtr
+
+    codes = np.array([label_codes(labels, name) for name in names], dtype=float)
+    centred = codes - codes.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(centred, axis=1)
+    for name, norm in zip(names, norms, strict=True):
+        if not norm:
+            note(f"warning: properties.{name}: labels are constant, so they correlate with nothing")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = np.clip(centred @ centred.T / np.outer(norms, norms), -1, 1)
+        np.fill_diagonal(r, np.where(norms > 0, 1.0, np.nan))
+        freedom = codes.shape[1] - 2
+        p = 2 * stdtr(freedom, -np.abs(r) * np.sqrt(freedom / ((1 - r) * (1 + r))))
+    rows = [(a, b, r[i, j], p[i, j]) for i, a in enumerate(names) for j, b in enumerate(names)]
+    return pd.DataFrame(rows, columns=["property_a", "property_b", "r", "p"])
+
+
+def read_labels(path: str | Path):
+    """Read ``tables/labels.tsv``; raw values are text."""
+    return read_table(path, _COLUMNS)
+
+
+def label_codes(labels, name: str) -> np.ndarray:
+    """Class code of each word.
+
+    Parameters
+    ----------
+    labels : pandas.DataFrame
+        From :func:`read_labels` or :func:`label_table`.
+    name : str
+        The property.
+
+    Returns
+    -------
+    array of int, shape (n_words,)
+
+    Raises
+    ------
+    InputError
+        If the labels lack the property, or its column holds something else.
+    """
+    if name not in labels.columns:
+        raise InputError(f"labels: no property {name!r}; there are {', '.join(labels.columns.drop(list(_COLUMNS)))}")
+    try:
+        codes = labels[name].to_numpy().astype(float)
+    except ValueError:
+        codes = np.array([np.nan])
+    if not np.array_equal(codes, np.round(codes)):
+        raise InputError(f"labels: column {name!r} must hold integers only")
+    return codes.astype(int)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command: words and their parse → labels of every property, class counts, correlations."""
+    parser = argparse.ArgumentParser(prog="dynalign.stimulus.properties", description=main.__doc__)
+    parser.add_argument("--words", required=True, help="table of words")
+    parser.add_argument("--annotation", required=True, help="parsed sentences (CoNLL-U)")
+    parser.add_argument(
+        "--properties",
+        type=options(Properties),
+        default=Properties(paper_properties()),
+        help="JSON of the configuration's `properties`",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of random labels")
+    parser.add_argument("--labels", required=True, help="table of labels to write")
+    parser.add_argument("--class-counts", required=True, help="table of class counts to write")
+    parser.add_argument("--correlations", required=True, help="table of label correlations to write")
+    args = parser.parse_args(argv)
+    properties = args.properties.root
+    sentences = match_story(read_sentences(args.annotation), story_sentences(args.words), args.annotation)
+    labels = label_table(read_words(args.words), sentences, properties, args.seed)
+    counts = class_counts(labels, properties)
+    check_classes(counts)
+    write_table(labels, args.labels)
+    write_table(counts, args.class_counts)
+    write_table(label_correlations(labels, list(properties)), args.correlations)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,330 @@
+"""Which word was seen when: words, sentences, runs and measurements (TRs).
+
+Source: METHOD sections 2 and 3.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dynalign.cli import options, run
+from dynalign.config.story import Story
+from dynalign.io.arrays import read_array
+from dynalign.io.digests import check_digest
+from dynalign.io.errors import InputError
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
+
+#: Words that end in a full stop without ending a sentence.
+TITLES = frozenset({"Mr.", "Mrs.", "Ms.", "Dr.", "Prof.", "St.", "Mt."})
+_OPENING = "\"'([{“‘«"
+_CLOSING = "\"')]}”’»"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Words and measurements of a story, on one time axis.
+
+    Attributes
+    ----------
+    words : list of str
+        As presented.
+    onsets : array of shape (n_words,)
+        Seconds.
+    tr_times, tr_runs : arrays of shape (n_trs,)
+        Start (s) and run of each measurement, untrimmed.
+    """
+
+    words: list[str]
+    onsets: np.ndarray
+    tr_times: np.ndarray
+    tr_runs: np.ndarray
+
+
+def ends_sentence(word: str) -> bool:
+    """Whether a word ends a sentence: it ends in ``.``, ``!`` or ``?`` before closing quotes, and is no title."""
+    core = word.rstrip(_CLOSING)
+    return core.endswith((".", "!", "?")) and core.lstrip(_OPENING) not in TITLES
+
+
+def sentence_numbers(words: Sequence[str]) -> np.ndarray:
+    """Number the sentences of a word sequence (METHOD section 3); the last word ends one too.
+
+    Parameters
+    ----------
+    words : sequence of str, length n_words
+
+    Returns
+    -------
+    array of int, shape (n_words,)
+        0-based sentence of each word.
+    """
+    ends = np.array([ends_sentence(word) for word in words], dtype=int)
+    return np.concatenate([[0], np.cumsum(ends)[:-1]]) if len(ends) else ends
+
+
+def words_to_trs(timing: Timing) -> np.ndarray:
+    """The measurement that each word belongs to: the last TR that starts strictly before its onset.
+
+    Returns
+    -------
+    array of int, shape (n_words,)
+        Index into the untrimmed series.
+
+    Raises
+    ------
+    InputError
+        If a word comes before the first measurement or after the last.
+    """
+    trs = np.searchsorted(timing.tr_times, timing.onsets, side="left") - 1
+    end = timing.tr_times[-1] + np.median(np.diff(timing.tr_times)) if len(timing.tr_times) > 1 else np.inf
+    if timing.onsets[-1] > end:
+        raise InputError(
+            f"the last word ({timing.words[-1]!r}) has onset {timing.onsets[-1]:g} s, but the last TR ends at "
+            f"{end:g} s: words and TRs must be on one clock, in seconds"
+        )
+    if (trs < 0).any():
+        first = int(np.argmax(trs < 0))
+        raise InputError(
+            f"word {first} ({timing.words[first]!r}) has onset {timing.onsets[first]:g} s, but the first TR starts at "
+            f"{timing.tr_times[0]:g} s; a word belongs to the last TR that starts strictly before it"
+        )
+    return trs
+
+
+def kept_trs(tr_runs: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Mask of the measurements left after cutting `start` and `end` TRs off each run.
+
+    Raises
+    ------
+    InputError
+        If a run is shorter than what is cut.
+    """
+    kept = np.zeros(len(tr_runs), dtype=bool)
+    for name in dict.fromkeys(tr_runs.tolist()):
+        rows = np.flatnonzero(tr_runs == name)
+        if len(rows) <= start + end:
+            raise InputError(
+                f"run {name} has {len(rows)} TRs, story.trim cuts {start} + {end}: nothing is left; trim less"
+            )
+        kept[rows[start : len(rows) - end]] = True
+    return kept
+
+
+def read_arrays_layout(folder: str | Path) -> Timing:
+    """Read the ``.npy`` layout of the Harry Potter data (METHOD section 2.1).
+
+    Raises
+    ------
+    InputError
+        If arrays are missing, changed since they were recorded, do not match each other, or times do not rise.
+    """
+    folder = Path(folder)
+    for name in ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri"):
+        check_digest(folder / f"{name}.npy")
+    words = read_array(folder / "words_fmri.npy")
+    onsets, times, runs = (_numbers(folder / f"{name}.npy") for name in ("time_words_fmri", "time_fmri", "runs_fmri"))
+    if words.dtype.kind != "U" or words.ndim != 1:
+        raise InputError(f"{folder}/words_fmri.npy: expected a 1-D array of text, got {words.dtype} {words.shape}")
+    if words.shape != onsets.shape:
+        raise InputError(f"{folder}: words_fmri has shape {words.shape}, time_words_fmri {onsets.shape}")
+    if times.shape != runs.shape or times.ndim != 1:
+        raise InputError(f"{folder}: time_fmri has shape {times.shape}, runs_fmri {runs.shape}")
+    if (runs != runs.astype(int)).any():
+        raise InputError(f"{folder}/runs_fmri.npy: entry {int(np.argmax(runs != runs.astype(int)))} is no run number")
+    return _checked(Timing([str(word) for word in words], onsets, times, runs.astype(int)), str(folder))
+
+
+def _numbers(path: Path) -> np.ndarray:
+    """A ``.npy`` of finite numbers, as float64."""
+    values = read_array(path)
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{path}: expected numbers, got {values.dtype} {values.shape}")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise InputError(f"{path}: entry {bad[0]} is not a finite number")
+    return values.astype(float)
+
+
+def read_table_layout(path: str | Path, tr: float, trs: Sequence[int]) -> Timing:
+    """Read a words table (onset in s from its run's start, run 1…, word) of a NIfTI study.
+
+    Parameters
+    ----------
+    path : path-like
+    tr : float
+        Repetition time, s.
+    trs : sequence of int
+        Measurements of each run, untrimmed.
+
+    Raises
+    ------
+    InputError
+        If the table names an unknown run, or an onset lies outside its run.
+    """
+    table = read_table(path, ["onset", "run", "word"])
+    lengths = np.asarray(trs)
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) * tr
+    runs = table["run"].to_numpy()
+    onsets = table["onset"].to_numpy(dtype=float)
+    for row, (name, onset) in enumerate(zip(runs, onsets, strict=True)):
+        if name not in range(1, len(lengths) + 1):
+            raise InputError(f"{path}: row {row}: run {name}, but story.trs gives runs 1 to {len(lengths)}")
+        if not 0 < onset <= lengths[int(name) - 1] * tr:
+            raise InputError(
+                f"{path}: row {row}: onset {onset:g} s lies outside run {name:g} "
+                f"(0 to {lengths[int(name) - 1] * tr:g} s: {lengths[int(name) - 1]} TRs of {tr:g} s)"
+            )
+    # Whole runs stand one after the other, so that a TR index and a time mean the same thing everywhere.
+    times = np.arange(lengths.sum()) * tr
+    tr_runs = np.repeat(np.arange(1, len(lengths) + 1), lengths)
+    absolute = onsets + starts[runs.astype(int) - 1]
+    return _checked(Timing(table["word"].tolist(), absolute, times, tr_runs), str(path))
+
+
+def _checked(timing: Timing, source: str) -> Timing:
+    for what, values in (("word onsets", timing.onsets), ("TR times", timing.tr_times)):
+        if not np.isfinite(values).all():
+            raise InputError(f"{source}: {what}: entry {int(np.argmin(np.isfinite(values)))} is not a finite number")
+    if (np.diff(timing.onsets) < 0).any():
+        where = int(np.argmax(np.diff(timing.onsets) < 0))
+        raise InputError(
+            f"{source}: word onsets must not fall, but word {where + 1} starts at {timing.onsets[where + 1]:g} s after "
+            f"{timing.onsets[where]:g} s"
+        )
+    if (np.diff(timing.tr_times) <= 0).any():
+        where = int(np.argmax(np.diff(timing.tr_times) <= 0))
+        raise InputError(f"{source}: TR times must rise, but TR {where + 1} does not start after TR {where}")
+    if (np.diff(timing.tr_runs) < 0).any():
+        raise InputError(f"{source}: the runs of the TRs must not fall")
+    if not timing.words:
+        raise InputError(f"{source}: no words")
+    return timing
+
+
+def tables(timing: Timing, story: Story) -> tuple:
+    """Words and measurements as tables (formats: ``workflow/README.md``).
+
+    Parameters
+    ----------
+    timing : Timing
+    story : Story
+        `drop`, `replace` and `trim` are used.
+
+    Returns
+    -------
+    words, trs : pandas.DataFrame
+
+    Raises
+    ------
+    InputError
+        If cleaning leaves an empty word or a word with white space in it.
+    """
+    import pandas as pd
+
+    trs = words_to_trs(timing)
+    dropped = np.array([word in story.drop for word in timing.words])
+    cleaned = []
+    for index, word in enumerate(timing.words):
+        text = word
+        for old, new in story.replace.items():
+            text = text.replace(old, new)
+        if not dropped[index] and (not text or text.split() != [text]):
+            raise InputError(
+                f"word {index} ({word!r}) reads {text!r} after story.replace; a word must be text without white "
+                "space: list it in story.drop or replace it"
+            )
+        cleaned.append(text if not dropped[index] else word)
+    if dropped.all():
+        raise InputError("story.drop leaves no words")
+    sentence = np.full(len(cleaned), "", dtype=object)
+    sentence[~dropped] = sentence_numbers([word for word, gone in zip(cleaned, dropped, strict=True) if not gone])
+    words = pd.DataFrame(
+        {
+            "word_index": np.arange(len(cleaned)),
+            "word": cleaned,
+            "sentence": sentence,
+            "run": timing.tr_runs[trs],
+            "onset": timing.onsets,
+            "tr": trs,
+            "dropped": dropped.astype(int),
+        }
+    )
+    kept = kept_trs(timing.tr_runs, story.trim.start, story.trim.end)
+    measurements = pd.DataFrame(
+        {
+            "tr": np.arange(len(timing.tr_times)),
+            "run": timing.tr_runs,
+            "time": timing.tr_times,
+            "kept": kept.astype(int),
+        }
+    )
+    return words, measurements
+
+
+def _read_counted(path: str | Path, index: str, columns: Sequence[str], numbers: Sequence[str]):
+    """Read a table whose rows are counted from 0 in `index`, so that one that lost lines is seen."""
+    table = read_table(path, [index, *columns, *numbers])
+    if not len(table):
+        raise InputError(f"{path}: no rows, but {index} must count the rows 0, 1, 2, …; delete the file and run again")
+    for name in (index, *numbers):
+        if table[name].dtype.kind not in "iuf" or not np.isfinite(table[name].to_numpy(dtype=float)).all():
+            raise InputError(f"{path}: column {name} must hold numbers; delete the file and run again")
+    wrong = np.flatnonzero(table[index].to_numpy() != np.arange(len(table)))
+    if len(wrong) or not len(table):
+        where = f"row {wrong[0]} has {index} {table[index].iloc[wrong[0]]}" if len(wrong) else "it has no rows"
+        raise InputError(
+            f"{path}: {where}, but {index} must count the rows 0, 1, 2, …; lines are missing or changed: delete the "
+            "file and run again"
+        )
+    return table
+
+
+def read_words(path: str | Path):
+    """Read ``story/words.tsv``; dropped words have no sentence (NaN).
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read or has lost lines.
+    """
+    return _read_counted(path, "word_index", ["word", "sentence"], ["run", "onset", "tr", "dropped"])
+
+
+def read_trs(path: str | Path):
+    """Read ``story/trs.tsv``.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read or has lost lines.
+    """
+    return _read_counted(path, "tr", [], ["run", "time", "kept"])
+
+
+def read_timing(story: Story) -> Timing:
+    """Read the stimulus in the layout that the configuration names."""
+    if story.layout == "arrays":
+        return read_arrays_layout(story.folder)
+    return read_table_layout(story.words, story.tr, story.trs)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command: timing files → ``story/words.tsv`` and ``story/trs.tsv``."""
+    parser = argparse.ArgumentParser(prog="dynalign.stimulus.timing", description=main.__doc__)
+    parser.add_argument("--options", type=options(Story), default=Story(), help="JSON of the configuration's `story`")
+    parser.add_argument("--words", required=True, help="table of words to write")
+    parser.add_argument("--trs", required=True, help="table of measurements to write")
+    args = parser.parse_args(argv)
+    words, measurements = tables(read_timing(args.options), args.options)
+    write_table(words, args.words)
+    write_table(measurements, args.trs)
+
+
+if __name__ == "__main__":
+    run(main)

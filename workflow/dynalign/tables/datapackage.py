@@ -1,0 +1,127 @@
+"""What every column of every table means: one place for the data packages, the page's headings and the tests.
+
+A table of a study is described by one entry of :data:`TABLES`; a column that several tables share by one entry of
+:data:`COLUMNS`. ``python -m dynalign.tables.datapackage --study demo --output tables/datapackage.json
+tables/*.tsv`` writes the description beside the tables, as a tabular data package.
+
+References
+----------
+Data Package (v1), Tabular Data Resource and Table Schema: https://specs.frictionlessdata.io
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dynalign.cli import names_from_json, note, run
+from dynalign.io.atomic import write_text
+from dynalign.io.errors import InputError
+from dynalign.tables.columns import Column
+from dynalign.tables.schema import TABLES
+
+
+def describe(table: str, columns: Sequence[str], properties: Iterable[str] = ()) -> dict[str, Column | None]:
+    """The description of each of a table's columns, None where there is none."""
+    known = TABLES[table].described(properties) if table in TABLES else {}
+    return {name: known.get(name) for name in columns}
+
+
+def header(path: str | Path) -> list[str]:
+    """The column names of a table.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or empty.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            names = stream.readline().rstrip("\n").split("\t")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if names == [""]:
+        raise InputError(f"{path}: is empty; run its step again")
+    return names
+
+
+def _field(name: str, column: Column | None) -> dict:
+    if column is None:
+        return {"name": name, "type": "any"}
+    described: dict = {"name": name, "type": column.type, "description": column.text}
+    if column.unit:
+        described["unit"] = column.unit
+    if column.type == "boolean":
+        described |= {"trueValues": ["1"], "falseValues": ["0"]}
+    if column.values:
+        described["constraints"] = {"enum": list(column.values)}
+    return described
+
+
+def resource(path: str | Path, properties: Iterable[str] = ()) -> dict:
+    """One table as a Tabular Data Resource, with its size and hash."""
+    path = Path(path)
+    columns = describe(path.stem, header(path), properties)
+    content = path.read_bytes()
+    schema: dict = {"fields": [_field(*item) for item in columns.items()], "missingValues": [""]}
+    described: dict = {
+        "name": path.stem,
+        "path": path.name,
+        "profile": "tabular-data-resource",
+        "format": "tsv",
+        "mediatype": "text/tab-separated-values",
+        "encoding": "utf-8",
+        # No cell is quoted (a quotation mark is a word of the story), and readers want some character here.
+        "dialect": {"delimiter": "\t", "lineTerminator": "\n", "quoteChar": "\x1f", "doubleQuote": False},
+        "bytes": len(content),
+        "hash": f"sha256:{hashlib.sha256(content).hexdigest()}",
+        "schema": schema,
+    }
+    if path.stem in TABLES:
+        table = TABLES[path.stem]
+        described |= {"title": table.title, "description": f"One row per {table.row}."}
+        schema["primaryKey"] = table.key.split()
+    return described
+
+
+def package(study: str, paths: Sequence[str | Path], properties: Iterable[str] = ()) -> dict:
+    """The tables of one folder as a Tabular Data Package.
+
+    Raises
+    ------
+    InputError
+        If the tables lie in several folders: a package names its tables relative to itself.
+    """
+    folders = sorted({str(Path(path).parent) for path in paths})
+    if len(folders) > 1:
+        raise InputError(f"a data package describes the tables of one folder, got {', '.join(folders)}")
+    properties = tuple(properties)
+    return {
+        "profile": "tabular-data-package",
+        "name": f"{study.lower()}-{Path(folders[0]).name}" if folders else study.lower(),
+        "title": f"Study {study}",
+        "resources": [resource(path, properties) for path in paths],
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Describe the tables of a folder."""
+    parser = argparse.ArgumentParser(prog="python -m dynalign.tables.datapackage", description=main.__doc__)
+    parser.add_argument("tables", nargs="+", help="tables of one folder")
+    parser.add_argument("--study", required=True, help="name of the study")
+    parser.add_argument("--properties", type=names_from_json, default=(), help="properties as a JSON list")
+    parser.add_argument("--output", required=True, help="datapackage.json, beside the tables")
+    args = parser.parse_args(argv)
+    described = package(args.study, args.tables, args.properties)
+    for table in described["resources"]:
+        for column in table["schema"]["fields"]:
+            if "description" not in column:
+                note(f"{table['path']}: column {column['name']} has no description in dynalign/tables/schema.py")
+    write_text(args.output, json.dumps(described, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    run(main)
