@@ -10,7 +10,6 @@
 The last line: minutes of 1 (wall clock), and the CPU time of scikit-learn in 2 as a multiple of the project's.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -104,7 +103,7 @@ def job(folder, names) -> tuple[float, float, pd.DataFrame]:
     """Wall clock and CPU seconds of the command on one core, and its table."""
     command = [sys.executable, "-m", "dynalign.removal.probing", "--layer", "6", "--checkpoint", "step-9"]
     command += ["--representation", "step-9.safetensors", "--labels", "labels.tsv", "--erasers", "maps.npz"]
-    command += ["--properties", json.dumps(names), "--options", OPTIONS.model_dump_json()]
+    command += ["--properties", *names, "--options", OPTIONS.model_dump_json()]
     command += ["--removal-options", REMOVAL.model_dump_json(), "--seed", str(SEED), "--step", "9"]
     core = {min(os.sched_getaffinity(0))} if hasattr(os, "sched_setaffinity") else None
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

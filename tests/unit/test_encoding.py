@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.helpers import flags
 
 from dynalign import folds
 from dynalign.config.encoding import Encoding
@@ -492,12 +493,12 @@ def study(tmp_path):
         "--output-dir": "out",
     }
     arguments = {flag: str(tmp_path / name) for flag, name in arguments.items()}
-    arguments |= {"--layer": "1", "--properties": '["two", "five"]', "--options": json.dumps(SMALL)}
+    arguments |= {"--layer": "1", "--properties": ["two", "five"], "--options": json.dumps(SMALL)}
     return story, arms, y, arguments
 
 
 def command(arguments):
-    encode.main([text for pair in arguments.items() for text in pair])
+    encode.main(flags(**{key.removeprefix("--"): value for key, value in arguments.items()}))
 
 
 def test_command(study, tmp_path):
@@ -531,7 +532,7 @@ def test_command_writes_the_same_bytes_again(study, tmp_path):
 
 def test_command_only_the_properties_asked_for(study, tmp_path):
     *_, arguments = study
-    command(arguments | {"--properties": '["two"]'})
+    command(arguments | {"--properties": ["two"]})
     assert not (tmp_path / "out" / "ridge.five.npz").exists()
 
 
@@ -547,7 +548,7 @@ def test_command_with_a_property_without_map(study, tmp_path):
     table = reader.read_table(tmp_path / "labels.tsv")
     writer.write_table(table.assign(tense=table["two"]), tmp_path / "labels.tsv")
     with pytest.raises(InputError, match=r"maps\.npz: has no map ridge\.tense, it has ridge\.two, ridge\.five"):
-        command(arguments | {"--properties": '["tense"]'})
+        command(arguments | {"--properties": ["tense"]})
 
 
 def test_command_with_another_story(study, tmp_path):

@@ -1,6 +1,5 @@
 """Probes against plain scikit-learn loops, planted ground truth, and the claims about removal."""
 
-import json
 import os
 from dataclasses import replace
 from itertools import pairwise
@@ -332,7 +331,7 @@ def study(tmp_path):
     main(
         [
             *("--representation", str(tmp_path / "step-4.safetensors"), "--layer", "2"),
-            *("--labels", str(tmp_path / "labels.tsv"), "--properties", '["pos", "tense"]'),
+            *("--labels", str(tmp_path / "labels.tsv"), "--properties", "pos", "tense"),
             *("--options", options.model_dump_json(), "--output", str(tmp_path / "maps.npz")),
         ]
     )
@@ -344,7 +343,7 @@ def command(folder, options, *more, properties=("pos", "tense"), probes=SMALL, s
         [
             *("--representation", str(folder / "step-4.safetensors"), "--layer", "2"),
             *("--labels", str(folder / "labels.tsv"), "--erasers", str(folder / "maps.npz")),
-            *("--properties", json.dumps(properties), "--options", probes.model_dump_json()),
+            *("--properties", *properties, "--options", probes.model_dump_json()),
             *("--removal-options", options.model_dump_json(), "--seed", "7"),
             *("--checkpoint", "step-4", "--step", step, "--output", str(folder / "probing.tsv"), *more),
         ]

@@ -1,15 +1,95 @@
-"""What the steps' commands share: options as JSON, one-line errors, progress in the log."""
+"""What the steps' commands share: parameters from a function's signature, one-line errors, progress in the log."""
 
 from __future__ import annotations
 
 import argparse
+import functools
+import inspect
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, get_args, get_origin, get_type_hints
 
 from dynalign.io.errors import InputError
+
+
+def command(function: Callable[..., None]) -> Callable[[Sequence[str] | None], None]:
+    """Make a step's function a command: each parameter is an option of the same name.
+
+    ``layer: int`` is a required ``--layer 3``; a default makes an option optional; ``list[str]`` takes several values;
+    a boolean is a flag; a section of the configuration is given as JSON. The help is the function's docstring.
+
+    Parameters
+    ----------
+    function : callable
+        Takes what the command line gives by keyword; its annotations are types, no text to be evaluated elsewhere.
+
+    Returns
+    -------
+    callable
+        Takes the arguments as a list of text, ``sys.argv[1:]`` by default.
+
+    Examples
+    --------
+    >>> @command
+    ... def main(words: str, seed: int = 0) -> None:
+    ...     print(words, seed)
+    >>> main(["--words", "words.tsv"])
+    words.tsv 0
+    """
+
+    @functools.wraps(function)
+    def call(argv: Sequence[str] | None = None) -> None:
+        function(**_arguments(_parser(function), function, argv))
+
+    return call
+
+
+def commands(*functions: Callable[..., None]) -> Callable[[Sequence[str] | None], None]:
+    """Several functions as sub-commands of their names (``_`` becomes ``-``), each as in :func:`command`."""
+
+    def call(argv: Sequence[str] | None = None) -> None:
+        parser = argparse.ArgumentParser(prog=f"python -m {functions[0].__module__}")
+        chosen = parser.add_subparsers(dest="command", required=True)
+        by_name = {function.__name__.strip("_").replace("_", "-"): function for function in functions}
+        for name, function in by_name.items():
+            chosen.add_parser(name, add_help=False, help=(function.__doc__ or "").partition("\n")[0])
+        argv = sys.argv[1:] if argv is None else argv
+        function = by_name[parser.parse_known_args(argv[:1])[0].command]
+        function(**_arguments(_parser(function), function, argv[1:]))
+
+    return call
+
+
+def _parser(function: Callable) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=f"python -m {function.__module__}",
+        description=inspect.getdoc(function),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _arguments(parser: argparse.ArgumentParser, function: Callable, argv: Sequence[str] | None) -> dict[str, Any]:
+    """The values that a command line gives to a function's parameters."""
+    hints = get_type_hints(function)
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind, settings = hints[name], {"default": parameter.default}
+        if parameter.default is parameter.empty:
+            settings = {"required": True}
+        if type(None) in get_args(kind):
+            kind = next(part for part in get_args(kind) if part is not type(None))
+        if kind is bool:
+            settings["action"] = "store_true"
+        elif get_origin(kind) in (list, tuple):
+            settings |= {"type": get_args(kind)[0], "nargs": "*" if "default" in settings else "+"}
+        elif hasattr(kind, "model_validate"):
+            settings["type"] = options(kind)
+        else:
+            settings["type"] = kind
+        parser.add_argument(f"--{name.replace('_', '-')}", **settings)
+    return vars(parser.parse_args(argv))
 
 
 def options(section: type) -> Callable[[str], object]:
@@ -65,14 +145,3 @@ def progress(items: Iterable, label: str, total: int | None = None, every: float
             last = now
         yield item
     note(f"{label}: {total}/{total} in {time.monotonic() - start:.1f} s")
-
-
-def names_from_json(text: str) -> tuple[str, ...]:
-    """A tuple of names from a JSON list."""
-    try:
-        names = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise argparse.ArgumentTypeError(f"must be a JSON list of names, got {text}")
-    return tuple(names)

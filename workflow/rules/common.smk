@@ -57,7 +57,7 @@ config.update(STUDY.model_dump(mode="json"))
 R = f"results/{STUDY.study}"
 
 STEPS = [f"step-{step}" for step in STUDY.model.steps]
-PROPERTIES = json.dumps(list(STUDY.properties))
+PROPERTIES = list(STUDY.properties)
 ARMS = [f"{removal}.{name}" for removal, name in STUDY.arms]
 
 

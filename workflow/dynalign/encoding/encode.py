@@ -181,7 +181,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--words", required=True, help="story/words.tsv (dynalign.stimulus.timing)")
     parser.add_argument("--trs", required=True, help="story/trs.tsv (dynalign.stimulus.timing)")
     parser.add_argument("--responses", required=True, help="kept TRs × voxels, .npy (dynalign.responses.recordings)")
-    parser.add_argument("--properties", type=data.names, required=True, help="JSON list of the properties removed")
+    parser.add_argument("--properties", nargs="+", required=True, help="properties removed")
     parser.add_argument(
         "--options", type=options(Encoding), default=Encoding(), help="JSON of the configuration's `encoding`"
     )

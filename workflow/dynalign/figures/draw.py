@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from dynalign.cli import names_from_json, options
+from dynalign.cli import options
 from dynalign.config.figures import Figures
 from dynalign.config.properties import paper_properties
 from dynalign.figures import style
@@ -97,9 +97,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--options", type=options(Figures), default=Figures(), help="the section `figures` as JSON")
     parser.add_argument(
         "--properties",
-        type=names_from_json,
+        nargs="+",
         default=tuple(paper_properties()),
-        help="all properties of the study as a JSON list; its order decides the colours of added ones",
+        help="all properties of the study; their order decides the colours of added ones",
     )
     parser.add_argument("--removal", help="removal method of figures 6 to 8; default: the first in the table")
     parser.add_argument("--reference", help="the paper's published values; drawn where the option `reference` is on")

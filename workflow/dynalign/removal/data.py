@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -74,14 +72,3 @@ def read_vectors(path, layer: int) -> tuple[np.ndarray, np.ndarray]:
             f"word_index {word_index[bad[0]]}; compute the representation again"
         )
     return X, word_index
-
-
-def names(text: str) -> list[str]:
-    """An argparse type: a JSON list of names."""
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
-    if not isinstance(found, list) or not found or not all(isinstance(name, str) for name in found):
-        raise argparse.ArgumentTypeError(f'a JSON list of names is needed, as ["tense"]; got {text}')
-    return found

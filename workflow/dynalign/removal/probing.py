@@ -368,7 +368,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--layer", type=int, required=True, help="layer, 0 = embeddings")
     parser.add_argument("--labels", required=True, help="tables/labels.tsv")
     parser.add_argument("--erasers", required=True, help="removal/{ckpt}/layer-{layer}.npz")
-    parser.add_argument("--properties", type=data.names, required=True, help="JSON list of label columns")
+    parser.add_argument("--properties", nargs="+", required=True, help="label columns")
     parser.add_argument("--options", type=options(Probing), default=Probing(), help="section `probing`, JSON")
     parser.add_argument("--removal-options", type=options(Removal), default=Removal(), help="section `removal`, JSON")
     parser.add_argument("--seed", type=int, default=0, help="of permutations and control labels")

@@ -17,7 +17,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dynalign.cli import names_from_json, note, run
+from dynalign.cli import note, run
 from dynalign.io.atomic import write_text
 from dynalign.io.errors import InputError
 from dynalign.tables.columns import Column
@@ -112,7 +112,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m dynalign.tables.datapackage", description=main.__doc__)
     parser.add_argument("tables", nargs="+", help="tables of one folder")
     parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument("--properties", type=names_from_json, default=(), help="properties as a JSON list")
+    parser.add_argument("--properties", nargs="*", default=(), help="linguistic properties")
     parser.add_argument("--output", required=True, help="datapackage.json, beside the tables")
     args = parser.parse_args(argv)
     described = package(args.study, args.tables, args.properties)
