@@ -54,7 +54,7 @@ def run_chain(folder, coding):
     """The three commands; the probing table and the mean score of the two groups of voxels in each arm."""
     output, options = folder / coding, Removal(methods=("ridge", "leace"), coding=coding)
     shared = flags(representation=folder / "step-8.safetensors", layer=3, labels=folder / "labels.tsv")
-    shared += flags(properties='["kind", "coin"]')
+    shared += flags(properties=["kind", "coin"])
     fit.main(shared + flags(options=options.model_dump_json(), output=output / "maps.npz"))
     shared += flags(erasers=output / "maps.npz")
     probing.main(
