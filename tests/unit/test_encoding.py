@@ -72,7 +72,6 @@ def response(story, delay, weights, noise=0.0, seed=0, vectors=None):
 def naive_scores(story, vectors, original, y, options):
     """One scikit-learn fit per fold, penalty and voxel: r, alpha, whether alpha is clear (folds × voxels)."""
     from scipy.stats import pearsonr
-    from sklearn.decomposition import PCA
     from sklearn.linear_model import Ridge
     from sklearn.metrics import r2_score
 
@@ -87,8 +86,9 @@ def naive_scores(story, vectors, original, y, options):
         train = np.array([i for i in range(n) if i < test[0] - options.gap or i > test[-1] + options.gap])
         words, reference = vectors, original
         if options.pca_components:
-            pca = PCA(options.pca_components, svd_solver="full").fit(vectors[np.isin(story.word_trs, rows[train])])
-            words, reference = pca.transform(vectors), original @ pca.components_.T
+            inside = vectors[np.isin(story.word_trs, rows[train])]
+            axes = np.linalg.svd(inside - inside.mean(axis=0))[2][: options.pca_components].T
+            words, reference = vectors @ axes, original @ axes
         means, scale_means = averages(story, words), averages(story, reference)
 
         def features(which, statistics, means=means, scale_means=scale_means):
@@ -547,7 +547,7 @@ def test_command_with_a_property_without_map(study, tmp_path):
     *_, arguments = study
     table = reader.read_table(tmp_path / "labels.tsv")
     writer.write_table(table.assign(tense=table["two"]), tmp_path / "labels.tsv")
-    with pytest.raises(InputError, match=r"maps\.npz: has no map ridge\.tense, it has ridge\.two, ridge\.five"):
+    with pytest.raises(InputError, match=r"maps\.npz: has no eraser ridge\.tense, it has ridge\.two, ridge\.five"):
         command(arguments | {"--properties": ["tense"]})
 
 

@@ -184,7 +184,7 @@ def test_maps_survive_the_file(tmp_path):
     assert arrays["ridge.a.b.cv_r2"].shape == (4,)
     del arrays["ridge.a.b.theta"]
     write_arrays(path, arrays)
-    with pytest.raises(InputError, match=r"layer-2\.npz: ridge\.a\.b is not a whole map"):
+    with pytest.raises(InputError, match=r"layer-2\.npz: ridge\.a\.b is not a whole eraser"):
         erasers.read_erasers(path)
 
 

@@ -445,7 +445,7 @@ def test_bad_input_is_named(study):
     refused("'tense' has 1 classes", labels.assign(tense=1))
     refused("folds", labels.assign(sentence=0))
     extra = labels.assign(mood=labels["pos"])
-    refused(r"maps\.npz: lacks the map ridge\.mood; it has ridge\.pos", extra, properties=("mood",))
+    refused(r"maps\.npz: lacks the eraser ridge\.mood; it has ridge\.pos", extra, properties=("mood",))
     narrow = {"word_index": np.arange(3, 303), "layer-2": np.zeros((300, 5), np.float32)}
     save_file(narrow, folder / "step-4.safetensors")
     refused(r"maps\.npz: ridge\.pos is for 6 dimensions, the representation has 5")

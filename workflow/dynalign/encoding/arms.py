@@ -157,9 +157,9 @@ def principal_axes(vectors, n_components: int) -> np.ndarray:
             f"encoding.pca_components: {n_components} components of {vectors.shape[0]} training words with "
             f"{vectors.shape[1]} dimensions; ask for fewer"
         )
-    centred = vectors - vectors.mean(axis=0)
-    axes = np.linalg.eigh(centred.T @ centred)[1]
-    return axes[:, ::-1][:, :n_components]
+    from sklearn.decomposition import PCA
+
+    return PCA(n_components, svd_solver="covariance_eigh").fit(vectors).components_.T
 
 
 def direct_kernel(design: Design, original, vectors, train, test, choices: Encoding) -> np.ndarray:

@@ -17,12 +17,11 @@ features that are no such change.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dynalign.cli import note, options, progress, run
+from dynalign.cli import command, note, progress, run
 from dynalign.config.encoding import Encoding
 from dynalign.encoding import backend, ridge
 from dynalign.encoding.arms import Design, LowRank, feature_sets, make_design, needs_direct, outer_splits
@@ -30,7 +29,8 @@ from dynalign.encoding.scores import ORIGINAL, Scores, write_scores
 from dynalign.io.arrays import read_array
 from dynalign.io.atomic import atomic_folder
 from dynalign.io.errors import InputError
-from dynalign.removal import data, erasers
+from dynalign.removal import data
+from dynalign.removal.erasers import low_rank, read_erasers
 from dynalign.stimulus import timing
 
 
@@ -155,65 +155,74 @@ def _word_trs(path: str, word_index) -> np.ndarray:
     return trs.loc[word_index].to_numpy(dtype=int)
 
 
-def _arms(args: argparse.Namespace, vectors, word_index) -> dict[tuple[str, str], LowRank]:
-    """Every method of the maps × every property asked for, as low-rank changes of the words."""
-    maps = erasers.read_erasers(args.erasers)
-    labels = data.read_words(args.labels, word_index, args.properties)
+def _arms(path: str, labels, properties: Sequence[str], vectors) -> dict[tuple[str, str], LowRank]:
+    """Every method of the erasers × every property asked for, as low-rank changes of the words."""
+    fitted = read_erasers(path)
     arms = {}
-    for method in dict.fromkeys(method for method, _ in maps):
-        for name in args.properties:
-            if (method, name) not in maps:
-                known = ", ".join(".".join(key) for key in maps)
-                raise InputError(
-                    f"{args.erasers}: has no map {method}.{name}, it has {known}; make it with this property"
-                )
-            arms[method, name] = erasers.low_rank(maps[method, name], vectors, labels[name].to_numpy())
+    for method in dict.fromkeys(method for method, _ in fitted):
+        for name in properties:
+            if (method, name) not in fitted:
+                known = ", ".join(".".join(key) for key in fitted)
+                raise InputError(f"{path}: has no eraser {method}.{name}, it has {known}; make it with this property")
+            arms[method, name] = low_rank(fitted[method, name], vectors, labels[name].to_numpy())
     return arms
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: layer + removal maps + responses → scores of the original and of every arm."""
-    parser = argparse.ArgumentParser(prog="dynalign.encoding.encode", description=main.__doc__)
-    parser.add_argument("--representation", required=True, help="{ckpt}.safetensors (dynalign.models.representation)")
-    parser.add_argument("--layer", type=int, required=True, help="layer: 0 = embeddings")
-    parser.add_argument("--labels", required=True, help="tables/labels.tsv (dynalign.stimulus.properties)")
-    parser.add_argument("--erasers", required=True, help="maps of the layer (dynalign.removal.fit)")
-    parser.add_argument("--words", required=True, help="story/words.tsv (dynalign.stimulus.timing)")
-    parser.add_argument("--trs", required=True, help="story/trs.tsv (dynalign.stimulus.timing)")
-    parser.add_argument("--responses", required=True, help="kept TRs × voxels, .npy (dynalign.responses.recordings)")
-    parser.add_argument("--properties", nargs="+", required=True, help="properties removed")
-    parser.add_argument(
-        "--options", type=options(Encoding), default=Encoding(), help="JSON of the configuration's `encoding`"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--gpus", type=int, default=0, help="GPUs given to the job; 0: run on the CPU")
-    parser.add_argument(
-        "--block-voxels",
-        type=int,
-        default=Encoding().block_voxels,
-        help="voxels solved at a time on each stream of a GPU (memory, not results)",
-    )
-    parser.add_argument("--output-dir", required=True, help="folder of {removal}.{property}.npz, replaced whole")
-    args = parser.parse_args(argv)
-    device = backend.choose(args.gpus, args.threads, args.block_voxels, args.options.tf32)
+@command
+def main(
+    representation: str,
+    layer: int,
+    labels: str,
+    erasers: str,
+    words: str,
+    trs: str,
+    responses: str,
+    properties: list[str],
+    output_dir: str,
+    options: Encoding = Encoding(),
+    threads: int = 1,
+    gpus: int = 0,
+    block_voxels: int = Encoding().block_voxels,
+) -> None:
+    """Score the original of one layer and every arm on a subject's responses.
 
-    vectors, word_index = data.read_vectors(args.representation, args.layer)
-    word_trs = _word_trs(args.words, word_index)
-    trs = timing.read_trs(args.trs)
-    kept = trs["kept"].to_numpy() == 1
-    responses = read_array(args.responses, mmap=True)
-    if responses.ndim != 2 or len(responses) != kept.sum():
+    Parameters
+    ----------
+    representation, layer
+        ``{ckpt}.safetensors``, and the layer in it; 0 = embeddings.
+    labels, erasers, properties
+        ``tables/labels.tsv``, the layer's erasers, and the properties that they remove.
+    words, trs
+        ``story/words.tsv`` and ``story/trs.tsv``.
+    responses
+        Kept TRs × voxels, ``.npy``.
+    output_dir
+        Folder of ``{removal}.{property}.npz``, replaced whole.
+    options
+        Section `encoding` as JSON.
+    threads, gpus
+        CPU threads; GPUs given to the job (0: it runs on the CPU).
+    block_voxels
+        Voxels solved at a time on each stream of a GPU (memory, not results).
+    """
+    device = backend.choose(gpus, threads, block_voxels, options.tf32)
+    vectors, word_index = data.read_vectors(representation, layer)
+    word_trs = _word_trs(words, word_index)
+    series = timing.read_trs(trs)
+    kept = series["kept"].to_numpy() == 1
+    measured = read_array(responses, mmap=True)
+    if measured.ndim != 2 or len(measured) != kept.sum():
         raise InputError(
-            f"{args.responses}: shape {responses.shape}, but {args.trs} keeps {kept.sum()} TRs: expected one "
-            "row per kept TR; make both from the same story and trim"
+            f"{responses}: shape {measured.shape}, but {trs} keeps {kept.sum()} TRs: expected one row per kept TR; "
+            "make both from the same story and trim"
         )
-    design = make_design(word_trs, trs["run"].to_numpy(), kept, args.options.delays)
-    arms = _arms(args, vectors, word_index)
+    design = make_design(word_trs, series["run"].to_numpy(), kept, options.delays)
+    arms = _arms(erasers, data.read_words(labels, word_index, properties), properties, vectors)
     try:
-        results = encode(vectors, arms, design, responses, args.options, device=device)
+        results = encode(vectors, arms, design, measured, options, device=device)
     except InputError as error:
-        raise InputError(f"{args.representation} layer {args.layer}, {args.responses}: {error}") from None
-    with atomic_folder(args.output_dir) as folder:
+        raise InputError(f"{representation} layer {layer}, {responses}: {error}") from None
+    with atomic_folder(output_dir) as folder:
         for (method, name), scores in results.items():
             write_scores(folder / f"{method}.{name}.npz", scores)
 

@@ -1,4 +1,4 @@
-"""Removing a linguistic property from word representations: small affine maps, kept instead of residuals.
+"""Removing a linguistic property from word representations: small affine erasers, kept instead of residuals.
 
 Both methods subtract from the vectors a low-rank function of them or of their labels (METHOD section 5):
 
@@ -120,7 +120,7 @@ def low_rank(fitted: Eraser, X, codes) -> tuple[np.ndarray, np.ndarray, np.ndarr
     X : array of shape (n_words, hidden)
     codes : array of shape (n_words,)
         Class codes of the words (`leace` does not look at them). A word whose label is missing (NaN) or
-        unknown to the map gets the mean design row: what is taken from it does not depend on a label.
+        unknown to the eraser gets the mean design row: what is taken from it does not depend on a label.
 
     Returns
     -------
@@ -141,17 +141,17 @@ def apply(fitted: Eraser, X, codes) -> np.ndarray:
     return X - A @ B - b
 
 
-def write_erasers(path, maps: Mapping[tuple[str, str], Eraser]) -> None:
-    """Write the maps of one layer, keyed (method, property), as ``removal/{ckpt}/layer-{layer}.npz``.
+def write_erasers(path, fitted: Mapping[tuple[str, str], Eraser]) -> None:
+    """Write the erasers of one layer, keyed (method, property), as ``removal/{ckpt}/layer-{layer}.npz``.
 
     Arrays are named ``{method}.{property}.{attribute}``.
     """
     write_arrays(
         path,
         {
-            f"{method}.{name}.{field.name}": np.asarray(vars(fitted)[field.name])
-            for (method, name), fitted in maps.items()
-            for field in fields(fitted)
+            f"{method}.{name}.{field.name}": np.asarray(vars(eraser)[field.name])
+            for (method, name), eraser in fitted.items()
+            for field in fields(eraser)
         },
     )
 
@@ -162,21 +162,21 @@ def read_erasers(path) -> dict[tuple[str, str], Eraser]:
     Raises
     ------
     InputError
-        If the file is missing or broken, or lacks a part of a map.
+        If the file is missing or broken, or lacks a part of an eraser.
     """
     parts: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for key, array in read_arrays(path).items():
         start, _, attribute = key.rpartition(".")
         method, _, name = start.partition(".")  # a property's name may hold dots
         parts.setdefault((method, name), {})[attribute] = array
-    maps = {}
+    fitted = {}
     for (method, name), found in parts.items():
         if method not in TYPES or {field.name for field in fields(TYPES[method])} != set(found):
             raise InputError(
-                f"{path}: {method}.{name} is not a whole map (it has {', '.join(sorted(found))}); "
+                f"{path}: {method}.{name} is not a whole eraser (it has {', '.join(sorted(found))}); "
                 "write the file again with dynalign.removal.fit"
             )
         if "coding" in found:
             found["coding"] = str(found["coding"])
-        maps[method, name] = TYPES[method](**found)
-    return maps
+        fitted[method, name] = TYPES[method](**found)
+    return fitted

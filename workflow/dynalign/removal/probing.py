@@ -10,7 +10,6 @@ whatever the environment says (:func:`one_thread`).
 
 from __future__ import annotations
 
-import argparse
 import os
 import zlib
 from collections.abc import Iterator, Mapping
@@ -19,11 +18,12 @@ from contextlib import contextmanager
 import numpy as np
 
 from dynalign import folds
-from dynalign.cli import options, progress, run
+from dynalign.cli import command, progress, run
 from dynalign.config.probing import Probing
 from dynalign.config.removal import Removal
 from dynalign.io.errors import InputError
-from dynalign.removal import data, erasers, fit, logistic
+from dynalign.removal import data, fit, logistic
+from dynalign.removal.erasers import Eraser, apply, read_erasers
 from dynalign.tables.writer import write_table
 
 #: Dimensions whose standard deviation is below this share of the largest are rounding, and count as constant.
@@ -201,14 +201,14 @@ def evaluate(
     codes: Mapping[str, np.ndarray],
     sentence: np.ndarray,
     word: np.ndarray,
-    maps: Mapping[tuple[str, str], erasers.Eraser],
+    fitted: Mapping[tuple[str, str], Eraser],
     probing: Probing,
     options: Removal,
     seed: int,
 ) -> list[dict]:
     """Probe every property before and after its removal.
 
-    - `before`: the vectors as they are; `after`: removal fitted on all words (`maps`, the paper);
+    - `before`: the vectors as they are; `after`: removal fitted on all words (`fitted`, the paper);
       `after_crossfit`: removal fitted in each outer training fold, applied to its training and test words.
     - `chance`: share of the largest class.
     - `null_low`, `null_high`: see :func:`null_interval`; its accuracies are those of probes of the vectors as
@@ -231,7 +231,7 @@ def evaluate(
     codes : mapping of property to array of shape (n_words,)
         Integer class codes, NaN without a label.
     sentence, word : arrays of shape (n_words,)
-    maps : mapping of (method, property) to map
+    fitted : mapping of (method, property) to eraser
         Fitted on all words, as `dynalign.removal.fit` writes them.
     options : Removal
         Its methods are evaluated; the others refit in each training fold.
@@ -260,13 +260,13 @@ def evaluate(
     for key, mask in masks.items():  # properties with the same labelled words share their folds
         labels = {n: c[mask].astype(np.int64) for n, c in codes.items() if np.isfinite(c).tobytes() == key}
         found = _evaluate_labelled(
-            np.asarray(X[mask], dtype=float), labels, sentence[mask], word[mask], maps, probing, options, seed
+            np.asarray(X[mask], dtype=float), labels, sentence[mask], word[mask], fitted, probing, options, seed
         )
         rows.update({arm: {**row, "n_masked": int((~mask).sum())} for arm, row in found.items()})
     return [rows[method, name] for method in options.methods for name in codes]
 
 
-def _evaluate_labelled(X, labels, sentence, word, maps, probing, options, seed) -> dict[tuple[str, str], dict]:
+def _evaluate_labelled(X, labels, sentence, word, fitted, probing, options, seed) -> dict[tuple[str, str], dict]:
     """:func:`evaluate` for properties that label all words: a row per (method, property)."""
     names, n = list(labels), len(X)
     arms = [(method, name) for method in options.methods for name in names]
@@ -295,8 +295,8 @@ def _evaluate_labelled(X, labels, sentence, word, maps, probing, options, seed) 
         null_failed += ~probes.converged
         for method, name in arms:
             refitted = fit.fit(method, X[train], labels[name][train], options)
-            for kind, fitted in (("all", maps[method, name]), ("crossfit", refitted)):
-                residual = erasers.apply(fitted, X, labels[name])
+            for kind, eraser in (("all", fitted[method, name]), ("crossfit", refitted)):
+                residual = apply(eraser, X, labels[name])
                 target = labels[name][None]
                 guess, missed = predict_fold(residual, target, train, test, sentence, probing)
                 after[kind, method, name][test] = guess[0]
@@ -347,56 +347,67 @@ COLUMNS = [
 ]
 
 
-def _checked_erasers(path, maps, arms, hidden: int) -> None:
+def _check_erasers(path: str, fitted: Mapping, arms, hidden: int) -> None:
     for method, name in arms:
-        if (method, name) not in maps:
-            there = ", ".join(".".join(arm) for arm in maps)
-            raise InputError(f"{path}: lacks the map {method}.{name}; it has {there}")
-        if maps[method, name].hidden != hidden:
+        if (method, name) not in fitted:
+            there = ", ".join(".".join(arm) for arm in fitted)
+            raise InputError(f"{path}: lacks the eraser {method}.{name}; it has {there}")
+        if fitted[method, name].hidden != hidden:
             raise InputError(
-                f"{path}: {method}.{name} is for {maps[method, name].hidden} dimensions, the representation "
-                f"has {hidden}; write the maps again with dynalign.removal.fit"
+                f"{path}: {method}.{name} is for {fitted[method, name].hidden} dimensions, the representation has "
+                f"{hidden}; write the erasers again with dynalign.removal.fit"
             )
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: representation of one layer + labels + maps → ``probing/{ckpt}/layer-{layer}.tsv``."""
+@command
+def main(
+    representation: str,
+    layer: int,
+    labels: str,
+    erasers: str,
+    properties: list[str],
+    checkpoint: str,
+    output: str,
+    step: str = "",
+    options: Probing = Probing(),
+    removal_options: Removal = Removal(),
+    seed: int = 0,
+) -> None:
+    """Probe the properties of one layer before and after their removal.
+
+    Parameters
+    ----------
+    representation, layer
+        ``{ckpt}.safetensors``, and the layer in it; 0 = embeddings.
+    labels, erasers, properties
+        ``tables/labels.tsv``, the layer's erasers, and the properties that they remove.
+    checkpoint, step
+        Written into the table; a baseline has no step.
+    output
+        ``probing/{ckpt}/layer-{layer}.tsv``.
+    options, removal_options
+        Sections `probing` and `removal` as JSON.
+    seed
+        Of permutations and control labels.
+    """
     import pandas as pd
 
-    parser = argparse.ArgumentParser(prog="dynalign.removal.probing", description=main.__doc__)
-    parser.add_argument("--representation", required=True, help="safetensors of one checkpoint")
-    parser.add_argument("--layer", type=int, required=True, help="layer, 0 = embeddings")
-    parser.add_argument("--labels", required=True, help="tables/labels.tsv")
-    parser.add_argument("--erasers", required=True, help="removal/{ckpt}/layer-{layer}.npz")
-    parser.add_argument("--properties", nargs="+", required=True, help="label columns")
-    parser.add_argument("--options", type=options(Probing), default=Probing(), help="section `probing`, JSON")
-    parser.add_argument("--removal-options", type=options(Removal), default=Removal(), help="section `removal`, JSON")
-    parser.add_argument("--seed", type=int, default=0, help="of permutations and control labels")
-    parser.add_argument("--checkpoint", required=True, help="name written into the table")
-    parser.add_argument("--step", default="", help="training step written into the table; empty for a baseline")
-    parser.add_argument("--output", required=True, help=".tsv to write")
-    args = parser.parse_args(argv)
-    X, word_index = data.read_vectors(args.representation, args.layer)
-    table = data.read_words(args.labels, word_index, args.properties, ["sentence", "word"])
-    maps = erasers.read_erasers(args.erasers)
-    arms = [(method, name) for method in args.removal_options.methods for name in args.properties]
-    _checked_erasers(args.erasers, maps, arms, X.shape[1])
+    X, word_index = data.read_vectors(representation, layer)
+    table = data.read_words(labels, word_index, properties, ["sentence", "word"])
+    fitted = read_erasers(erasers)
+    _check_erasers(
+        erasers, fitted, [(method, name) for method in removal_options.methods for name in properties], X.shape[1]
+    )
+    codes = {name: table[name].to_numpy(float) for name in properties}
     try:
         with one_thread():
             rows = evaluate(
-                X,
-                {name: table[name].to_numpy(float) for name in args.properties},
-                table["sentence"].to_numpy(),
-                table["word"].to_numpy(),
-                maps,
-                args.options,
-                args.removal_options,
-                args.seed,
+                X, codes, table["sentence"].to_numpy(), table["word"].to_numpy(), fitted, options, removal_options, seed
             )
     except InputError as error:
-        raise InputError(f"{args.labels}: {error}") from None
-    place = {"checkpoint": args.checkpoint, "step": args.step, "layer": args.layer}
-    write_table(pd.DataFrame([{**place, **row} for row in rows])[COLUMNS], args.output)
+        raise InputError(f"{labels}: {error}") from None
+    place = {"checkpoint": checkpoint, "step": step, "layer": layer}
+    write_table(pd.DataFrame([{**place, **row} for row in rows])[COLUMNS], output)
 
 
 if __name__ == "__main__":
