@@ -34,17 +34,9 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from multiprocessing import Pool
-from pathlib import Path
 
-from dynalign.encoding import backend, delays, ridge
-from dynalign.encoding import encode as encoding_encode
-from dynalign.encoding.arms import make_design, outer_splits, scaling, standardise
-from dynalign.encoding.scores import ORIGINAL
-from dynalign.statistics import block_tests
-
-# One thread per process: the processes share out the studies.
+# One thread per process: the processes share out the studies. Before a numerical library is loaded.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
 import numpy as np
 from scipy import stats
@@ -53,6 +45,11 @@ from scipy.signal import lfilter
 
 from dynalign.config.encoding import Encoding
 from dynalign.config.statistics import Statistics
+from dynalign.encoding import backend, delays, ridge
+from dynalign.encoding import encode as encoding_encode
+from dynalign.encoding.arms import make_design, outer_splits, scaling, standardise
+from dynalign.encoding.scores import ORIGINAL
+from dynalign.statistics import block_tests
 
 LEVEL = 0.05
 #: What Benjamini and Hochberg's procedure asks of most cells of a large grid.

@@ -30,17 +30,12 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from dynalign.config.encoding import Encoding
 from dynalign.encoding import backend, delays, encode, ridge, scores
 from dynalign.encoding.arms import Design, low_rank_kernel, make_design, outer_splits, scaling, standardise
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
-
-
-from dynalign.config.encoding import Encoding
 
 #: TRs of the Harry Potter runs after trimming.
 RUN_LENGTHS = (305, 317, 244, 345)

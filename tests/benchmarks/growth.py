@@ -29,7 +29,6 @@ from dynalign.encoding import arms, encode
 from dynalign.encoding.scores import write_scores
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
 from tests.workflow.conftest import AGGREGATIONS, Run, copy_repository
 

@@ -27,7 +27,6 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "workflow"))
 
 STUDY, CKPT, SUBJECT = "true-size", "step-0", "F"
 R = f"results/{STUDY}"
