@@ -1,6 +1,20 @@
-"""Exact linear erasure of labels (LEACE, METHOD section 5)."""
+"""Exact linear erasure of labels (LEACE, METHOD section 5).
+
+With the covariance Σ of the vectors and their cross-covariance C with the one-hot labels, the least change of the
+vectors after which no linear function of them tells the labels is
+
+    r(x) = x − Σ^{1/2} P Σ^{-1/2} (x − x̄),   P = the projection onto the columns of Σ^{-1/2} C.
+
+The roots of Σ serve every property, so they are computed once for a set of words.
+
+References
+----------
+Belrose et al. (2023). LEACE: Perfect linear concept erasure in closed form. NeurIPS. Theorem 4.3.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,39 +25,59 @@ from dynalign.removal.ridge import labelled
 RANK_TOLERANCE = 1e-6
 
 
-def fit_leace(X, codes) -> LeaceEraser:
-    """Exact linear erasure of one-hot labels, the least change among all affine erasers.
+@dataclass(frozen=True)
+class Whitening:
+    """Mean and covariance of a set of vectors, in the form that erasure needs.
 
-    The package's shrinkage of the covariance is off: with it, the change is no longer the least for these
-    words. So is its bound on the trace, which has nothing to do then: exact erasure never adds variance.
+    Attributes
+    ----------
+    mean : array of shape (hidden,)
+    root, inverse : arrays of shape (hidden, hidden)
+        Σ^{1/2} and its pseudo-inverse.
+    """
+
+    mean: np.ndarray
+    root: np.ndarray
+    inverse: np.ndarray
+
+
+def whiten(X) -> Whitening:
+    """Mean and roots of the covariance of `X`, of shape (n_words, hidden), in float64."""
+    X = np.asarray(X, dtype=float)
+    mean = X.mean(axis=0)
+    values, axes = np.linalg.eigh((X - mean).T @ (X - mean) / len(X))
+    # Directions without variance hold no label.
+    inside = values > values[-1] * len(values) * np.finfo(float).eps
+    root = np.sqrt(np.where(inside, values, 0))
+    inverse = np.where(inside, 1 / np.where(inside, root, 1), 0)
+    return Whitening(mean, (axes * root) @ axes.T, (axes * inverse) @ axes.T)
+
+
+def fit_leace(X, codes, whitening: Whitening | None = None) -> LeaceEraser:
+    """Exact linear erasure of one-hot labels, the least change among all affine erasers.
 
     Parameters
     ----------
     X : array of shape (n_words, hidden)
     codes : array of shape (n_words,)
         Integer class codes; words without a label (NaN) do not take part.
+    whitening : Whitening, optional
+        Of the labelled words, where it is known already.
 
-    References
-    ----------
-    Belrose et al. (2023). LEACE: Perfect linear concept erasure in closed form. NeurIPS. Theorem 4.3.
+    Raises
+    ------
+    InputError
+        If no word has a label.
     """
-    import torch
-    from concept_erasure import LeaceFitter
-
     X, codes = labelled(X, codes)
-    fitter = LeaceFitter.fit(
-        torch.from_numpy(np.ascontiguousarray(X)),
-        torch.from_numpy(design(codes, "onehot")),
-        shrinkage=False,
-        constrain_cov_trace=False,
-        svd_tol=RANK_TOLERANCE,
-    )
-    # The package works on columns: x − proj_left proj_right (x − mean); directions below svd_tol are zero.
-    right, left = fitter.eraser.proj_left.numpy().T, fitter.eraser.proj_right.numpy().T
-    used = np.abs(right).any(axis=1)
+    whitening = whiten(X) if whitening is None else whitening
+    T = design(codes, "onehot")
+    covariance = (X - whitening.mean).T @ (T - T.mean(axis=0)) / len(X)
+    directions, size, _ = np.linalg.svd(whitening.inverse @ covariance, full_matrices=False)
+    directions = directions[:, size > RANK_TOLERANCE]
     return LeaceEraser(
         classes=np.unique(codes).astype(np.int64),
-        mean=fitter.mean_x.numpy().copy(),
-        left=np.ascontiguousarray(left[:, used]),
-        right=np.ascontiguousarray(right[used]),
+        mean=whitening.mean,
+        left=whitening.inverse @ directions,
+        right=directions.T @ whitening.root,
     )
