@@ -30,6 +30,8 @@ class Design:
         TR and run of each kept TR: the rows of the responses.
     source : array of int, shape (n_rows, n_delays)
         TR whose words each row is paired with (:func:`dynalign.encoding.delays.sources`).
+    lags : tuple of int
+        Differences of two delays: how far apart, in TRs, words lie that one row sees.
     """
 
     word_trs: np.ndarray
@@ -37,6 +39,7 @@ class Design:
     trs: np.ndarray
     runs: np.ndarray
     source: np.ndarray
+    lags: tuple[int, ...]
 
 
 def make_design(word_trs, runs, kept, delay: Sequence[int]) -> Design:
@@ -52,7 +55,8 @@ def make_design(word_trs, runs, kept, delay: Sequence[int]) -> Design:
     """
     kept = np.asarray(kept, dtype=bool)
     trs = np.flatnonzero(kept)
-    return Design(np.asarray(word_trs), len(kept), trs, np.asarray(runs)[trs], delays.sources(runs, kept, delay))
+    lags = tuple(sorted({one - other for one in delay for other in delay}))
+    return Design(np.asarray(word_trs), len(kept), trs, np.asarray(runs)[trs], delays.sources(runs, kept, delay), lags)
 
 
 def outer_splits(runs, n_folds: int | str, gap: int) -> list[tuple[np.ndarray, np.ndarray]]:

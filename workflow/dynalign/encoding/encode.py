@@ -25,6 +25,8 @@ from dynalign.cli import command, note, progress, run
 from dynalign.config.encoding import Encoding
 from dynalign.encoding import backend, ridge
 from dynalign.encoding.arms import Design, LowRank, feature_sets, make_design, needs_direct, outer_splits
+from dynalign.encoding.crossfit import Arm, training_trs
+from dynalign.encoding.readability import Targets
 from dynalign.encoding.scores import ORIGINAL, Scores, write_scores
 from dynalign.io.arrays import read_array
 from dynalign.io.atomic import atomic_folder
@@ -36,12 +38,13 @@ from dynalign.stimulus import timing
 
 def encode(
     vectors,
-    arms: Mapping[tuple[str, str], LowRank],
+    arms: Mapping[tuple[str, str], LowRank | Arm],
     design: Design,
     responses,
     choices: Encoding,
     direct: bool | None = None,
     device: backend.Numpy | backend.Torch | None = None,
+    targets: Targets | None = None,
 ) -> dict[tuple[str, str], Scores]:
     """Predict every voxel from the original and from every arm.
 
@@ -51,7 +54,7 @@ def encode(
     ----------
     vectors : array of shape (n_words, hidden)
         Represented words.
-    arms : mapping of (method, property) to (A, B, b)
+    arms : mapping of (method, property) to (A, B, b) or to a function that gives it for the training TRs of a fold
     design : Design
     responses : array of shape (n_rows, n_voxels)
     choices : Encoding
@@ -59,6 +62,8 @@ def encode(
         Build each arm's own features; default: only where `choices` needs it.
     device : backend.Numpy or backend.Torch, optional
         Where products run; default: one thread of the CPU.
+    targets : Targets, optional
+        Predicted beside the voxels.
 
     Returns
     -------
@@ -96,7 +101,11 @@ def encode(
             )
         voxels = np.flatnonzero(scored)
 
+        beside = np.empty((len(design.trs), 0)) if targets is None else targets.columns
+        readable_columns = np.flatnonzero(ridge.scorable(beside, splits)) if beside.shape[1] else np.arange(0)
+
         names = [ORIGINAL, *arms]
+        read = np.full((len(names), len(splits), beside.shape[1]), np.nan)
         shape = (len(names), len(splits), len(scored))
         r, alpha, inner = (np.full(shape, np.nan, dtype=np.float32) for _ in range(3))
         timecourse = np.empty((len(names), len(design.trs)))
@@ -115,10 +124,13 @@ def encode(
                     updates,
                     device,
                     voxels,
+                    targets=beside[:, readable_columns],
                 )
 
+            trs = training_trs(design, train, test)
+            changes = [arm(trs) if callable(arm) else arm for arm in arms.values()]
             results = []
-            for kernel, updates in feature_sets(design, original, list(arms.values()), train, test, choices, direct):
+            for kernel, updates in feature_sets(design, original, changes, train, test, choices, direct):
                 if device.tf32 and not number and not results:
                     some = voxels[: device.width]
                     rough, exact = (fit(kernel, updates, on, some) for on in (device, device.exact()))
@@ -130,7 +142,17 @@ def encode(
                 alpha[arm, number, scored] = result.alpha
                 inner[arm, number, scored] = result.inner_score
                 timecourse[arm, test] = result.timecourse
-    return {name: Scores(r[arm], alpha[arm], inner[arm], timecourse[arm], fold) for arm, name in enumerate(names)}
+                read[arm, number, readable_columns] = result.target_r
+    readable = [
+        np.empty((0, 0), dtype=np.float32)
+        if targets is None
+        else targets.mean_by_labelling(one.mean(axis=0)).astype(np.float32)
+        for one in read
+    ]
+    return {
+        name: Scores(r[arm], alpha[arm], inner[arm], timecourse[arm], fold, readable[arm])
+        for arm, name in enumerate(names)
+    }
 
 
 def report_tf32(rough: Sequence[ridge.FoldScores], exact: Sequence[ridge.FoldScores]) -> None:

@@ -45,12 +45,15 @@ class FoldScores:
         Mean R² of that penalty over the inner folds.
     timecourse : array of float64, shape (n_test,)
         Mean over voxels of z(prediction) · z(response), z within the fold: its mean is the mean of `r`.
+    target_r : array of float64, shape (n_targets,)
+        As `r`, of the targets beside the voxels.
     """
 
     r: np.ndarray
     alpha: np.ndarray
     inner_score: np.ndarray
     timecourse: np.ndarray
+    target_r: np.ndarray
 
 
 def constant(columns) -> np.ndarray:
@@ -383,6 +386,7 @@ def fit_fold(
     run=None,
     voxels=None,
     tolerance: float = hat_matrices.TOLERANCE,
+    targets=None,
 ) -> list[FoldScores]:
     """One outer fold: choose penalties inside the training rows, refit on all of them, score the test rows.
 
@@ -407,6 +411,8 @@ def fit_fold(
         Columns of the responses; default all.
     tolerance : float
         See :func:`dynalign.encoding.hat_matrices.skeleton`.
+    targets : array of shape (n_rows, n_targets), optional
+        Predicted like voxels, but no part of the time course.
 
     Returns
     -------
@@ -430,6 +436,8 @@ def fit_fold(
     tasks = [partial(hat_matrices.decompose, kernel, train, test)]
     tasks += [partial(standardise, tile) for tile in tiles(len(voxels), run.width)]
     spectrum, *parts = backend.spread(lambda task: task(), tasks, run.threads)
+    if targets is not None and targets.shape[1]:
+        parts += [standardised(targets[:, tile], train) for tile in tiles(targets.shape[1], run.width)]
     operators = prepare(kernel, spectrum, splits, alphas, updates, run, tolerance)
 
     def solve(y: np.ndarray):
@@ -448,5 +456,7 @@ def fit_fold(
 
     found = run.map(solve, parts)
     r, choice, best = (np.concatenate([part[i] for part in found], axis=1) for i in range(3))
-    course = sum(part[3] for part in found) / len(voxels)
-    return [FoldScores(*values) for values in zip(r, alphas[choice], best, course, strict=True)]
+    n = len(voxels)
+    course = sum(part[3] for part in found[: len(tiles(n, run.width))]) / n
+    values = zip(r[:, :n], alphas[choice[:, :n]], best[:, :n], course, r[:, n:], strict=True)
+    return [FoldScores(*value) for value in values]

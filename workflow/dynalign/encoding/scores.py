@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,9 @@ class Scores:
         rows of a fold is the mean over scored voxels of that fold's `r`.
     fold : array of int16, shape (n_rows,)
         Outer fold that tests the row.
+    readable : array of float32, shape (n_properties, 1 + n_permutations)
+        How well each property's own regressors are predicted (:mod:`dynalign.encoding.readability`): mean r over
+        classes, delays and folds, with the true labels and with permuted ones. Empty where it was not asked for.
     """
 
     r: np.ndarray
@@ -34,6 +37,7 @@ class Scores:
     inner_score: np.ndarray
     timecourse: np.ndarray
     fold: np.ndarray
+    readable: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:

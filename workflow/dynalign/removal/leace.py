@@ -41,11 +41,31 @@ class Whitening:
     inverse: np.ndarray
 
 
-def whiten(X) -> Whitening:
-    """Mean and roots of the covariance of `X`, of shape (n_words, hidden), in float64."""
+def oas_shrinkage(covariance: np.ndarray, n: int) -> float:
+    """Weight of the identity that minimises the expected error of a covariance from `n` normal rows.
+
+    References
+    ----------
+    Chen, Wiesel, Eldar & Hero (2010). Shrinkage algorithms for MMSE covariance estimation. IEEE TSP 58, eq. 23.
+    """
+    p = len(covariance)
+    level, square = np.trace(covariance) / p, np.mean(np.square(covariance))
+    return float(min(1.0, (square + level**2) / ((n + 1) * (square - level**2 / p)))) if square > level**2 / p else 1.0
+
+
+def whiten(X, shrink: bool = False) -> Whitening:
+    """Mean and roots of the covariance of `X`, of shape (n_rows, hidden), in float64.
+
+    With `shrink` the covariance is drawn towards a multiple of the identity (:func:`oas_shrinkage`).
+    """
     X = np.asarray(X, dtype=float)
     mean = X.mean(axis=0)
-    values, axes = np.linalg.eigh((X - mean).T @ (X - mean) / len(X))
+    covariance = (X - mean).T @ (X - mean) / len(X)
+    if shrink:
+        weight = oas_shrinkage(covariance, len(X))
+        identity = np.eye(len(covariance)) * np.trace(covariance) / len(covariance)
+        covariance = (1 - weight) * covariance + weight * identity
+    values, axes = np.linalg.eigh(covariance)
     # Directions without variance hold no label.
     inside = values > values[-1] * len(values) * np.finfo(float).eps
     root = np.sqrt(np.where(inside, values, 0))
