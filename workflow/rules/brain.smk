@@ -100,7 +100,7 @@ rule figure_effect_map:
         mem_mb=4000,
     params:
         code=code("figures.brain_images"),
-        removal=STUDY.removal.methods[0],
+        removal=STUDY.removal.headline,
         properties=list(STUDY.properties),
     shell:
         "python -m dynalign.figures.brain_images effects --subject {wildcards.subject:q} --image {input.image:q}"

@@ -57,11 +57,14 @@ rule encoding:
         code=code("encoding.encode"),
         properties=PROPERTIES,
         options=section(STUDY.encoding, without=("block_voxels", "device")),
+        removal=section(STUDY.removal),
+        seed=STUDY.seed,
         # Takes `input`, so that it is not tracked: it changes memory, not results.
         block_voxels=lambda wildcards, input: STUDY.encoding.block_voxels,
     shell:
         "python -m dynalign.encoding.encode --representation {input.representation:q} --layer {wildcards.layer}"
         " --labels {input.labels:q} --erasers {input.erasers:q} --words {input.words:q} --trs {input.trs:q}"
         " --responses {input.responses:q} --properties {params.properties:q} --options {params.options:q}"
+        " --removal-options {params.removal:q} --seed {params.seed}"
         " --threads {threads} --gpus {resources.gpu} --block-voxels {params.block_voxels}"
         " --output-dir {output:q} &> {log:q}"

@@ -113,7 +113,7 @@ for name, drawing in DRAWINGS.items():
             tables=[word for kind in drawing.tables for word in (f"--{kind}", TABLE_FILES[kind])],
             options=section(STUDY.figures),
             properties=PROPERTIES,
-            removal=STUDY.removal.methods[0],
+            removal=STUDY.removal.headline,
             published=PUBLISHED,
         shell:
             "python -m dynalign.figures.draw {params.name} {params.tables:q} --options {params.options:q}"

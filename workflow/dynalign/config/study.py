@@ -138,8 +138,8 @@ class Study(Section):
 
     @property
     def arms(self) -> tuple[tuple[str, str], ...]:
-        """Encoding arms (removal, property): the original first, then method × property."""
-        return (("none", "original"), *((method, name) for method in self.removal.methods for name in self.properties))
+        """Encoding arms (removal, property): the original first, then removal × property."""
+        return (("none", "original"), *((removal, name) for removal in self.removal.arms for name in self.properties))
 
 
 def load(values: dict) -> Study:

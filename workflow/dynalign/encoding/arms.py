@@ -30,8 +30,8 @@ class Design:
         TR and run of each kept TR: the rows of the responses.
     source : array of int, shape (n_rows, n_delays)
         TR whose words each row is paired with (:func:`dynalign.encoding.delays.sources`).
-    lags : tuple of int
-        Differences of two delays: how far apart, in TRs, words lie that one row sees.
+    delays : tuple of int
+        In TRs.
     """
 
     word_trs: np.ndarray
@@ -39,7 +39,12 @@ class Design:
     trs: np.ndarray
     runs: np.ndarray
     source: np.ndarray
-    lags: tuple[int, ...]
+    delays: tuple[int, ...]
+
+    @property
+    def lags(self) -> tuple[int, ...]:
+        """Differences of two delays: how far apart, in TRs, words lie that one row sees."""
+        return tuple(sorted({one - other for one in self.delays for other in self.delays}))
 
 
 def make_design(word_trs, runs, kept, delay: Sequence[int]) -> Design:
@@ -55,8 +60,8 @@ def make_design(word_trs, runs, kept, delay: Sequence[int]) -> Design:
     """
     kept = np.asarray(kept, dtype=bool)
     trs = np.flatnonzero(kept)
-    lags = tuple(sorted({one - other for one in delay for other in delay}))
-    return Design(np.asarray(word_trs), len(kept), trs, np.asarray(runs)[trs], delays.sources(runs, kept, delay), lags)
+    source = delays.sources(runs, kept, delay)
+    return Design(np.asarray(word_trs), len(kept), trs, np.asarray(runs)[trs], source, tuple(delay))
 
 
 def outer_splits(runs, n_folds: int | str, gap: int) -> list[tuple[np.ndarray, np.ndarray]]:

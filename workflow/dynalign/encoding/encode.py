@@ -17,22 +17,25 @@ features that are no such change.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dynalign.cli import command, note, progress, run
 from dynalign.config.encoding import Encoding
+from dynalign.config.removal import Removal
 from dynalign.encoding import backend, ridge
 from dynalign.encoding.arms import Design, LowRank, feature_sets, make_design, needs_direct, outer_splits
-from dynalign.encoding.crossfit import Arm, training_trs
-from dynalign.encoding.readability import Targets
+from dynalign.encoding.crossfit import Arm, Crossfit, training_trs
+from dynalign.encoding.readability import Targets, make_targets
 from dynalign.encoding.scores import ORIGINAL, Scores, write_scores
 from dynalign.io.arrays import read_array
 from dynalign.io.atomic import atomic_folder
 from dynalign.io.errors import InputError
 from dynalign.removal import data
 from dynalign.removal.erasers import low_rank, read_erasers
+from dynalign.removal.permutations import permuted
 from dynalign.stimulus import timing
 
 
@@ -177,17 +180,44 @@ def _word_trs(path: str, word_index) -> np.ndarray:
     return trs.loc[word_index].to_numpy(dtype=int)
 
 
-def _arms(path: str, labels, properties: Sequence[str], vectors) -> dict[tuple[str, str], LowRank]:
-    """Every method of the erasers × every property asked for, as low-rank changes of the words."""
-    fitted = read_erasers(path)
-    arms = {}
-    for method in dict.fromkeys(method for method, _ in fitted):
-        for name in properties:
-            if (method, name) not in fitted:
-                known = ", ".join(".".join(key) for key in fitted)
-                raise InputError(f"{path}: has no eraser {method}.{name}, it has {known}; make it with this property")
-            arms[method, name] = low_rank(fitted[method, name], vectors, labels[name].to_numpy())
+def _arms(
+    path: str, codes: Mapping[str, np.ndarray], sentence, fitted: Crossfit, seed: int
+) -> dict[tuple[str, str], LowRank | Arm]:
+    """Every removal × every property: fitted on all words (read from `path`), or to be fitted in each outer fold."""
+    removal, known = fitted.removal, read_erasers(path)
+    arms: dict[tuple[str, str], LowRank | Arm] = {}
+    for method in removal.arms:
+        family, _, way = method.partition("-")
+        for name, values in codes.items():
+            if way == "in-sample":
+                if (family, name) not in known:
+                    there = ", ".join(".".join(key) for key in known)
+                    raise InputError(
+                        f"{path}: has no eraser {family}.{name}, it has {there}; make it with this property"
+                    )
+                arms[method, name] = low_rank(known[family, name], fitted.vectors, values)
+                continue
+            if way.endswith("control"):
+                values = control_labels(name, values, sentence, seed)
+            arms[method, name] = fitted.tr_level(values) if way.startswith("tr") else fitted.word_level(family, values)
     return arms
+
+
+def control_labels(name: str, codes, sentence, seed: int) -> np.ndarray:
+    """A property's class codes permuted by sentence; words without a label stay without.
+
+    Parameters
+    ----------
+    name : str
+        The property: each is permuted in its own way.
+    codes, sentence : arrays of shape (n_words,)
+    seed : int
+    """
+    codes = np.array(codes, dtype=float)
+    labelled = np.isfinite(codes)
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode()), 2])
+    codes[labelled] = permuted(codes[labelled].astype(np.int64), np.asarray(sentence)[labelled], rng)
+    return codes
 
 
 @command
@@ -202,6 +232,8 @@ def main(
     properties: list[str],
     output_dir: str,
     options: Encoding = Encoding(),
+    removal_options: Removal = Removal(),
+    seed: int = 0,
     threads: int = 1,
     gpus: int = 0,
     block_voxels: int = Encoding().block_voxels,
@@ -220,8 +252,10 @@ def main(
         Kept TRs × voxels, ``.npy``.
     output_dir
         Folder of ``{removal}.{property}.npz``, replaced whole.
-    options
-        Section `encoding` as JSON.
+    options, removal_options
+        Sections `encoding` and `removal` as JSON.
+    seed
+        Of permuted labels.
     threads, gpus
         CPU threads; GPUs given to the job (0: it runs on the CPU).
     block_voxels
@@ -239,9 +273,13 @@ def main(
             "make both from the same story and trim"
         )
     design = make_design(word_trs, series["run"].to_numpy(), kept, options.delays)
-    arms = _arms(erasers, data.read_words(labels, word_index, properties), properties, vectors)
+    table = data.read_words(labels, word_index, properties, ["sentence"])
+    codes, sentence = {name: table[name].to_numpy(float) for name in properties}, table["sentence"].to_numpy()
+    fitted = Crossfit(vectors, design, series["run"].to_numpy(), removal_options)
+    arms = _arms(erasers, codes, sentence, fitted, seed)
+    targets = make_targets(codes, sentence, design, removal_options.permutations, seed)
     try:
-        results = encode(vectors, arms, design, measured, options, device=device)
+        results = encode(vectors, arms, design, measured, options, device=device, targets=targets)
     except InputError as error:
         raise InputError(f"{representation} layer {layer}, {responses}: {error}") from None
     with atomic_folder(output_dir) as folder:

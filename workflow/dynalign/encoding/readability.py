@@ -2,7 +2,8 @@
 
 An effect of removal says something about a property only where the property was taken from what the encoder sees. So
 the property's own regressors are predicted too, from the same features, folds and penalties as voxels: the one-hot
-mean over the words of a TR, delayed like the vectors. Labels permuted by sentence give what is read by chance.
+mean over the words of a TR, at the middle one of the delays, where the features tell of the words before and after too.
+Labels permuted by sentence give what is read by chance.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from dynalign.encoding.arms import Design
 from dynalign.encoding.delays import delayed, word_means
 from dynalign.removal.erasers import design
-from dynalign.removal.probing import permuted
+from dynalign.removal.permutations import permuted
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def make_targets(
     -------
     Targets
     """
+    middle = int(np.argsort(where.delays, kind="stable")[len(where.delays) // 2])
     parts, owner = [], []
     for number, (name, values) in enumerate(codes.items()):
         rng = np.random.default_rng([seed, zlib.crc32(name.encode()), 1])
@@ -87,7 +89,7 @@ def make_targets(
             # The two columns of two classes are one.
             means, told = word_means(one_hot[:, 1:] if one_hot.shape[1] == 2 else one_hot, trs, where.n_trs)
             means[told] -= means[told].mean(axis=0)
-            columns = delayed(means, where.source)
+            columns = delayed(means, where.source[:, [middle]])
             parts.append(columns)
             owner += [number * (1 + n_permutations) + labelling] * columns.shape[1]
     return Targets(tuple(codes), np.concatenate(parts, axis=1), np.array(owner), n_permutations)

@@ -29,7 +29,7 @@ class Scores:
         Outer fold that tests the row.
     readable : array of float32, shape (n_properties, 1 + n_permutations)
         How well each property's own regressors are predicted (:mod:`dynalign.encoding.readability`): mean r over
-        classes, delays and folds, with the true labels and with permuted ones. Empty where it was not asked for.
+        classes and folds, with the true labels and with permuted ones. Empty where it was not asked for.
     """
 
     r: np.ndarray

@@ -21,7 +21,7 @@ def fit(method: str, X, codes, removal: Removal) -> Eraser:
 def main(
     representation: str, layer: int, labels: str, properties: list[str], output: str, options: Removal = Removal()
 ) -> None:
-    """Fit every removal of one layer.
+    """Fit every removal of one layer on all words.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def main(
     X, word_index = read_vectors(representation, layer)
     table = read_words(labels, word_index, properties)
     fitted = {}
-    for method, name in progress([(method, name) for method in options.methods for name in properties], "removal"):
+    for method, name in progress([(method, name) for method in options.families for name in properties], "removal"):
         eraser = fitted[method, name] = fit(method, X, table[name], options)
         if method == "ridge":
             note(f"{name}: alpha {eraser.alpha:g}, cross-validated R² {eraser.cv_r2.max():.4f}")

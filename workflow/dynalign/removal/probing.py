@@ -24,6 +24,7 @@ from dynalign.config.removal import Removal
 from dynalign.io.errors import InputError
 from dynalign.removal import data, fit, logistic
 from dynalign.removal.erasers import Eraser, apply, read_erasers
+from dynalign.removal.permutations import allotted, is_sentence_level, permuted
 from dynalign.tables.writer import write_table
 
 #: Dimensions whose standard deviation is below this share of the largest are rounding, and count as constant.
@@ -119,51 +120,6 @@ def balanced_accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.mean([(predicted[y == code] == code).mean() for code in np.unique(y)]))
 
 
-def is_sentence_level(y: np.ndarray, sentence: np.ndarray) -> bool:
-    """Whether all words of every sentence share their label."""
-    _, first, unit = np.unique(sentence, return_index=True, return_inverse=True)
-    return bool((y == y[first][unit]).all())
-
-
-def allotted(y: np.ndarray, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random class for each unit (a sentence, a word type), with the class sizes of `y`.
-
-    The units are laid end to end in random order, and the line of words is cut where the classes of `y` end;
-    a unit gets the class at its middle. So a class keeps its number of words to within one unit.
-
-    Parameters
-    ----------
-    y : array of int, shape (n_words,)
-        Class codes.
-    unit : array of shape (n_words,)
-
-    Returns
-    -------
-    array of int, shape (n_words,)
-    """
-    _, unit, length = np.unique(unit, return_inverse=True, return_counts=True)
-    classes, sizes = np.unique(y, return_counts=True)
-    order = rng.permutation(len(length))
-    middle = np.cumsum(length[order]) - length[order] / 2
-    label = np.empty(len(length), dtype=classes.dtype)
-    label[order] = classes[np.searchsorted(np.cumsum(sizes), middle, side="right")]
-    return label[unit]
-
-
-def permuted(y: np.ndarray, sentence: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Labels that have nothing to do with the vectors, permuted by sentence.
-
-    Word-level labels: the sentences' blocks of labels in random order, so that runs of labels stay as they
-    are. Sentence-level labels: random classes of whole sentences with the class sizes of `y` in words.
-    (Exchanging labels between sentences of unequal lengths would change those sizes, and chance with them:
-    sentence length itself is a property.)
-    """
-    if is_sentence_level(y, sentence):
-        return allotted(y, sentence, rng)
-    blocks = np.split(y, 1 + np.flatnonzero(sentence[1:] != sentence[:-1]))
-    return np.concatenate([blocks[position] for position in rng.permutation(len(blocks))])
-
-
 def null_interval(accuracies: np.ndarray, chance: float) -> tuple[float, float]:
     """Accuracies of a probe that reads nothing: 2.5th to 97.5th percentile of `accuracies`, and chance.
 
@@ -234,7 +190,7 @@ def evaluate(
     fitted : mapping of (method, property) to eraser
         Fitted on all words, as `dynalign.removal.fit` writes them.
     options : Removal
-        Its methods are evaluated; the others refit in each training fold.
+        Its families are evaluated; the others refit in each training fold.
     seed : int
         Of permutations and control labels; a property's do not depend on which other properties there are.
 
@@ -263,13 +219,13 @@ def evaluate(
             np.asarray(X[mask], dtype=float), labels, sentence[mask], word[mask], fitted, probing, options, seed
         )
         rows.update({arm: {**row, "n_masked": int((~mask).sum())} for arm, row in found.items()})
-    return [rows[method, name] for method in options.methods for name in codes]
+    return [rows[method, name] for method in options.families for name in codes]
 
 
 def _evaluate_labelled(X, labels, sentence, word, fitted, probing, options, seed) -> dict[tuple[str, str], dict]:
     """:func:`evaluate` for properties that label all words: a row per (method, property)."""
     names, n = list(labels), len(X)
-    arms = [(method, name) for method in options.methods for name in names]
+    arms = [(method, name) for method in options.families for name in names]
     y = np.stack([labels[name] for name in names])
     null, control = [], []
     for name in names:
@@ -396,7 +352,7 @@ def main(
     table = data.read_words(labels, word_index, properties, ["sentence", "word"])
     fitted = read_erasers(erasers)
     _check_erasers(
-        erasers, fitted, [(method, name) for method in removal_options.methods for name in properties], X.shape[1]
+        erasers, fitted, [(method, name) for method in removal_options.families for name in properties], X.shape[1]
     )
     codes = {name: table[name].to_numpy(float) for name in properties}
     try:
