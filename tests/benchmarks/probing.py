@@ -37,7 +37,7 @@ WORDS, HIDDEN, TYPES, SEED = 5143, 768, 1300, 0
 #: Of a property in each dimension, beside a word's own part of 1 to 0.04: probes are right for 75 to 90 %.
 SIGNAL = 0.005
 OPTIONS = Probing(permutations=50)
-REMOVAL = Removal(methods=("ridge", "leace"))
+REMOVAL = Removal(methods=("ridge-in-sample", "leace-in-sample"))
 #: What scikit-learn does too.
 SHARE = ("tense", "pos")
 
@@ -94,7 +94,7 @@ def write_study(folder, X, sentence, word, codes):
     save_file({"word_index": np.arange(WORDS), "layer-6": X}, folder / "step-9.safetensors")
     labels = pd.DataFrame({"word_index": np.arange(WORDS), "word": word, "sentence": sentence, **codes})
     write_table(labels, folder / "labels.tsv")
-    fit = {(m, n): removal_fit.fit(m, X, codes[n], REMOVAL) for m in REMOVAL.methods for n in codes}
+    fit = {(m, n): removal_fit.fit(m, X, codes[n], REMOVAL) for m in REMOVAL.families for n in codes}
     erasers.write_erasers(folder / "maps.npz", fit)
     return fit
 
@@ -158,7 +158,7 @@ def plain_job(X, name, y, sentence, word, maps):
     shared = {"accuracy_before": before, "null_low": low, "null_high": high}
     shared["selectivity"] = before - plain_probe(lambda _: X, control, sentence)
     rows = []
-    for method in REMOVAL.methods:
+    for method in REMOVAL.families:
         residual = erasers.apply(maps[method, name], X, y)
         rows.append(
             {"removal": method, "property": name, **shared}

@@ -19,7 +19,8 @@ def test_the_default_is_the_papers_study():
     assert study.model.source == "EleutherAI/pythia-160m"
     assert study.checkpoints[-1] == "random"
     assert len(study.checkpoints) * len(study.model.layers) * len(study.properties) == 504
-    assert len(study.checkpoints) * len(study.model.layers) * len(study.arms) * len(study.subjects) == 1680
+    papers = [arm for arm in study.arms if arm[0] in ("none", "ridge-in-sample")]
+    assert len(study.checkpoints) * len(study.model.layers) * len(papers) * len(study.subjects) == 1680
     assert study.encoding.alphas == tuple(10.0**k for k in range(-6, 11))
     assert study.removal.alphas == tuple(10.0**k for k in range(-5, 6))
     assert list(study.properties)[:3] == ["sentence_length", "tree_depth", "top_constituents"]
@@ -82,7 +83,8 @@ def test_the_published_code_is_reproduced_as_method_says():
         ({"model": {"source": "trained"}}, r"'trained' and the section `training` go together"),
         ({"story": {"layout": "table", "download": None}}, r"layout 'table' needs the key 'words'"),
         ({"brain": {"mask": "mask.nii"}}, r"mask: 'mask\.nii' lacks \{subject\}"),
-        ({"removal": {"methods": ["ridg"]}}, r"removal\.methods\.0: .*'ridge'.*'leace'.*\(got 'ridg'\)"),
+        ({"removal": {"methods": ["ridg"]}}, r"removal\.methods\.0: .*'leace-crossfit'.*\(got 'ridg'\)"),
+        ({"removal": {"methods": ["leace-tr"]}}, r"methods: the paper's removal .* add 'ridge-in-sample'"),
         ({"model": {"revision": "main"}}, r"revision: 'main' would be the checkpoint of step 0 and of another"),
         (
             {"model": {"revision": {0: "a", 1: "b", 2: "a"}, "steps": [0, 1, 2]}},

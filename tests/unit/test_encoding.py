@@ -151,6 +151,7 @@ def mixed_responses(story, n_voxels=16, seed=0):
 
 
 SMALL = {"alphas": (1e-3, 1.0, 30.0, 1e3, 1e5), "folds": 4, "inner_folds": 4, "gap": 3, "delays": (1, 2, 3)}
+REMOVAL = {"methods": ["leace-crossfit", "ridge-in-sample"], "permutations": 2}
 
 
 @pytest.mark.parametrize(
@@ -494,6 +495,7 @@ def study(tmp_path):
     }
     arguments = {flag: str(tmp_path / name) for flag, name in arguments.items()}
     arguments |= {"--layer": "1", "--properties": ["two", "five"], "--options": json.dumps(SMALL)}
+    arguments |= {"--removal-options": json.dumps(REMOVAL)}
     return story, arms, y, arguments
 
 
@@ -505,11 +507,15 @@ def test_command(study, tmp_path):
     story, arms, y, arguments = study
     command(arguments)
     options = Encoding(**SMALL)
+    arms = {(f"{method}-in-sample", name): arm for (method, name), arm in arms.items()}
     expected = encode.encode(story.vectors, arms, story.design(options.delays), y, options, direct=True)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "none.original.npz",
-        "ridge.five.npz",
-        "ridge.two.npz",
+        f"{removal}.npz"
+        for removal in (
+            *(f"leace-crossfit{kind}.{name}" for kind in ("-control", "") for name in ("five", "two")),
+            "none.original",
+            *(f"ridge-in-sample.{name}" for name in ("five", "two")),
+        )
     ]
     for (method, name), scores in expected.items():
         found = read_scores(tmp_path / "out" / f"{method}.{name}.npz")
@@ -533,7 +539,7 @@ def test_command_writes_the_same_bytes_again(study, tmp_path):
 def test_command_only_the_properties_asked_for(study, tmp_path):
     *_, arguments = study
     command(arguments | {"--properties": ["two"]})
-    assert not (tmp_path / "out" / "ridge.five.npz").exists()
+    assert not (tmp_path / "out" / "ridge-in-sample.five.npz").exists()
 
 
 def test_command_with_responses_of_another_trim(study, tmp_path):

@@ -215,7 +215,9 @@ def test_command_fits_every_arm_on_the_represented_words(study):
     folder, labels, layers = study
     shuffled = labels.sample(frac=1, random_state=0)  # rows are found by word_index, not by place
     write_table(shuffled, folder / "labels.tsv")
-    command(folder, "--options", Removal(methods=("ridge", "leace"), alphas=ALPHAS).model_dump_json())
+    command(
+        folder, "--options", Removal(methods=("ridge-in-sample", "leace-in-sample"), alphas=ALPHAS).model_dump_json()
+    )
     maps = erasers.read_erasers(folder / "layer-1.npz")
     assert list(maps) == [("ridge", "pos"), ("ridge", "tense"), ("leace", "pos"), ("leace", "tense")]
     fitted = maps["ridge", "pos"]
@@ -225,7 +227,9 @@ def test_command_fits_every_arm_on_the_represented_words(study):
     np.testing.assert_array_equal(fitted.alphas, ALPHAS)
     assert fitted.coding == "ordinal"
     first = (folder / "layer-1.npz").read_bytes()
-    command(folder, "--options", Removal(methods=("ridge", "leace"), alphas=ALPHAS).model_dump_json())
+    command(
+        folder, "--options", Removal(methods=("ridge-in-sample", "leace-in-sample"), alphas=ALPHAS).model_dump_json()
+    )
     assert (folder / "layer-1.npz").read_bytes() == first
 
 

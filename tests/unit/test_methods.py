@@ -52,7 +52,10 @@ def inputs(tmp_path_factory):
 
 def run_chain(folder, coding):
     """The three commands; the probing table and the mean score of the two groups of voxels in each arm."""
-    output, options = folder / coding, Removal(methods=("ridge", "leace"), coding=coding)
+    output, options = (
+        folder / coding,
+        Removal(methods=("ridge-in-sample", "leace-in-sample"), coding=coding, controls=False),
+    )
     shared = flags(representation=folder / "step-8.safetensors", layer=3, labels=folder / "labels.tsv")
     shared += flags(properties=["kind", "coin"])
     fit.main(shared + flags(options=options.model_dump_json(), output=output / "maps.npz"))
@@ -65,7 +68,8 @@ def run_chain(folder, coding):
     encode.main(
         shared
         + flags(words=folder / "words.tsv", trs=folder / "trs.tsv", responses=folder / "F.npy")
-        + flags(options=ENCODING.model_dump_json(), output_dir=output / "F")
+        + flags(options=ENCODING.model_dump_json(), removal_options=options.model_dump_json())
+        + flags(output_dir=output / "F")
     )
     r = {path.stem: voxel_scores(read_scores(path)) for path in sorted((output / "F").iterdir())}
     probes = read_table(output / "probing.tsv").set_index(["removal", "property"])
@@ -74,18 +78,21 @@ def run_chain(folder, coding):
 
 def test_exact_removals_take_a_five_class_property_out_of_probes_and_voxels(inputs):
     probes, r = run_chain(inputs, "onehot")
-    assert list(r) == ["leace.coin", "leace.kind", "none.original", "ridge.coin", "ridge.kind"]
+    assert list(r) == [
+        *("leace-in-sample.coin", "leace-in-sample.kind", "none.original"),
+        *("ridge-in-sample.coin", "ridge-in-sample.kind"),
+    ]
     assert min(r["none.original"]) > 0.6
     for method in ("ridge", "leace"):
         row = probes.loc[method, "kind"]
         assert row["accuracy_before"] > 0.95
         assert (row["removed"], row["crossfit_position"]) == (1, "inside")
-        of_kind, of_others = r[f"{method}.kind"]
+        of_kind, of_others = r[f"{method}-in-sample.kind"]
         assert of_kind < 0.15
         assert of_others > r["none.original"][1] - 0.05
     # Removing what is not there: shrunk to nothing by ridge's penalty, one chance direction of 16 by LEACE.
-    np.testing.assert_allclose(r["ridge.coin"], r["none.original"], atol=0.01)
-    np.testing.assert_allclose(r["leace.coin"], r["none.original"], atol=0.12)
+    np.testing.assert_allclose(r["ridge-in-sample.coin"], r["none.original"], atol=0.01)
+    np.testing.assert_allclose(r["leace-in-sample.coin"], r["none.original"], atol=0.12)
 
 
 def test_integer_codes_leave_it_in_both(inputs):
@@ -93,5 +100,5 @@ def test_integer_codes_leave_it_in_both(inputs):
     row = probes.loc["ridge", "kind"]
     assert row["accuracy_after_crossfit"] > 0.9
     assert (row["removed"], row["crossfit_position"]) == (0, "above")
-    assert r["ridge.kind"][0] > 0.3
-    assert r["leace.kind"][0] < 0.15
+    assert r["ridge-in-sample.kind"][0] > 0.3
+    assert r["leace-in-sample.kind"][0] < 0.15

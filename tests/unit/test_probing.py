@@ -34,14 +34,14 @@ def story(rng, n):
     return sentence, np.array([f"w{number}" for number in types], dtype=object)
 
 
-def one(X, codes, sentence, word, probing_options=SMALL, seed=0, **removal_options):
+def one(X, codes, sentence, word, probing_options=SMALL, seed=0, method="ridge", **removal_options):
     """The row of a single property and method."""
-    options = Removal(**removal_options)
-    method = options.methods[0]
-    maps = {(method, "p"): removal_fit.fit(method, X, codes, options)}
+    others = [f"{method}-in-sample"] if method != "ridge" else []
+    options = Removal(methods=(*others, "ridge-in-sample"), **removal_options)
+    maps = {(family, "p"): removal_fit.fit(family, X, codes, options) for family in options.families}
     rows = probing.evaluate(X, {"p": codes.astype(float)}, sentence, word, maps, probing_options, options, seed)
-    assert len(rows) == 1
-    return rows[0]
+    (row,) = [row for row in rows if row["removal"] == method]
+    return row
 
 
 def plain_probe(vectors_of_fold, y, sentence, options):
@@ -190,7 +190,7 @@ def test_planted_property_is_removed_exactly(method):
     assert np.abs(residual[y == 1].mean(axis=0) - residual[y == 0].mean(axis=0)).max() < 1e-9
     if method == "ridge":
         np.testing.assert_allclose(residual, clean - clean.mean(axis=0), atol=1e-9)
-    row = one(X, y, sentence, word, methods=(method,), alphas=(1e-9,))
+    row = one(X, y, sentence, word, method=method, alphas=(1e-9,))
     assert row["accuracy_before"] > 0.99
     assert row["removed"] == 1
     assert row["selectivity"] > 0.2
@@ -327,7 +327,7 @@ def study(tmp_path):
     labels["pos"], labels["tense"] = codes, (sentence % 2).astype(float)
     labels.loc[sentence % 5 == 0, "tense"] = np.nan
     write_table(labels, tmp_path / "labels.tsv")
-    options = Removal(methods=("ridge", "leace"), alphas=(1.0,))
+    options = Removal(methods=("ridge-in-sample", "leace-in-sample"), alphas=(1.0,))
     main(
         [
             *("--representation", str(tmp_path / "step-4.safetensors"), "--layer", "2"),
