@@ -52,10 +52,8 @@ def inputs(tmp_path_factory):
 
 def run_chain(folder, coding):
     """The three commands; the probing table and the mean score of the two groups of voxels in each arm."""
-    output, options = (
-        folder / coding,
-        Removal(methods=("ridge-in-sample", "leace-in-sample"), coding=coding, controls=False),
-    )
+    output = folder / coding
+    options = Removal(methods=("ridge-in-sample", "leace-in-sample"), coding=coding, controls=False)
     shared = flags(representation=folder / "step-8.safetensors", layer=3, labels=folder / "labels.tsv")
     shared += flags(properties=["kind", "coin"])
     fit.main(shared + flags(options=options.model_dump_json(), output=output / "maps.npz"))

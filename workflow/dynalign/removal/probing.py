@@ -170,7 +170,7 @@ def evaluate(
     - `null_low`, `null_high`: see :func:`null_interval`; its accuracies are those of probes of the vectors as
       they are, with labels permuted by sentence (:func:`permuted`) and C = `permutation_C`.
     - `removed_paper`: before > chance and after < chance. An artefact: removal has seen the test words.
-    - `removed`: the crossfit accuracy lies inside the null interval, ends included (METHOD section 6).
+    - `removed`: the crossfit accuracy is not above the null interval (METHOD section 6).
     - `crossfit_position`: on which side of the interval it lies; ``below`` is no sign of the property, see
       :func:`crossfit_position`. After an exact eraser (`leace`; `ridge` with one-hot codes and a vanishing
       penalty) the training vectors of a fold have no covariance with the label, so the best probe has zero
@@ -284,7 +284,7 @@ def _evaluate_labelled(X, labels, sentence, word, fitted, probing, options, seed
             "null_high": high,
             "selectivity": accuracy["before"] - control_accuracy,
             "removed_paper": int(accuracy["before"] > chance and accuracy["after"] < chance),
-            "removed": int(position == "inside"),
+            "removed": int(position != "above"),
             "crossfit_position": position,
             "n_words": n,
             "n_classes": len(sizes),
