@@ -127,6 +127,18 @@ def table_view(path: Path, properties: Sequence[str], folder: Path, most: int = 
     return view, frame
 
 
+def outline(marker: str | tuple[int, int, float]) -> str:
+    """A marker of the figures as an SVG path between -1 and 1."""
+    from matplotlib.markers import MarkerStyle
+
+    style = MarkerStyle(marker)
+    if marker == "o":
+        return "M-0.9,0a0.9,0.9,0,1,1,1.8,0a0.9,0.9,0,1,1,-1.8,0Z"
+    (corners,) = style.get_path().transformed(style.get_transform()).to_polygons()
+    largest = abs(corners).max()
+    return "M" + "L".join(f"{x / largest:.3g},{-y / largest:.3g}" for x, y in corners[:-1]) + "Z"
+
+
 def explorer(configuration: Mapping, properties: Sequence[str]) -> dict:
     """What the explorer needs besides the tables: names in their order, colours, the axis of steps."""
     model = configuration["model"]
@@ -140,7 +152,8 @@ def explorer(configuration: Mapping, properties: Sequence[str]) -> dict:
         "removals": list(configuration["removal"]["methods"]),
         "preferred": list(configuration["figures"]["properties"]),
         "labels": {name: style.label(name) for name in ("original", *properties)},
-        "marks": {name: mark._asdict() for name, mark in style.marks(properties).items()},
-        "baseline": style.BASELINE,
-        "null": style.NULL,
+        "marks": {
+            name: {"colour": mark.colour, "shape": outline(mark.marker)}
+            for name, mark in style.marks(properties).items()
+        },
     }

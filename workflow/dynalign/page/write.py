@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import functools
 import hashlib
 import json
 import os
@@ -35,6 +36,9 @@ from dynalign.tables import reader
 
 ASSETS = Path(__file__).parent / "assets"
 CAPTIONS = Path(__file__).parents[2] / "report"
+
+#: The page's own script: its parts, one after the other.
+SCRIPTS = ("base.js", "tables.js", "charts.js", "explorer.js")
 
 #: A vector image above this size is embedded as PNG, so that the page stays small (bytes).
 LARGEST_SVG = 300_000
@@ -299,6 +303,19 @@ def asset(name: str) -> str:
         raise InputError(f"{ASSETS / name}: a file of the page is missing; install the package whole") from None
 
 
+def policy_hash(script: str) -> str:
+    """A script as the Content-Security-Policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+@functools.cache
+def charting_library() -> str:
+    """Vega, Vega-Lite and Vega-Embed with all that they need, as the installed vl-convert-python brings them."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle("globalThis.vegaEmbed = vegaEmbed;")
+
+
 def study_page(
     configuration: Mapping,
     tables: Sequence[Path],
@@ -333,10 +350,10 @@ def study_page(
     drawn = [(figure.category, figure_view(figure, configuration, properties, folder, captions)) for figure in figures]
     best = min((view for _, view in drawn), key=lambda view: is_headline(view["name"]), default=None)
     headline = best if best and is_headline(best["name"]) < len(HEADLINES) else None
-    script = asset("page.js")
-    if "</script" in script.lower():
-        raise ValueError("page.js holds the end of its own element")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    explorable = "alignment" in views and views["alignment"][0].rows > 0
+    scripts = [charting_library()] if explorable else []
+    scripts.append("".join(map(asset, SCRIPTS)))
+    digests = " ".join(map(policy_hash, scripts))
     environment = Environment(
         loader=FileSystemLoader(ASSETS),
         autoescape=True,
@@ -347,7 +364,7 @@ def study_page(
     environment.filters["markup"] = Markup
     return environment.get_template("index.html.j2").render(
         policy="default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-        f"script-src 'sha256-{digest}'",
+        f"script-src {digests}",
         configuration=configuration,
         introduction=caption_html(captions / "workflow.rst", configuration, {}),
         headline=headline,
@@ -355,12 +372,12 @@ def study_page(
         categories=categories(drawn),
         tables=[view for view, _ in views.values()],
         subjects=subjects_view(frames, configuration["subjects"]),
-        explorable="alignment" in views and views["alignment"][0].rows > 0,
+        explorable=explorable,
         versions=versions(),
         hashes=[(os.path.relpath(path, folder), sha256(path)) for path in (*inputs, *tables)],
         code=[(step, provenance.digest(step)) for step in STEPS],
         explorer=Markup(embedded_json(explorer(configuration, properties))),
-        script=Markup(script),
+        scripts=[Markup(script) for script in scripts],
         css=Markup(asset("page.css")),
         swatches=style.marks(properties),
     )
