@@ -15,6 +15,8 @@ function make(name, attributes = {}, ...children) {
 }
 
 const known = (value) => typeof value === "number" && Number.isFinite(value);
+const grouped = new Intl.NumberFormat("en");
+const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 const minus = (text) => text.replaceAll("-", "−");
 const fixed = (value, digits = 4) => (known(value) ? minus(value.toFixed(digits).replace(/^-(0\.0*)$/, "$1")) : "–");
 const interval = (low, high) => (known(low) && known(high) ? `[${fixed(low)}, ${fixed(high)}]` : "");

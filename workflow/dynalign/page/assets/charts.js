@@ -13,11 +13,11 @@ const CONFIG = {
 };
 const POINT = { type: "point", strokeWidth: 1, cursor: "pointer", opacity: 1 };
 const RING = { type: "point", size: 260, strokeWidth: 1.8, cursor: "pointer", opacity: 1 };
-const looks = { fill: own("fill"), stroke: own("colour"), shape: own("shape"), tooltip: text };
+const looks = { fill: own("fill"), stroke: own("edge"), shape: own("shape"), tooltip: text };
 
 /** Curves over places on a line, with bands or bars of intervals, null intervals, rings, and horizontal lines. */
 function curves(xTitle, yTitle, turned) {
-  const labels = { values: { expr: "places" }, labelExpr: "labels[indexof(places, datum.value)]", labelAngle: turned ? -40 : 0, grid: false };
+  const labels = { values: { expr: "places" }, labelExpr: "labels[indexof(places, datum.value)]", labelAngle: turned ? -40 : 0, labelFontWeight: { condition: { test: "datum.value === chosen", value: "bold" }, value: "normal" }, grid: false };
   const x = { field: "place", type: "quantitative", title: xTitle, axis: labels, scale: { domain: { expr: "across" }, nice: false } };
   const y = (field) => ({ field, type: "quantitative", title: yTitle, axis: { tickCount: 6 }, scale: { domain: { expr: "extent" }, nice: false, zero: false } });
   const layer = (mark, filter, encoding) => ({ transform: [{ filter }], mark, encoding: { x, ...encoding } });
@@ -25,7 +25,7 @@ function curves(xTitle, yTitle, turned) {
   const bounded = "isValid(datum.low) && isValid(datum.high)";
   return {
     height: 205,
-    params: ["places", "labels", "across", "extent"].map((name) => ({ name, value: [0, 1] })),
+    params: ["places", "labels", "across", "extent", "chosen"].map((name) => ({ name, value: [0, 1] })),
     layer: [
       layer({ type: "rule", strokeWidth: 14, stroke: "var(--tint)" }, "datum.chosen", {}),
       layer({ type: "rule", strokeWidth: { expr: "length(places) > 40 ? 4 : 12" }, stroke: "var(--null)" }, "isValid(datum.null_low)", { y: y("null_low"), y2: { field: "null_high" } }),
@@ -63,7 +63,7 @@ function heat(layers) {
   return {
     height: layers * Math.max(14, Math.min(34, 210 / layers)),
     encoding: {
-      x: { field: "step", type: "ordinal", title: "training step", axis: { labelExpr: "format(datum.value, ',')", labelAngle: 0, ticks: false } },
+      x: { field: "step", type: "ordinal", title: "training step", axis: { labelExpr: "format(datum.value, ',')", labelAngle: 0, labelSeparation: 8, ticks: false } },
       y: { field: "layer", type: "ordinal", sort: "descending", title: "layer", axis: { ticks: false } },
     },
     layer: [
@@ -81,11 +81,11 @@ function extent(values) {
   return [low - room, high + room];
 }
 
-function legendEntry({ colour, fill, shape, dash, block, width = 2, line = true, text: words }) {
+function legendEntry({ colour, fill, edge, shape, dash, block, width = 2, line = true, text: words }) {
   const sample = make("svg", { viewBox: "0 0 26 12", "aria-hidden": "true" });
   if (block) sample.append(make("rect", { x: 3, y: 1, width: 20, height: 10, fill: colour }));
   else if (line) sample.append(make("line", { x1: 0, x2: 26, y1: 6, y2: 6, "stroke-width": width, "stroke-dasharray": dash?.join(" "), stroke: colour }));
-  if (shape) sample.append(make("path", { d: shape, transform: "translate(13 6) scale(4.5)", fill, stroke: colour, "stroke-width": 0.3 }));
+  if (shape) sample.append(make("path", { d: shape, transform: "translate(13 6) scale(4.5)", fill, stroke: edge, "stroke-width": 0.3 }));
   return make("li", {}, sample, words);
 }
 
@@ -117,9 +117,10 @@ async function chart(host, spec, choose) {
     note.textContent = words;
     plot.setAttribute("aria-label", `${title}. ${words} The numbers follow as a table.`);
     legend.replaceChildren(...entries.map(legendEntry));
-    drawn = () => source.of(points.map((point) => point.row).filter((row, k, all) => all.indexOf(row) === k));
+    drawn = () => source.of([...new Set(points.map((point) => point.row))]);
     showNumbers();
     for (const [name, value] of Object.entries(parameters)) view.signal(name, value);
+    if (parameters.places) view.signal("chosen", points.find((point) => point.chosen)?.place ?? null);
     view.data("points", points.filter((point) => known(point.y)));
     if (spec.params?.length > 1) view.data("lines", lines);
     view.run();

@@ -20,8 +20,7 @@ async function explore(study, alignment, effects, probing) {
   }
 
   const checkpoints = ordered(study.checkpoints, "checkpoint");
-  const stepOf = new Map();
-  for (let row = 0; row < alignment.rows; row++) stepOf.set(alignment.value(row, "checkpoint"), alignment.value(row, "step"));
+  const stepOf = new Map([...alignment.groups("checkpoint")].map(([name, rows]) => [name, alignment.value(rows[0], "step")]));
   const trained = checkpoints.filter((name) => known(stepOf.get(name))).sort((a, b) => stepOf.get(a) - stepOf.get(b));
   const baselines = checkpoints.filter((name) => !known(stepOf.get(name)));
   const layers = alignment.levels("layer").sort((a, b) => a - b);
@@ -29,14 +28,14 @@ async function explore(study, alignment, effects, probing) {
   const removals = ordered(study.removals, "removal").filter((name) => name !== "none");
   const subjects = ordered(study.subjects, "subject");
   const label = (name) => study.labels[name] ?? name.replaceAll("_", " ");
-  const stepText = (name) => (known(stepOf.get(name)) ? stepOf.get(name).toLocaleString("en") : label(name));
+  const stepText = (name) => (known(stepOf.get(name)) ? grouped.format(stepOf.get(name)) : label(name));
   const nameOf = (name) => (known(stepOf.get(name)) ? `step ${stepText(name)}` : `baseline ${label(name)}`);
 
   /** How a property is drawn: in the figures' colour, lighter where the page is dark, so that it stands out as much. */
   function look(name, hollow = false) {
     const { colour: plain, shape } = study.marks[name] ?? study.marks.original;
     const colour = name === "original" ? "var(--ink)" : `color-mix(in oklab, ${plain}, var(--towards))`;
-    return { colour, shape, fill: hollow ? "var(--card)" : colour, series: name };
+    return { colour, shape, fill: hollow ? "var(--card)" : colour, edge: hollow ? colour : "var(--card)", series: name };
   }
 
   // ---- the choice --------------------------------------------------------------------------------------------
@@ -173,9 +172,9 @@ async function explore(study, alignment, effects, probing) {
   }
 
   const bounds = (points) => [0, ...points.flatMap((point) => [point.y, point.low, point.high])];
-  const ring = (colour) => ({ colour, fill: "none", shape: study.marks.original.shape, line: false, text: `ring: significant (adjusted p < ${study.alpha})` });
+  const ring = (colour) => ({ edge: colour, fill: "none", shape: study.marks.original.shape, line: false, text: `ring: significant (adjusted p < ${study.alpha})` });
   const layerAndSubject = () => ({ layer: Number(state.layer), subject: state.subject });
-  const place = () => `${nameOf(state.checkpoint).replace(/^./, (first) => first.toUpperCase())}, layer ${layerAt(state.checkpoint)}`;
+  const place = () => `${capital(nameOf(state.checkpoint))}, layer ${layerAt(state.checkpoint)}`;
 
   // ---- the charts: when they are shown, their specification, what they show --------------------------------------
 
@@ -191,7 +190,7 @@ async function explore(study, alignment, effects, probing) {
       };
     }],
     layers: [true, () => curves("layer (0 = embeddings)", "alignment (mean r)"), () => ({
-      title: "Alignment by layer", words: `${nameOf(state.checkpoint)}, subject ${state.subject}. Bands: ${level} intervals.`,
+      title: "Alignment by layer", words: `${capital(nameOf(state.checkpoint))}, subject ${state.subject}. Bands: ${level} intervals.`,
       ...arms(alignment.where({ checkpoint: state.checkpoint, subject: state.subject }), { place: (cell) => cell.layer, pick: ({ layer }) => ({ layer: String(layer) }) }),
       parameters: axis(layers, layers.map(String), alignmentValues()), source: alignment,
     })],
@@ -268,7 +267,7 @@ async function explore(study, alignment, effects, probing) {
     const blocks = {
       "Alignment (mean r, interval)": [
         ["original", "original", "mean_r", fixed, "ci"], [`${label(property)} removed`, "residual", "mean_r", fixed, "ci"],
-        ["inner score, original", "original", "inner_score", fixed], ["voxels", "original", "n_voxels", (value) => value.toLocaleString("en")],
+        ["inner score, original", "original", "inner_score", fixed], ["voxels", "original", "n_voxels", grouped.format],
       ],
       "Effect of the removal": [
         ["difference, interval", "effect", "mean_difference", fixed, "ci"], ["p, calibrated", "effect", "p", probability],

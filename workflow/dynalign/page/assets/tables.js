@@ -17,14 +17,21 @@ class Table {
     return [...new Set(this.byName.get(name)?.values)];
   }
 
+  /** Rows by the value of a column, made when first asked for. */
+  groups(name) {
+    const column = this.byName.get(name);
+    if (!column.groups) {
+      column.groups = new Map(this.levels(name).map((value) => [value, []]));
+      column.values.forEach((value, row) => column.groups.get(value).push(row));
+    }
+    return column.groups;
+  }
+
   /** The rows with these values. */
   where(wanted) {
-    const tests = Object.entries(wanted).map(([name, value]) => [this.byName.get(name).values, value]);
-    const found = [];
-    for (let row = 0; row < this.rows; row++) {
-      if (tests.every(([values, value]) => values[row] === value)) found.push(row);
-    }
-    return found;
+    const names = Object.keys(wanted);
+    const [fewest] = names.map((name) => this.groups(name).get(wanted[name]) ?? []).sort((a, b) => a.length - b.length);
+    return fewest.filter((row) => names.every((name) => this.byName.get(name).values[row] === wanted[name]));
   }
 
   record(row) {
@@ -153,7 +160,7 @@ function showTable(host, data) {
   function show() {
     const rows = view.rows.slice(view.first, view.first + PAGE);
     body.replaceChildren(...rows.map((row) => make("tr", {}, data.columns.map((column) => cell(column, row)))));
-    const range = `rows ${view.first + 1} to ${view.first + rows.length} of ${view.rows.length.toLocaleString("en")}`;
+    const range = `rows ${view.first + 1} to ${view.first + rows.length} of ${grouped.format(view.rows.length)}`;
     count.textContent = rows.length ? range : "no row meets all of these conditions";
     before.disabled = view.first === 0;
     after.disabled = view.first + PAGE >= view.rows.length;
