@@ -7,7 +7,9 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from dynalign.figures import style
 from dynalign.tables import datapackage, reader, schema
@@ -79,10 +81,10 @@ class TableView:
     name, title, row, href : str
         ``href`` leads from the page to the file.
     columns : list of dict
-        ``name``, and from the dictionary ``type``, ``text`` and ``unit``.
-    rows : int
-    data : str, optional
-        The columns as JSON; None where the table is too large.
+        ``name``, and from the tables' schema ``type``, ``text`` and ``unit``.
+    frame : pandas.DataFrame
+    most : int
+        Tables of more rows are not embedded.
     """
 
     name: str
@@ -90,53 +92,51 @@ class TableView:
     row: str
     href: str
     columns: list
-    rows: int
-    data: str | None
+    frame: Any
+    most: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows the table has."""
+        return len(self.frame)
+
+    @cached_property
+    def data(self) -> str | None:
+        """The columns as JSON; None where the table is too large."""
+        if self.rows > self.most:
+            return None
+        return embedded_json([column_json(self.frame[name].tolist()) for name in self.frame])
 
 
-def table_view(path: Path, properties: Sequence[str], folder: Path, most: int = MOST_ROWS) -> tuple[TableView, object]:
-    """How a table is shown, and the table itself (a data frame)."""
+def table_view(path: Path, properties: Sequence[str], folder: Path, most: int = MOST_ROWS) -> TableView:
+    """A table with what the tables' schema says about it, for a page in `folder`."""
     import pandas as pd
 
     frame = reader.read_table(path)
     described = datapackage.describe(path.stem, list(frame.columns), properties)
+    columns = []
     for name, column in described.items():
-        # `value` is text in one table and a number in another: the dictionary knows which.
+        # `value` is text in one table and a number in another: the schema knows which.
         if column and column.type != "string" and frame[name].dtype == object:
             frame[name] = pd.to_numeric(frame[name].replace("", None))
+        about = {"type": column.type, "text": column.text, "unit": column.unit} if column else {"type": "any"}
+        columns.append({"name": name} | about)
     entry = schema.TABLES.get(path.stem)
-    columns = [
-        {"name": name}
-        | ({"type": column.type, "text": column.text, "unit": column.unit} if column else {"type": "any"})
-        for name, column in described.items()
-    ]
-    data = None
-    if len(frame) <= most:
-        data = embedded_json(
-            {"rows": len(frame), "columns": [column_json(frame[name].tolist()) for name in frame.columns]}
-        )
-    view = TableView(
-        path.stem,
-        entry.title if entry else style.label(path.stem.replace("-", "_")),
-        entry.row if entry else "",
-        os.path.relpath(path, folder),
-        columns,
-        len(frame),
-        data,
-    )
-    return view, frame
+    title, row = (entry.title, entry.row) if entry else (style.label(path.stem.replace("-", "_")), "")
+    return TableView(path.stem, title, row, os.path.relpath(path, folder), columns, frame, most)
 
 
 def outline(marker: str | tuple[int, int, float]) -> str:
     """A marker of the figures as an SVG path between -1 and 1."""
     from matplotlib.markers import MarkerStyle
 
-    style = MarkerStyle(marker)
+    drawn = MarkerStyle(marker)
     if marker == "o":
         return "M-0.9,0a0.9,0.9,0,1,1,1.8,0a0.9,0.9,0,1,1,-1.8,0Z"
-    (corners,) = style.get_path().transformed(style.get_transform()).to_polygons()
-    largest = abs(corners).max()
-    return "M" + "L".join(f"{x / largest:.3g},{-y / largest:.3g}" for x, y in corners[:-1]) + "Z"
+    (corners,) = drawn.get_path().transformed(drawn.get_transform()).to_polygons()
+    # In SVG, y runs down; + 0 turns -0 into 0.
+    places = (corners[:-1] / abs(corners).max() * (1, -1)).round(3) + 0
+    return "M" + "L".join(f"{x:g},{y:g}" for x, y in places) + "Z"
 
 
 def explorer(configuration: Mapping, properties: Sequence[str]) -> dict:

@@ -4,7 +4,8 @@ const PAGE = 50;
 
 /** Named columns of the same length: `columns` are {name, text, unit, type, values}. */
 class Table {
-  constructor(name, columns, rows) {
+  constructor(name, columns) {
+    const rows = columns[0].values.length;
     Object.assign(this, { name, columns, rows, byName: new Map(columns.map((column) => [column.name, column])) });
     for (const column of columns) column.number = typeof column.values.find((value) => value !== null) === "number";
   }
@@ -41,7 +42,7 @@ class Table {
   /** The table of some of the rows. */
   of(rows) {
     const columns = this.columns.map((column) => ({ ...column, values: rows.map((row) => column.values[row]) }));
-    return new Table(this.name, columns, rows.length);
+    return new Table(this.name, columns);
   }
 }
 
@@ -63,8 +64,8 @@ function table(name) {
   if (!tables.has(name)) {
     const node = [...document.querySelectorAll("script[data-table]")].find((each) => each.dataset.table === name);
     const stored = node && JSON.parse(node.textContent);
-    const read = (column, k) => ({ ...column, values: decoded(stored.columns[k]) });
-    tables.set(name, node ? new Table(name, JSON.parse(node.dataset.columns).map(read), stored.rows) : null);
+    const read = (column, k) => ({ ...column, values: decoded(stored[k]) });
+    tables.set(name, node ? new Table(name, JSON.parse(node.dataset.columns).map(read)) : null);
   }
   return tables.get(name);
 }
