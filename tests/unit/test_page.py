@@ -227,9 +227,9 @@ def test_a_table_that_is_too_large_is_linked_and_described(tmp_path):
     writer.write_table(table, path)
     for most, embedded in ((len(table), True), (len(table) - 1, False)):
         view = table_view(path, [], tmp_path, most)
-        assert (view.data is not None) == embedded
-        assert view.href == "tables/alignment.tsv"
-        assert view.columns[0]["text"]
+        assert (view["data"] is not None) == embedded
+        assert view["href"] == "tables/alignment.tsv"
+        assert view["columns"][0]["text"]
 
 
 def test_a_column_is_a_number_where_the_dictionary_says_so(tmp_path):
@@ -237,17 +237,18 @@ def test_a_column_is_a_number_where_the_dictionary_says_so(tmp_path):
     for name, cells in (("class_counts", ["10", "9"]), ("figure-07-removal-bars", ["-0.5", ""])):
         path = tmp_path / f"{name}.tsv"
         path.write_text("property\tvalue\n" + "".join(f"tense\t{cell}\n" for cell in cells), "utf-8")
-        _, column = json.loads(table_view(path, [], tmp_path).data)
+        _, column = json.loads(table_view(path, [], tmp_path)["data"])
         assert decoded(column, 2) == (["10", "9"] if name == "class_counts" else [-0.5, None])
 
 
 def test_the_explorer_has_the_figures_colours():
     study = page_study.configuration()
-    given = explorer(study, list(study["properties"]))
+    given = explorer(study, page_study.tables(study)["alignment"])
     marks = style.marks(study["properties"])
     assert given["marks"]["tense"] == {"colour": marks["tense"].colour, "shape": "M0,-1L-1,1L1,1Z"}
     assert given["marks"]["added"]["colour"] == marks["added"].colour
-    assert given["checkpoints"] == ["step-0", "step-1", "step-8", "step-64", "random"]
+    names = [name for name, _ in given["choices"]["checkpoint"]]
+    assert names == ["step-0", "step-1", "step-8", "step-64", "random"]
     for mark in (*style.MARKS.values(), *style.FURTHER_MARKS):
         corners = re.findall(r"(-?[\d.]+),(-?[\d.]+)", outline(mark.marker))
         assert len(corners) >= 3, mark.marker

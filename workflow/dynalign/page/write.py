@@ -140,7 +140,7 @@ def study_page(
     configuration = without_absolute_paths(configuration)
     properties = list(configuration["properties"])
     views = {path.stem: table_view(path, properties, folder) for path in tables}
-    frames = {name: view.frame for name, view in views.items()}
+    frames = {name: view["frame"] for name, view in views.items()}
     drawn = [figure_view(figure, configuration, folder, captions) for figure in figures]
     explorable = len(frames.get("alignment", ())) > 0
     scripts = [chart_library()] * explorable + ["".join(map(asset, SCRIPTS))]
@@ -163,13 +163,12 @@ def study_page(
         categories=categories(drawn),
         tables=list(views.values()),
         participants=participants(frames, configuration["subjects"]),
-        explorable=explorable,
         provenance={
             "Versions where this page was written": versions(),
             "SHA-256 of inputs and tables": {os.path.relpath(p, folder): sha256(p) for p in (*inputs, *tables)},
             "Digest of the code of every step": {step: provenance.digest(step) for step in STEPS},
         },
-        explorer=embedded_json(explorer(configuration, properties)),
+        explorer=embedded_json(explorer(configuration, frames["alignment"])) if explorable else "",
         scripts=scripts,
         css=asset("page.css"),
     )
