@@ -1,10 +1,11 @@
 // Elements and numbers. Every piece of text becomes a text node, so that no name can become markup.
 
-const DRAWN = new Set(["svg", "path", "line", "rect"]);
+const SVG = "http://www.w3.org/2000/svg";
+const DRAWN = ["svg", "path", "line", "rect"];
 
 /** An element with attributes (functions are listeners) and children (text or elements; null is left out). */
 function make(name, attributes = {}, ...children) {
-  const element = DRAWN.has(name) ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+  const element = DRAWN.includes(name) ? document.createElementNS(SVG, name) : document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(key, value);
     else if (key === "style") element.style.cssText = value;

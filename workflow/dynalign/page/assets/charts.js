@@ -3,95 +3,133 @@
 
 const own = (field) => ({ field, type: "nominal", scale: null, legend: null });
 const text = { field: "text" };
-const ZERO = { condition: { test: "datum.value === 0", value: "var(--ink)" }, value: "var(--rule)" };
+const when = (test, yes, no) => ({ condition: { test, value: yes }, value: no });
+const BOLD = when("datum.value === chosen", "bold", "normal");
+const BOUNDED = "isValid(datum.low) && isValid(datum.high)";
+const POINT = { type: "point", strokeWidth: 1, cursor: "pointer", opacity: 1 };
+const RING = { type: "point", size: 260, strokeWidth: 1.8, cursor: "pointer", opacity: 1 };
+const LOOK = { fill: own("fill"), stroke: own("edge"), shape: own("shape"), tooltip: text };
 const CONFIG = {
   aria: false,
   background: null,
   view: { stroke: null },
   font: "system-ui, sans-serif",
-  axis: { labelFontSize: 11, titleFontSize: 11.5, titleFontWeight: "normal", labelColor: "var(--soft)", titleColor: "var(--soft)", gridColor: ZERO, tickColor: "var(--rule)", domain: false, labelOverlap: "greedy", labelLimit: 160 },
+  axis: {
+    ...{ labelFontSize: 11, labelColor: "var(--soft)", labelOverlap: "greedy", labelLimit: 160 },
+    ...{ titleFontSize: 11.5, titleFontWeight: "normal", titleColor: "var(--soft)" },
+    ...{ gridColor: when("datum.value === 0", "var(--ink)", "var(--rule)"), tickColor: "var(--rule)", domain: false },
+  },
 };
-const POINT = { type: "point", strokeWidth: 1, cursor: "pointer", opacity: 1 };
-const RING = { type: "point", size: 260, strokeWidth: 1.8, cursor: "pointer", opacity: 1 };
-const looks = { fill: own("fill"), stroke: own("edge"), shape: own("shape"), tooltip: text };
+const parameters = (...names) => names.map((name) => ({ name, value: [0, 1] }));
+
+/** A channel of numbers; the parameter `domain` says from where to where its axis runs. */
+function numeric(field, title, domain, axis) {
+  return { field, type: "quantitative", title, axis, scale: { domain: { expr: domain }, nice: false, zero: false } };
+}
 
 /** Curves over places on a line, with bands or bars of intervals, null intervals, rings, and horizontal lines. */
 function curves(xTitle, yTitle, turned) {
-  const labels = { values: { expr: "places" }, labelExpr: "labels[indexof(places, datum.value)]", labelAngle: turned ? -40 : 0, labelFontWeight: { condition: { test: "datum.value === chosen", value: "bold" }, value: "normal" }, grid: false };
-  const x = { field: "place", type: "quantitative", title: xTitle, axis: labels, scale: { domain: { expr: "across" }, nice: false } };
-  const y = (field) => ({ field, type: "quantitative", title: yTitle, axis: { tickCount: 6 }, scale: { domain: { expr: "extent" }, nice: false, zero: false } });
-  const layer = (mark, filter, encoding) => ({ transform: [{ filter }], mark, encoding: { x, ...encoding } });
-  const range = { y: y("low"), y2: { field: "high" } };
-  const bounded = "isValid(datum.low) && isValid(datum.high)";
+  const labels = { values: { expr: "places" }, labelExpr: "labels[indexof(places, datum.value)]" };
+  const look = { labelAngle: turned ? -40 : 0, labelFontWeight: BOLD, grid: false };
+  const x = numeric("place", xTitle, "across", { ...labels, ...look });
+  const y = (field) => numeric(field, yTitle, "extent", { tickCount: 6 });
+  const dense = (yes, no) => ({ expr: `length(places) > 40 ? ${yes} : ${no}` });
+  const layer = (filter, mark, encoding) => ({ transform: [{ filter }], mark, encoding: { x, ...encoding } });
+  const interval = (low, high) => ({ y: y(low), y2: { field: high } });
+  const line = { detail: { field: "series" }, strokeDash: own("dash"), strokeWidth: { ...own("width"), type: "quantitative" } };
+  const stroke = own("colour");
   return {
     height: 205,
-    params: ["places", "labels", "across", "extent", "chosen"].map((name) => ({ name, value: [0, 1] })),
+    params: parameters("places", "labels", "across", "extent", "chosen"),
     layer: [
-      layer({ type: "rule", strokeWidth: 14, stroke: "var(--tint)" }, "datum.chosen", {}),
-      layer({ type: "rule", strokeWidth: { expr: "length(places) > 40 ? 4 : 12" }, stroke: "var(--null)" }, "isValid(datum.null_low)", { y: y("null_low"), y2: { field: "null_high" } }),
-      { data: { name: "lines" }, mark: { type: "rule", strokeWidth: 1.4, stroke: "var(--dashed)" }, encoding: { y: y("y"), strokeDash: own("dash"), tooltip: text } },
-      layer({ type: "area", opacity: 0.13 }, `datum.band && ${bounded}`, { ...range, fill: own("colour") }),
-      { name: "curve", ...layer({ type: "line", strokeJoin: "round" }, "!datum.alone", { y: y("y"), stroke: own("colour"), strokeDash: own("dash"), strokeWidth: { ...own("width"), type: "quantitative" }, detail: { field: "series" } }) },
-      layer({ type: "rule", strokeWidth: 1.6 }, `datum.bars && ${bounded}`, { ...range, stroke: own("colour") }),
-      layer(RING, "datum.ring", { y: y("y"), stroke: own("colour"), tooltip: text }),
-      { name: "point", ...layer({ ...POINT, size: { expr: "length(places) > 40 ? 22 : 80" } }, "true", { y: y("y"), ...looks }) },
+      layer("datum.chosen", { type: "rule", strokeWidth: 14, stroke: "var(--tint)" }),
+      layer(
+        "isValid(datum.null_low)",
+        { type: "rule", strokeWidth: dense(4, 12), stroke: "var(--null)" },
+        interval("null_low", "null_high"),
+      ),
+      {
+        data: { name: "lines" },
+        mark: { type: "rule", strokeWidth: 1.4, stroke: "var(--dashed)" },
+        encoding: { y: y("y"), strokeDash: own("dash"), tooltip: text },
+      },
+      layer(`datum.band && ${BOUNDED}`, { type: "area", opacity: 0.13 }, { ...interval("low", "high"), fill: stroke }),
+      layer("!datum.alone", { type: "line", strokeJoin: "round" }, { y: y("y"), stroke, ...line }),
+      layer(`datum.bars && ${BOUNDED}`, { type: "rule", strokeWidth: 1.6 }, { ...interval("low", "high"), stroke }),
+      layer("datum.ring", RING, { y: y("y"), stroke, tooltip: text }),
+      { name: "point", ...layer("true", { ...POINT, size: dense(22, 80) }, { y: y("y"), ...LOOK }) },
     ],
   };
 }
 
 /** One interval per row, around zero. */
 function forest(xTitle, rows) {
-  const y = { field: "label", type: "nominal", sort: null, title: null, axis: { grid: false, ticks: false } };
-  const x = (field) => ({ field, type: "quantitative", title: xTitle, axis: { tickCount: 5 }, scale: { domain: { expr: "extent" }, nice: false } });
-  const row = { condition: { test: "datum.chosen", value: "var(--tint)" }, value: "transparent" };
+  const x = (field) => numeric(field, xTitle, "extent", { tickCount: 5 });
+  const y = { field: "label", type: "nominal", sort: null, title: null };
+  const stroke = own("colour");
+  const layer = (filter, mark, encoding) => ({ transform: [{ filter }], mark, encoding });
+  const row = { fill: when("datum.chosen", "var(--tint)", "transparent"), tooltip: text };
   return {
     height: 25 * rows,
-    params: [{ name: "extent", value: [0, 1] }],
-    encoding: { y },
+    params: parameters("extent", "chosen"),
+    encoding: { y: { ...y, axis: { grid: false, ticks: false, labelFontWeight: BOLD } } },
     layer: [
-      { mark: { type: "rect", cursor: "pointer" }, encoding: { fill: row, tooltip: text } },
-      { mark: { type: "rule", strokeWidth: 1.8 }, encoding: { x: x("low"), x2: { field: "high" }, stroke: own("colour") }, transform: [{ filter: "isValid(datum.low) && isValid(datum.high)" }] },
-      { mark: RING, encoding: { x: x("y"), stroke: own("colour"), tooltip: text }, transform: [{ filter: "datum.ring" }] },
-      { name: "point", mark: { ...POINT, size: 80 }, encoding: { x: x("y"), ...looks } },
+      layer("true", { type: "rect", cursor: "pointer" }, row),
+      layer(BOUNDED, { type: "rule", strokeWidth: 1.8 }, { x: x("low"), x2: { field: "high" }, stroke }),
+      layer("datum.ring", RING, { x: x("y"), stroke, tooltip: text }),
+      { name: "point", ...layer("true", { ...POINT, size: 80 }, { x: x("y"), ...LOOK }) },
     ],
   };
 }
 
 /** A value per step and layer as shades. */
 function heat(layers) {
+  const steps = { labelExpr: "format(datum.value, ',')", labelAngle: 0, labelSeparation: 8, ticks: false };
   const shade = { field: "y", type: "quantitative", legend: null, scale: { range: [0.08, 1], zero: false, nice: false } };
   return {
     height: layers * Math.max(14, Math.min(34, 210 / layers)),
     encoding: {
-      x: { field: "step", type: "ordinal", title: "training step", axis: { labelExpr: "format(datum.value, ',')", labelAngle: 0, labelSeparation: 8, ticks: false } },
+      x: { field: "step", type: "ordinal", title: "training step", axis: steps },
       y: { field: "layer", type: "ordinal", sort: "descending", title: "layer", axis: { ticks: false } },
     },
     layer: [
-      { name: "cell", mark: { type: "rect", fill: "var(--shade)", cursor: "pointer" }, encoding: { fillOpacity: shade, tooltip: text } },
-      { mark: { type: "rect", fill: null, stroke: "var(--ink)", strokeWidth: 2 }, transform: [{ filter: "datum.chosen" }] },
+      {
+        name: "cell",
+        mark: { type: "rect", fill: "var(--shade)", cursor: "pointer" },
+        encoding: { fillOpacity: shade, tooltip: text },
+      },
+      {
+        transform: [{ filter: "datum.chosen" }],
+        mark: { type: "rect", fill: null, stroke: "var(--ink)", strokeWidth: 2 },
+      },
     ],
   };
 }
 
 /** From the least to the greatest of `values`, with some room on both sides. */
 function extent(values) {
-  const [low, high] = values.filter(known).reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
-  if (low > high) return [0, 1];
+  const numbers = values.filter(known);
+  const low = numbers.reduce((a, b) => Math.min(a, b), Infinity);
+  const high = numbers.reduce((a, b) => Math.max(a, b), -Infinity);
   const room = (high - low || Math.abs(high) || 1) * 0.06;
-  return [low - room, high + room];
+  return numbers.length ? [low - room, high + room] : [0, 1];
 }
 
-function legendEntry({ colour, fill, edge, shape, dash, block, width = 2, line = true, text: words }) {
+function legendEntry({ colour, fill, edge, shape, dash, block, width, text: words }) {
   const sample = make("svg", { viewBox: "0 0 26 12", "aria-hidden": "true" });
+  const line = { x1: 0, x2: 26, y1: 6, y2: 6, "stroke-width": width, "stroke-dasharray": dash?.join(" "), stroke: colour };
+  const outline = { d: shape, transform: "translate(13 6) scale(4.5)", fill, stroke: edge, "stroke-width": 0.3 };
   if (block) sample.append(make("rect", { x: 3, y: 1, width: 20, height: 10, fill: colour }));
-  else if (line) sample.append(make("line", { x1: 0, x2: 26, y1: 6, y2: 6, "stroke-width": width, "stroke-dasharray": dash?.join(" "), stroke: colour }));
-  if (shape) sample.append(make("path", { d: shape, transform: "translate(13 6) scale(4.5)", fill, stroke: edge, "stroke-width": 0.3 }));
+  if (width) sample.append(make("line", line));
+  if (shape) sample.append(make("path", outline));
   return make("li", {}, sample, words);
 }
 
 /**
- * A chart in `host`, empty at first. `show` gives it a title, a note, a legend, points (each with `pick`, what a click on
- * it chooses), lines, parameters, and the table and rows that it draws, which stand below it as a table.
+ * A chart in `host`, empty at first, with the table of the numbers drawn below it.
+ *
+ * It resolves to a function that shows: a title, words on it, a legend's entries, points (each with the `row` of the
+ * table `source` that it draws, and `pick`, what a click on it chooses), lines across, and the axes' parameters.
  */
 async function chart(host, spec, choose) {
   const heading = make("h3");
@@ -102,27 +140,28 @@ async function chart(host, spec, choose) {
   const details = make("details", { toggle: showNumbers }, make("summary", {}, "Numbers drawn"), numbers);
   let drawn = null;
   host.replaceChildren(heading, note, legend, plot, details);
-  const whole = { width: "container", data: { name: "points" }, datasets: { points: [], lines: [] }, config: CONFIG, ...spec };
+  const data = { width: "container", data: { name: "points" }, datasets: { points: [], lines: [] } };
   // The interpreter of expressions (`ast`) needs no eval, which the page's policy forbids. Level 1: errors alone.
-  const options = { mode: "vega-lite", ast: true, renderer: "svg", actions: false, tooltip: false, logLevel: 1, defaultStyle: false };
-  const { view } = await vegaEmbed(plot, whole, options);
+  const options = { mode: "vega-lite", ast: true, renderer: "svg", actions: false, tooltip: false, logLevel: 1 };
+  const { view } = await vegaEmbed(plot, { ...data, config: CONFIG, ...spec }, { ...options, defaultStyle: false });
   view.addEventListener("click", (event, item) => item?.datum?.pick && choose(item.datum.pick));
 
   function showNumbers() {
     if (details.open) showTable(numbers, drawn());
   }
 
-  return function show({ title, words, entries, points, lines = [], parameters = {}, source }) {
+  return function show({ title, words, entries, points, source, lines = [], axes = {} }) {
     heading.textContent = title;
     note.textContent = words;
     plot.setAttribute("aria-label", `${title}. ${words} The numbers follow as a table.`);
     legend.replaceChildren(...entries.map(legendEntry));
     drawn = () => source.of([...new Set(points.map((point) => point.row))]);
     showNumbers();
-    for (const [name, value] of Object.entries(parameters)) view.signal(name, value);
-    if (parameters.places) view.signal("chosen", points.find((point) => point.chosen)?.place ?? null);
+    const chosen = points.find((point) => point.chosen);
+    for (const [name, value] of Object.entries(axes)) view.signal(name, value);
+    if (spec.params) view.signal("chosen", (axes.places ? chosen?.place : chosen?.label) ?? null);
     view.data("points", points.filter((point) => known(point.y)));
-    if (spec.params?.length > 1) view.data("lines", lines);
+    if (axes.places) view.data("lines", lines);
     view.run();
   };
 }

@@ -135,7 +135,7 @@ async function explore(study, alignment, effects, probing) {
       + `adjusted ${probability(cell.p_fdr)}, paper's ${probability(cell.p_paper)}`,
   });
   const spans = (points) => [0, ...points.flatMap((point) => [point.y, point.low, point.high])];
-  const ring = (edge) => ({ edge, fill: "none", shape: study.marks.original.shape, line: false, text: `ring: significant (adjusted p < ${study.alpha})` });
+  const ring = (edge) => ({ edge, fill: "none", shape: study.marks.original.shape, text: `ring: significant (adjusted p < ${study.alpha})` });
 
   // ---- the charts: what each shows ---------------------------------------------------------------------------
 
@@ -147,13 +147,13 @@ async function explore(study, alignment, effects, probing) {
     const { points, entries, source } = arms({ layer: Number(state.layer) }, alongSteps);
     return {
       title: "Alignment over training", words: `Layer ${state.layer}, subject ${state.subject}. Bands: ${level} intervals.`,
-      points, lines, source, entries: [...entries, ...lines], parameters: overTraining(alignmentValues()),
+      points, lines, source, entries: [...entries, ...lines], axes: overTraining(alignmentValues()),
     };
   }
 
   const byLayer = () => ({
     title: "Alignment by layer", words: `${capital(nameOf(state.checkpoint))}, subject ${state.subject}. Bands: ${level} intervals.`,
-    ...arms({ checkpoint: state.checkpoint }, alongLayers), parameters: axis(layers, layers.map(String), alignmentValues()),
+    ...arms({ checkpoint: state.checkpoint }, alongLayers), axes: axis(layers, layers.map(String), alignmentValues()),
   });
 
   function effectOverTraining() {
@@ -162,7 +162,7 @@ async function explore(study, alignment, effects, probing) {
     return {
       title: `Effect of removing ${label(property)} over training`,
       words: `Layer ${state.layer}, subject ${state.subject}: residual minus original, with the ${level} interval of the paired difference.`,
-      points, parameters: overTraining(spans(points)), source: effects,
+      points, axes: overTraining(spans(points)), source: effects,
       entries: [{ ...look(property), text: armText(property) }, ring(look(property).colour)],
     };
   }
@@ -173,7 +173,7 @@ async function explore(study, alignment, effects, probing) {
     const points = pointsOf(effects, effects.where({ checkpoint, layer: layerAt(checkpoint), removal, subject }), byProperty, effect);
     return {
       title: "Effect of removing each property", words: `${place()}, subject ${subject}: residual minus original. Left of zero: removing it hurts.`,
-      points, parameters: { extent: extent(spans(points)) }, entries: [ring("var(--ink)")], source: effects,
+      points, axes: { extent: extent(spans(points)) }, entries: [ring("var(--ink)")], source: effects,
     };
   }
 
@@ -199,7 +199,7 @@ async function explore(study, alignment, effects, probing) {
     return {
       title: `Can a probe read ${label(property)}?`,
       words: `Accuracy, layer ${state.layer}, all subjects alike. Crossfit above the grey bar: it can still be read.`,
-      points, lines: known(y) ? [chance] : [], source: probing, parameters: axis(at, names.map(label), [...values, y]),
+      points, lines: known(y) ? [chance] : [], source: probing, axes: axis(at, names.map(label), [...values, y]),
       entries: [
         ...Object.entries(PROBES).map(([series, text]) => ({ ...looks[series], text })),
         { block: true, colour: "var(--null)", text: "null interval" }, chance,
