@@ -162,6 +162,20 @@ def test_the_curves_are_the_tables_rows_and_follow_the_choice(opened, tables):
         ]
 
 
+def test_the_numbers_drawn_are_a_table_below_the_chart(opened, tables):
+    choose(opened, layer=2, property="pos", subject="M", checkpoint="step-8", removal="ridge")
+    opened.page.locator("#chart-effects summary").click()
+    cells = opened.page.locator("#chart-effects tbody td")
+    effects = tables["removal_effects"]
+    shown = effects.query("layer == 2 and subject == 'M' and checkpoint == 'step-8' and removal == 'ridge'")
+    assert cells.count() == shown.size
+    place = list(effects.columns).index("mean_difference")
+    titles = [cells.nth(k).get_attribute("title") for k in range(place, shown.size, effects.shape[1])]
+    assert sorted(map(float, titles)) == sorted(shown["mean_difference"])
+    choose(opened, layer=4)
+    assert cells.nth(list(effects.columns).index("layer")).text_content() == "4"
+
+
 def test_baselines_stand_at_the_layer_that_they_have(opened, tables):
     choose(opened, layer=4, subject="F", property="tense")
     legend = opened.run("document.querySelector('#chart-training .legend').textContent")

@@ -36,7 +36,8 @@ function curves(xTitle, yTitle, turned) {
   const dense = (yes, no) => ({ expr: `length(places) > 40 ? ${yes} : ${no}` });
   const layer = (filter, mark, encoding) => ({ transform: [{ filter }], mark, encoding: { x, ...encoding } });
   const interval = (low, high) => ({ y: y(low), y2: { field: high } });
-  const line = { detail: { field: "series" }, strokeDash: own("dash"), strokeWidth: { ...own("width"), type: "quantitative" } };
+  const width = { ...own("width"), type: "quantitative" };
+  const line = { detail: { field: "series" }, strokeDash: own("dash"), strokeWidth: width };
   const stroke = own("colour");
   return {
     height: 205,
@@ -85,7 +86,8 @@ function forest(xTitle, rows) {
 /** A value per step and layer as shades. */
 function heat(layers) {
   const steps = { labelExpr: "format(datum.value, ',')", labelAngle: 0, labelSeparation: 8, ticks: false };
-  const shade = { field: "y", type: "quantitative", legend: null, scale: { range: [0.08, 1], zero: false, nice: false } };
+  const scale = { range: [0.08, 1], zero: false, nice: false };
+  const shade = { field: "y", type: "quantitative", legend: null, scale };
   return {
     height: layers * Math.max(14, Math.min(34, 210 / layers)),
     encoding: {
@@ -117,10 +119,10 @@ function extent(values) {
 
 function legendEntry({ colour, fill, edge, shape, dash, block, width, text: words }) {
   const sample = make("svg", { viewBox: "0 0 26 12", "aria-hidden": "true" });
-  const line = { x1: 0, x2: 26, y1: 6, y2: 6, "stroke-width": width, "stroke-dasharray": dash?.join(" "), stroke: colour };
+  const stroke = { stroke: colour, "stroke-width": width, "stroke-dasharray": dash?.join(" ") };
   const outline = { d: shape, transform: "translate(13 6) scale(4.5)", fill, stroke: edge, "stroke-width": 0.3 };
   if (block) sample.append(make("rect", { x: 3, y: 1, width: 20, height: 10, fill: colour }));
-  if (width) sample.append(make("line", line));
+  if (width) sample.append(make("line", { x1: 0, x2: 26, y1: 6, y2: 6, ...stroke }));
   if (shape) sample.append(make("path", outline));
   return make("li", {}, sample, words);
 }

@@ -95,13 +95,14 @@ async function explore(study, alignment, effects, probing) {
   }
 
   const overTraining = (values) => axis(stepPlaces(), trained.map(label), values);
-  const alongSteps = (cell) => ({ place: stepPlaces()[trained.indexOf(cell.checkpoint)], pick: { checkpoint: cell.checkpoint } });
+  const alongSteps = ({ checkpoint }) => ({ place: stepPlaces()[trained.indexOf(checkpoint)], pick: { checkpoint } });
   const alongLayers = ({ layer }) => ({ place: layer, pick: { layer: String(layer) } });
 
   /** Rows as points: with their numbers, what `more` says of each, and whether they are the chosen ones; in order. */
   function pointsOf(data, rows, ...more) {
-    const points = rows.map((row) => more.reduce((cell, add) => ({ ...cell, ...add(cell) }), { ...data.record(row), row }));
-    return points.map((point) => ({ ...point, chosen: isChosen(point.pick) })).sort((a, b) => a.place - b.place);
+    const point = (row) => more.reduce((cell, add) => ({ ...cell, ...add(cell) }), { ...data.record(row), row });
+    const points = rows.map(point).map((each) => ({ ...each, chosen: isChosen(each.pick) }));
+    return points.sort((a, b) => a.place - b.place);
   }
 
   const ofTrained = (data, wanted) => data.where(wanted).filter((row) => data.value(row, "checkpoint") in steps);
@@ -111,19 +112,26 @@ async function explore(study, alignment, effects, probing) {
   function alignmentValues() {
     const { subject, removal } = state;
     const key = JSON.stringify([subject, removal]);
-    const values = (arm, names) => alignment.where({ removal: arm, subject }).flatMap((row) => names.map((name) => alignment.value(row, name)));
-    if (!extents.has(key)) extents.set(key, [...values("none", ["mean_r", "ci_low", "ci_high"]), ...values(removal, ["mean_r"])]);
+    const values = (arm, names) => {
+      const rows = alignment.where({ removal: arm, subject });
+      return names.flatMap((name) => rows.map((row) => alignment.value(row, name)));
+    };
+    if (!extents.has(key)) {
+      extents.set(key, [...values("none", ["mean_r", "ci_low", "ci_high"]), ...values(removal, ["mean_r"])]);
+    }
     return extents.get(key);
   }
 
   /** Original and residual, as curves with bands along an axis. */
   function arms(wanted, along) {
-    const shown = ({ removal, property }) => removal === "none" || (removal === state.removal && property === state.property);
-    const rows = alignment.where({ ...wanted, subject: state.subject }).filter((row) => shown(alignment.record(row)));
-    const points = pointsOf(alignment, rows, along, ({ property, checkpoint, layer, mean_r: y, ci_low: low, ci_high: high }) => ({
-      ...armLook(property), y, low, high, band: true,
-      text: `${armText(property)}, ${nameOf(checkpoint)}, layer ${layer}: ${fixed(y)} ${interval(low, high)}`,
-    }));
+    const { subject, removal, property } = state;
+    const both = [{ removal: "none" }, { removal, property }];
+    const rows = both.flatMap((each) => alignment.where({ ...wanted, ...each, subject }));
+    const arm = ({ property: name, checkpoint, layer, mean_r: y, ci_low: low, ci_high: high }) => ({
+      ...armLook(name), y, low, high, band: true,
+      text: `${armText(name)}, ${nameOf(checkpoint)}, layer ${layer}: ${fixed(y)} ${interval(low, high)}`,
+    });
+    const points = pointsOf(alignment, rows, along, arm);
     const entries = ["original", state.property].filter(Boolean).map(armLook);
     return { points: points.filter((point) => point.place !== undefined), entries, source: alignment };
   }
@@ -135,7 +143,8 @@ async function explore(study, alignment, effects, probing) {
       + `adjusted ${probability(cell.p_fdr)}, paper's ${probability(cell.p_paper)}`,
   });
   const spans = (points) => [0, ...points.flatMap((point) => [point.y, point.low, point.high])];
-  const ring = (edge) => ({ edge, fill: "none", shape: study.marks.original.shape, text: `ring: significant (adjusted p < ${study.alpha})` });
+  const ringText = `ring: significant (adjusted p < ${study.alpha})`;
+  const ring = (edge) => ({ edge, fill: "none", shape: study.marks.original.shape, text: ringText });
 
   // ---- the charts: what each shows ---------------------------------------------------------------------------
 
@@ -146,22 +155,26 @@ async function explore(study, alignment, effects, probing) {
     }));
     const { points, entries, source } = arms({ layer: Number(state.layer) }, alongSteps);
     return {
-      title: "Alignment over training", words: `Layer ${state.layer}, subject ${state.subject}. Bands: ${level} intervals.`,
+      title: "Alignment over training",
+      words: `Layer ${state.layer}, subject ${state.subject}. Bands: ${level} intervals.`,
       points, lines, source, entries: [...entries, ...lines], axes: overTraining(alignmentValues()),
     };
   }
 
   const byLayer = () => ({
-    title: "Alignment by layer", words: `${capital(nameOf(state.checkpoint))}, subject ${state.subject}. Bands: ${level} intervals.`,
+    title: "Alignment by layer",
+    words: `${capital(nameOf(state.checkpoint))}, subject ${state.subject}. Bands: ${level} intervals.`,
     ...arms({ checkpoint: state.checkpoint }, alongLayers), axes: axis(layers, layers.map(String), alignmentValues()),
   });
 
   function effectOverTraining() {
     const { removal, property } = state;
-    const points = pointsOf(effects, ofTrained(effects, { ...layerAndSubject(), removal, property }), alongSteps, effect);
+    const rows = ofTrained(effects, { ...layerAndSubject(), removal, property });
+    const points = pointsOf(effects, rows, alongSteps, effect);
     return {
       title: `Effect of removing ${label(property)} over training`,
-      words: `Layer ${state.layer}, subject ${state.subject}: residual minus original, with the ${level} interval of the paired difference.`,
+      words: `Layer ${state.layer}, subject ${state.subject}: residual minus original, with the ${level} interval of `
+        + "the paired difference.",
       points, axes: overTraining(spans(points)), source: effects,
       entries: [{ ...look(property), text: armText(property) }, ring(look(property).colour)],
     };
@@ -169,10 +182,12 @@ async function explore(study, alignment, effects, probing) {
 
   function effectOfEach() {
     const { checkpoint, removal, subject } = state;
-    const byProperty = ({ property }) => ({ label: label(property), place: properties.indexOf(property), pick: { property } });
-    const points = pointsOf(effects, effects.where({ checkpoint, layer: layerAt(checkpoint), removal, subject }), byProperty, effect);
+    const rows = effects.where({ checkpoint, layer: layerAt(checkpoint), removal, subject });
+    const down = ({ property: name }) => ({ label: label(name), place: properties.indexOf(name), pick: { property: name } });
+    const points = pointsOf(effects, rows, down, effect);
     return {
-      title: "Effect of removing each property", words: `${place()}, subject ${subject}: residual minus original. Left of zero: removing it hurts.`,
+      title: "Effect of removing each property",
+      words: `${place()}, subject ${subject}: residual minus original. Left of zero: removing it hurts.`,
       points, axes: { extent: extent(spans(points)) }, entries: [ring("var(--ink)")], source: effects,
     };
   }
@@ -189,10 +204,12 @@ async function explore(study, alignment, effects, probing) {
       accuracy_after: { ...look(property, true), dash: [4, 3], width: 1.3 },
       accuracy_after_crossfit: look(property),
     };
-    const points = Object.entries(PROBES).flatMap(([series, words]) => pointsOf(probing, rows, ({ checkpoint, [series]: y, null_low: low, null_high: high }) => ({
-      ...looks[series], series, y, place: at[names.indexOf(checkpoint)], alone: baselines.includes(checkpoint), pick: { checkpoint },
-      text: `${words}, ${nameOf(checkpoint)}: ${fixed(y)}; null interval ${interval(low, high)}`,
-    })));
+    const along = ({ checkpoint }) => ({ place: at[names.indexOf(checkpoint)], pick: { checkpoint } });
+    const probe = (series) => ({ checkpoint, [series]: y, null_low: low, null_high: high }) => ({
+      ...looks[series], series, y, alone: baselines.includes(checkpoint),
+      text: `${PROBES[series]}, ${nameOf(checkpoint)}: ${fixed(y)}; null interval ${interval(low, high)}`,
+    });
+    const points = Object.keys(PROBES).flatMap((series) => pointsOf(probing, rows, along, probe(series)));
     const y = points[0]?.chance;
     const chance = { y, colour: "var(--dashed)", dash: [1, 3], width: 1.4, text: `chance ${fixed(y, 3)}` };
     const values = points.flatMap((point) => [point.y, point.null_low, point.null_high]);
@@ -208,15 +225,17 @@ async function explore(study, alignment, effects, probing) {
   }
 
   function map() {
-    const points = pointsOf(alignment, ofTrained(alignment, { removal: "none", subject: state.subject }), ({ checkpoint, layer, mean_r: y }) => ({
+    const cell = ({ checkpoint, layer, mean_r: y }) => ({
       y, pick: { checkpoint, layer: String(layer) }, text: `layer ${layer}, ${nameOf(checkpoint)}: ${fixed(y)}`,
-    }));
+    });
+    const points = pointsOf(alignment, ofTrained(alignment, { removal: "none", subject: state.subject }), cell);
     const values = points.map((point) => point.y).filter(known).sort((a, b) => a - b);
     const [pale, full] = ["color-mix(in oklab, var(--shade) 8%, var(--card))", "var(--shade)"];
-    const entries = [[pale, values[0]], [full, values.at(-1)]].map(([colour, y]) => ({ block: true, colour, text: fixed(y) }));
+    const ends = [[pale, values[0]], [full, values.at(-1)]];
     return {
-      title: "Alignment of the original, every step and layer", words: `Subject ${state.subject}, mean r. Framed: the chosen cell.`,
-      points, entries, source: alignment,
+      title: "Alignment of the original, every step and layer",
+      words: `Subject ${state.subject}, mean r. Framed: the chosen cell.`,
+      points, entries: ends.map(([colour, y]) => ({ block: true, colour, text: fixed(y) })), source: alignment,
     };
   }
 
@@ -261,7 +280,8 @@ async function explore(study, alignment, effects, probing) {
       if (value === null) return null;
       const ends = column.startsWith("mean_") ? ` ${interval(get(which, "ci_low"), get(which, "ci_high"))}` : "";
       const number = make("span", { "data-cell": cell, "data-value": value, title: value }, format(value));
-      return make("tr", {}, make("th", { scope: "row" }, words), make("td", {}, number, make("span", { class: "muted" }, ends)));
+      const cells = make("td", {}, number, make("span", { class: "muted" }, ends));
+      return make("tr", {}, make("th", { scope: "row" }, words), cells);
     };
     const parts = Object.entries(blocks).map(([title, lines]) => {
       const rows = Object.entries(lines).map(line).filter(Boolean);
@@ -283,20 +303,22 @@ async function explore(study, alignment, effects, probing) {
     if (!known(change)) return text;
     const [p, adjusted, paper] = ["p", "p_fdr", "p_paper"].map((name) => probability(get("effect", name)));
     const verdict = `${get("effect", "significant") === 1 ? "significant" : "not significant"} at ${study.alpha}`;
+    const more = paper === "–" ? "" : ` (the paper's test over voxels: p = ${paper})`;
     return `${text} Removing ${label(state.property)} changes it by ${fixed(change)} ${interval(low, high)}: p = ${p}, `
-      + `adjusted p = ${adjusted}, ${verdict}${paper === "–" ? "" : ` (the paper's test over voxels: p = ${paper})`}.`;
+      + `adjusted p = ${adjusted}, ${verdict}${more}.`;
   }
 
   // ---- all together ------------------------------------------------------------------------------------------
 
   const [turned, allTurned] = [trained.length > 5, trained.length + baselines.length > 5];
-  const [some, onSteps] = [properties.length, baselines.length ? "baselines, training step" : "training step"];
+  const [some, change] = [properties.length, "difference (mean r)"];
+  const onSteps = baselines.length ? "baselines, training step" : "training step";
   // Each chart: whether the study has it, its specification, what it shows.
   const charts = Object.entries({
     training: [trained.length, curves("training step", "alignment (mean r)", turned), training],
     layers: [true, curves("layer (0 = embeddings)", "alignment (mean r)", false), byLayer],
-    "effect-training": [trained.length && effects && some, curves("training step", "difference (mean r)", turned), effectOverTraining],
-    effects: [effects && some, forest("difference (mean r)", some), effectOfEach],
+    "effect-training": [effects && trained.length && some, curves("training step", change, turned), effectOverTraining],
+    effects: [effects && some, forest(change, some), effectOfEach],
     probing: [probing && some, curves(onSteps, "accuracy", allTurned), probes],
     map: [trained.length, heat(layers.length), map],
   }).filter(([, [possible]]) => possible);

@@ -110,11 +110,11 @@ function sorted(rows, { values, number }, direction) {
 
 /** Save rows, in this order, as tab-separated text. */
 function download(data, rows) {
-  const lines = [data.columns.map((column) => column.name), ...rows.map((row) => data.columns.map(({ values }) => values[row] ?? ""))];
-  const text = lines.map((line) => `${line.join("\t")}\n`).join("");
-  const link = make("a", { href: URL.createObjectURL(new Blob([text])), download: `${data.name.split("/").pop()}.tsv` });
-  link.click();
-  URL.revokeObjectURL(link.href);
+  const cells = rows.map((row) => data.columns.map(({ values }) => values[row] ?? ""));
+  const lines = [data.columns.map(({ name }) => name), ...cells].map((line) => `${line.join("\t")}\n`);
+  const href = URL.createObjectURL(new Blob(lines));
+  make("a", { href, download: `${data.name.split("/").pop()}.tsv` }).click();
+  URL.revokeObjectURL(href);
 }
 
 function showTable(host, data) {
@@ -132,9 +132,10 @@ function showTable(host, data) {
   };
   const body = make("tbody");
   const count = make("span", { class: "muted", role: "status" });
-  const filter = make("input", { type: "search", placeholder: "Filter rows", "aria-label": `Filter the rows of ${data.name}`, input: refresh });
+  const words = { placeholder: "Filter rows", "aria-label": `Filter the rows of ${data.name}` };
+  const filter = make("input", { type: "search", ...words, input: refresh });
   const [before, after] = [button("Previous", turn(-PAGE)), button("Next", turn(PAGE))];
-  const save = button("Download rows", () => download(data, view.rows), "These rows, in this order, as tab-separated text");
+  const save = button("Download rows", () => download(data, view.rows), "These rows, in this order, as TSV text");
   const aligned = (column) => (column.number ? "number" : null);
   const headings = data.columns.map((column) => {
     const meaning = [column.text, column.unit && `Unit: ${column.unit}.`].filter(Boolean).join(" ");
@@ -146,8 +147,9 @@ function showTable(host, data) {
     view.rows = matching(data, filter.value);
     if (view.column) view.rows = sorted(view.rows, view.column, view.direction);
     headings.forEach((heading, k) => {
-      heading.removeAttribute("aria-sort");
-      if (data.columns[k] === view.column) heading.setAttribute("aria-sort", view.direction > 0 ? "ascending" : "descending");
+      const sorted = view.direction > 0 ? "ascending" : "descending";
+      if (data.columns[k] === view.column) heading.setAttribute("aria-sort", sorted);
+      else heading.removeAttribute("aria-sort");
     });
     show();
   }
@@ -167,9 +169,10 @@ function showTable(host, data) {
     after.disabled = view.first + PAGE >= view.rows.length;
   }
 
+  const grid = make("table", {}, make("thead", {}, make("tr", {}, headings)), body);
   host.replaceChildren(
     make("div", { class: "bar" }, filter, count, before, after, save),
-    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": data.name }, make("table", {}, make("thead", {}, make("tr", {}, headings)), body)),
+    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": data.name }, grid),
   );
   refresh();
 }
