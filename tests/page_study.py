@@ -10,6 +10,7 @@ from dynalign.config.properties import paper_properties
 from dynalign.config.study import load
 from dynalign.io import atomic
 from dynalign.page import write as page_write
+from dynalign.page.figures import Figure
 from dynalign.statistics import summaries
 from dynalign.tables import writer
 
@@ -119,7 +120,8 @@ def write(folder: Path, study: dict, found: dict[str, pd.DataFrame], figures: bo
             path = folder / "figures" / f"{name}.png"
             path.write_bytes(PIXEL)
             category = "Maps of the brain" if name.startswith("map") else "Figures"
-            shown.append(page_write.Figure(path, caption, category, labels, {"subject": "F"}))
+            more = {"category": category, "labels": labels, "wildcards": {"subject": "F"}}
+            shown.append(Figure(path=path, caption=caption, **more))
         if "perplexity" in found:
             writer.write_table(found["perplexity"].iloc[:, :3], folder / "figures/figure-01-perplexity.tsv")
     atomic.write_text(folder / "index.html", page_write.study_page(study, paths, shown, [], folder))

@@ -17,7 +17,12 @@ PINS = dict(
     if line and not line.startswith("#")
 )
 #: Import names that differ from the package's.
-PACKAGES = {"sklearn": "scikit-learn", "yaml": "pyyaml", "concept_erasure": "concept-erasure"}
+PACKAGES = {
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+    "concept_erasure": "concept-erasure",
+    "vl_convert": "vl-convert-python",
+}
 
 
 def pinned(name: str) -> dict[str, str]:
