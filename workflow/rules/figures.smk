@@ -110,14 +110,14 @@ for name, drawing in DRAWINGS.items():
         params:
             code=code("figures.draw"),
             name=name,
-            tables=[word for kind in drawing.tables for word in (f"--{kind}", TABLE_FILES[kind])],
             options=section(STUDY.figures),
             properties=PROPERTIES,
             removal=STUDY.removal.methods[0],
             published=PUBLISHED,
         shell:
-            "python -m dynalign.figures.draw {params.name} {params.tables:q} --options {params.options:q}"
-            " --properties {params.properties:q} --removal {params.removal} --reference {params.published:q} --output {output:q} &> {log:q}"
+            "python -m dynalign.figures.draw --figure {params.name} --tables {input:q} --options {params.options:q}"
+            " --properties {params.properties:q} --removal {params.removal} --reference {params.published:q}"
+            " --output {output:q} &> {log:q}"
 
 
 rule table_1_probing:
@@ -139,7 +139,7 @@ rule table_1_probing:
     params:
         code=code("figures.paper_tables"),
     shell:
-        "python -m dynalign.figures.paper_tables table-1-probing --probing {input:q} --output {output:q} &> {log:q}"
+        "python -m dynalign.figures.paper_tables --table table-1-probing --source {input:q} --output {output:q} &> {log:q}"
 
 
 rule table_2_correlations:
@@ -161,4 +161,4 @@ rule table_2_correlations:
     params:
         code=code("figures.paper_tables"),
     shell:
-        "python -m dynalign.figures.paper_tables table-2-correlations --correlations {input:q} --output {output:q} &> {log:q}"
+        "python -m dynalign.figures.paper_tables --table table-2-correlations --source {input:q} --output {output:q} &> {log:q}"

@@ -1,17 +1,17 @@
 """The paper's two tables, each as tidy ``.tsv`` and as a self-contained ``.html`` page.
 
-``python -m dynalign.figures.paper_tables table-1-probing --probing probing.tsv --output X.tsv X.html``, and likewise
-``table-2-correlations --correlations label_correlations.tsv``.
+``python -m dynalign.figures.paper_tables --table table-1-probing --source probing.tsv --output X.tsv X.html``, and
+likewise ``table-2-correlations`` from ``label_correlations.tsv``.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+from dynalign.cli import command, run
 from dynalign.config.properties import paper_properties
 from dynalign.figures import style
 from dynalign.io import atomic
@@ -211,9 +211,8 @@ def correlation_cell(row) -> str:
 
 
 class PaperTable(NamedTuple):
-    """How a table is made: the table it reads (a flag), its keys, numbers, texts; what it becomes."""
+    """How a table is made: keys, numbers and texts of the table it reads; what it becomes."""
 
-    source: str
     keys: tuple[str, ...]
     numbers: tuple[str, ...]
     tidy: Callable
@@ -225,7 +224,6 @@ class PaperTable(NamedTuple):
 #: The paper's tables by name.
 PAPER_TABLES = {
     "table-1-probing": PaperTable(
-        "probing",
         ("checkpoint", "layer", "removal", "property"),
         ("step", "layer", *PROBING_COLUMNS),
         probing_table,
@@ -234,7 +232,6 @@ PAPER_TABLES = {
         ("crossfit_position",),
     ),
     "table-2-correlations": PaperTable(
-        "correlations",
         ("property_a", "property_b"),
         ("r", "p"),
         correlation_table,
@@ -244,30 +241,32 @@ PAPER_TABLES = {
 }
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Write one of the paper's tables."""
-    parser = argparse.ArgumentParser(prog="python -m dynalign.figures.paper_tables", description=main.__doc__)
-    parser.add_argument("table", choices=PAPER_TABLES)
-    for name, table in PAPER_TABLES.items():
-        parser.add_argument(f"--{table.source}", dest=table.source, metavar="TSV", help=f"needed by {name}")
-    parser.add_argument("--output", required=True, nargs="+", action="extend", help=".tsv and .html files")
-    arguments = parser.parse_args(argv)
-    table = PAPER_TABLES[arguments.table]
-    source = vars(arguments)[table.source]
-    if source is None:
-        raise InputError(f"{arguments.table} needs --{table.source} TSV")
-    tidy = table.tidy(summaries.read(source, table.keys, table.numbers, table.texts))
-    for path in arguments.output:
+@command
+def main(table: str, source: str, output: list[str]) -> None:
+    """Write one of the paper's tables.
+
+    Parameters
+    ----------
+    table
+        ``table-1-probing`` or ``table-2-correlations``.
+    source
+        ``tables/probing.tsv`` or ``tables/label_correlations.tsv``.
+    output
+        .tsv and .html files.
+    """
+    if table not in PAPER_TABLES:
+        raise InputError(f"no table {table!r}; choose {' or '.join(PAPER_TABLES)}")
+    made = PAPER_TABLES[table]
+    tidy = made.tidy(summaries.read(source, made.keys, made.numbers, made.texts))
+    for path in output:
         suffix = Path(path).suffix
         if suffix == ".tsv":
             writer.write_table(tidy, path)
         elif suffix == ".html":
-            atomic.write_text(path, page(table.title, table.body(tidy)))
+            atomic.write_text(path, page(made.title, made.body(tidy)))
         else:
             raise InputError(f"{path}: tables are written as .tsv or .html; choose one of these suffixes")
 
 
 if __name__ == "__main__":
-    from dynalign.cli import run
-
     run(main)
