@@ -139,7 +139,7 @@ rule table_1_probing:
     params:
         code=code("figures.paper_tables"),
     shell:
-        "python -m dynalign.figures.paper_tables --table table-1-probing --source {input:q} --output {output:q} &> {log:q}"
+        "python -m dynalign.figures.paper_tables table-1-probing --probing {input:q} --output {output:q} &> {log:q}"
 
 
 rule table_2_correlations:
@@ -161,4 +161,4 @@ rule table_2_correlations:
     params:
         code=code("figures.paper_tables"),
     shell:
-        "python -m dynalign.figures.paper_tables --table table-2-correlations --source {input:q} --output {output:q} &> {log:q}"
+        "python -m dynalign.figures.paper_tables table-2-correlations --correlations {input:q} --output {output:q} &> {log:q}"
