@@ -36,26 +36,14 @@ SHARE = 99.5
 OUTSIDE = "#d4d4d4"
 
 
-def shown_checkpoints(names: Sequence[str]) -> list[str]:
-    """All checkpoints, or :data:`MOST_ROWS` evenly spaced ones, the first and the last among them."""
-    names = list(dict.fromkeys(names))
-    places = np.linspace(0, len(names) - 1, min(len(names), MOST_ROWS)).round().astype(int)
-    return [names[place] for place in places]
+def evenly_spaced(items: Sequence, most: int) -> list:
+    """All items, or `most` evenly spaced ones, the first and the last among them."""
+    places = np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)
+    return [items[place] for place in places]
 
 
 def upright(image) -> tuple[np.ndarray, np.ndarray]:
-    """An image with axes to the right, to the front and up, as near as its axes come to that.
-
-    Parameters
-    ----------
-    image : nibabel image
-
-    Returns
-    -------
-    data : array
-        x to the subject's right, y to the front, z up.
-    affine : array of shape (4, 4)
-    """
+    """The data and the affine of an image with x to the subject's right, y to the front, z up, as near as may be."""
     import nibabel
 
     turned = nibabel.as_closest_canonical(image)
@@ -82,60 +70,45 @@ def extreme(volume: np.ndarray) -> np.ndarray:
     return np.take_along_axis(volume, size.argmax(axis=-1)[..., None], axis=-1)[..., 0]
 
 
-def picture_grid(panels: Sequence[Sequence[np.ndarray]], spacing, limit: float, rows, columns, label: str):
-    """A grid of axial pictures on one colour scale.
+def picture_grid(panels: Sequence[Sequence[np.ndarray]], affine, limit: float, rows, columns, label: str):
+    """A figure of axial pictures on one colour scale from ``-limit`` to ``limit``.
 
     Parameters
     ----------
     panels : rows of arrays of shape (x, y)
-    spacing : (float, float)
-        Size of a voxel along x and y, mm.
-    limit : float
-        The scale's ends.
+    affine : array of shape (4, 4)
+        Of the image; it gives the size of a voxel.
     rows, columns : lists of str
         Titles.
     label : str
         Of the colour bar, with its unit.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     from matplotlib import colormaps
 
     n_rows, n_columns = len(panels), len(panels[0])
-    x, y = (n * size for n, size in zip(panels[0][0].shape, spacing, strict=True))
-    width = 1.35
-    height = min(max(width * y / x, 0.8), 2.2)
+    x, y = np.linalg.norm(affine[:3, :2], axis=0)
+    width, shape = 1.35, panels[0][0].shape
+    height = min(max(width * shape[1] * y / (shape[0] * x), 0.8), 2.2)
     figure, axes = style.subplots(
         width * n_columns + 2.9, height * n_rows + 1.5 + 0.25 * (n_rows < 3), n_rows, n_columns
     )
-    colours = colormaps["RdBu_r"].with_extremes(bad=OUTSIDE)
-    for row, pictures in enumerate(panels):
-        for column, picture in enumerate(pictures):
-            axis = axes[row, column]
-            shown = axis.imshow(
-                picture.T,
-                origin="lower",
-                cmap=colours,
-                vmin=-limit,
-                vmax=limit,
-                interpolation="nearest",
-                aspect=spacing[1] / spacing[0],
-            )
-            axis.set(xticks=[], yticks=[])
-            axis.set_frame_on(False)
-            for text, place, across in (("L", 0.02, "left"), ("R", 0.98, "right")):
-                look = {"transform": axis.transAxes, "ha": across, "va": "top", "fontsize": 7}
-                axis.text(place, 0.98, text, color=style.NOTE, **look)
-            if row == 0:
-                axis.set_title(columns[column], fontsize=9)
-        axes[row, 0].set_ylabel(rows[row], rotation=0, ha="right", va="center", fontsize=9)
+    look = {"cmap": colormaps["RdBu_r"].with_extremes(bad=OUTSIDE), "vmin": -limit, "vmax": limit}
+    look |= {"origin": "lower", "interpolation": "nearest", "aspect": y / x}
+    for panel, picture in zip(axes.flat, (picture for row in panels for picture in row), strict=True):
+        shown = panel.imshow(picture.T, **look)
+        panel.set(xticks=[], yticks=[], frame_on=False)
+        for text, place, across in (("L", 0.02, "left"), ("R", 0.98, "right")):
+            corner = {"transform": panel.transAxes, "ha": across, "va": "top", "fontsize": 7}
+            panel.text(place, 0.98, text, color=style.NOTE, **corner)
+    for panel, title in zip(axes[0], columns, strict=True):
+        panel.set_title(title, fontsize=9)
+    for panel, title in zip(axes[:, 0], rows, strict=True):
+        panel.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
     # Room for the rows' titles, which the layout does not see.
     room = 0.5 / figure.get_figwidth()
     figure.get_layout_engine().set(rect=(room, 0, 1 - room, 1))
-    bar = figure.colorbar(shown, ax=axes, extend="both", shrink=min(1.0, 2.2 / (height * n_rows) + 0.15))
-    bar.set_label(label)
+    shrink = min(1.0, 2.2 / (height * n_rows) + 0.15)
+    figure.colorbar(shown, ax=axes, extend="both", shrink=shrink, label=label)
     return figure
 
 
@@ -165,19 +138,18 @@ def score_slices(image_path: str, index_path: str, subject: str):
     data, affine = upright(load_image(image_path))
     index = read_index(index_path, "score", data.shape[3])
     best = index[index["best_layer"] == 1]
-    best = best[best["checkpoint"].isin(shown_checkpoints(best["checkpoint"]))]
+    best = best[best["checkpoint"].isin(evenly_spaced(best["checkpoint"].unique(), MOST_ROWS))]
     volumes = data[..., best["volume"].to_numpy(dtype=int)]
     inside = np.flatnonzero(np.isfinite(volumes).any(axis=(0, 1, 3)))
     if not len(inside):
         raise InputError(f"{image_path}: no voxel has a score")
-    places = np.linspace(0, len(inside) - 1, min(MOST_SLICES, len(inside))).round().astype(int)
-    chosen = inside[np.unique(places)]
+    chosen = evenly_spaced(inside, MOST_SLICES)
     crop = cropped(volumes)
     middle = (np.array(data.shape[:3]) - 1) / 2
     heights = [float((affine @ [middle[0], middle[1], z, 1])[2]) for z in chosen]
     figure = picture_grid(
         [[volumes[*crop, z, row] for z in chosen] for row in range(len(best))],
-        np.linalg.norm(affine[:3, :2], axis=0),
+        affine,
         colour_limit(volumes),
         [row_title(row) for row in best.itertuples()],
         [f"z = {height:.0f} mm".replace("-", "−") for height in heights],
@@ -202,7 +174,7 @@ def effect_projections(image_path: str, index_path: str, subject: str, removal: 
     rows = index[(index["removal"] == method) & index["step"].notna()]
     if rows.empty:
         raise InputError(f"{index_path}: no trained checkpoint has an effect of removal by {method!r}")
-    rows = rows[rows["checkpoint"].isin(shown_checkpoints(rows["checkpoint"]))]
+    rows = rows[rows["checkpoint"].isin(evenly_spaced(rows["checkpoint"].unique(), MOST_ROWS))]
     names = [name for name in order if name in set(rows["property"])]
     names += sorted(set(rows["property"]) - set(names))
     volumes = data[..., rows["volume"].to_numpy(dtype=int)]
@@ -216,7 +188,7 @@ def effect_projections(image_path: str, index_path: str, subject: str, removal: 
     ]
     figure = picture_grid(
         panels,
-        np.linalg.norm(affine[:3, :2], axis=0),
+        affine,
         colour_limit(np.array(panels)),
         [row_title(row) for row in checkpoints],
         [style.label(name).replace(" ", "\n") for name in names],
@@ -323,10 +295,6 @@ def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
     return figure, shown[columns]
 
 
-CELL = ("checkpoint", "layer", "removal", "property", "subject")
-BOUNDS = ("step", "layer", "ci_low", "ci_high")
-
-
 def scores(image: str, index: str, subject: str, output: list[str]) -> None:
     """Draw a participant's scores (the image and index of :mod:`dynalign.statistics.maps`)."""
     with style.context():
@@ -343,17 +311,20 @@ def effects(
 
 def rois(alignment: str, output: list[str], options: Figures = Figures()) -> None:
     """Draw ``tables/roi_alignment.tsv`` over training; a .tsv among `output` takes the numbers drawn."""
-    values = (*BOUNDS, "mean_r", "inner_score", "n_voxels", "n_invalid")
+    keys, numbers = summaries.TABLES["alignment"]
+    table = summaries.read(alignment, (*keys, "roi"), (*numbers, "n_invalid"))
     with style.context():
-        style.write(*regions_over_training(summaries.read(alignment, (*CELL, "roi"), values), options), output)
+        style.write(*regions_over_training(table, options), output)
 
 
 def ceiling(alignment: str, ratios: str, ceilings: str, output: list[str], options: Figures = Figures()) -> None:
     """Draw ``tables/alignment_to_ceiling.tsv`` (`ratios`) over training; `ceilings` is ``noise_ceiling.tsv``."""
-    about = ("mean_r_above", "n_above", "n_voxels", "n_others", "threshold")
+    keys, numbers = summaries.TABLES["alignment"]
+    shares = ("step", "layer", "ci_low", "ci_high", "mean_r", "mean_ceiling", "ratio", "n_voxels")
+    about = ("mean_r_above", "n_above", "n_voxels")
     tables = (
-        summaries.read(ratios, CELL, (*BOUNDS, "mean_r", "mean_ceiling", "ratio", "n_voxels")),
-        summaries.read(alignment, CELL, (*BOUNDS, "mean_r", "inner_score")),
+        summaries.read(ratios, keys, shares),
+        summaries.read(alignment, keys, numbers),
         summaries.read(ceilings, ("subject",), about),
     )
     with style.context():
