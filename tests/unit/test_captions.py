@@ -58,4 +58,20 @@ def test_the_front_page_names_what_was_run():
 def test_every_figure_has_a_caption():
     from dynalign.figures.draw import FIGURES
 
-    assert {f"{name}.rst" for name in FIGURES} <= {path.name for path in CAPTIONS}
+    assert {f"{name}.rst" for name in (*FIGURES, "table-1-probing", "table-2-correlations")} <= {
+        path.name for path in CAPTIONS
+    }
+
+
+@pytest.mark.parametrize("changes", [{}, {"figures": {"steps": [5], "reference": True}, "subjects": ["A"]}])
+def test_captions_state_the_configuration_used(changes):
+    settings = {"model": {"source": "org/model", "steps": [0, 77, 154], "layers": [0, 3], "context_tokens": 33}}
+    texts = {path.stem[:9]: " ".join(render(path, settings | changes).split()) for path in CAPTIONS}
+    assert "steps 0, 77, 154" in texts["figure-01"]
+    assert "33 tokens" in texts["figure-01"]
+    assert "layers 0, 3" in texts["figure-11"]
+    assert "org/model" in texts["figure-04"]
+    assert ("published by Bakalova" in texts["figure-04"]) == bool(changes)
+    assert ("1 participant (A)" if changes else "3 participants (F, M, H)") in texts["figure-08"]
+    assert "the first, the middle and the last trained checkpoint" in texts["figure-07"]
+    assert "step 154" in texts["table-1-p"]

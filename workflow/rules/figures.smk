@@ -110,14 +110,14 @@ for name, drawing in DRAWINGS.items():
         params:
             code=code("figures.draw"),
             name=name,
-            tables=[word for kind in drawing.tables for word in (f"--{kind}", TABLE_FILES[kind])],
             options=section(STUDY.figures),
             properties=PROPERTIES,
             removal=STUDY.removal.methods[0],
             published=PUBLISHED,
         shell:
-            "python -m dynalign.figures.draw {params.name} {params.tables:q} --options {params.options:q}"
-            " --properties {params.properties:q} --removal {params.removal} --reference {params.published:q} --output {output:q} &> {log:q}"
+            "python -m dynalign.figures.draw --figure {params.name} --tables {input:q} --options {params.options:q}"
+            " --properties {params.properties:q} --removal {params.removal} --reference {params.published:q}"
+            " --output {output:q} &> {log:q}"
 
 
 rule table_1_probing:
