@@ -6,7 +6,6 @@ takes the files from the local Hugging Face cache, ``HF_TOKEN`` opens gated mode
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -15,9 +14,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from dynalign.cli import note, run
+from dynalign.cli import commands, note, run
 from dynalign.io.atomic import atomic_folder, write_text
 from dynalign.io.digests import sha256
 from dynalign.io.errors import InputError
@@ -41,6 +40,9 @@ SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 
 #: Pickles can run code when read. Only torch's weights-only loader opens these, and only where allowed.
 PICKLES = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin(\.index\.json)?")
+
+#: `model.weights` of the configuration; `any` takes pickles where there are no safetensors.
+Weights = Literal["safetensors", "any", "pytorch"]
 
 #: What was fetched: beside the files, in the same folder.
 RECORD = "checkpoint.json"
@@ -67,21 +69,8 @@ class Revision(NamedTuple):
     files: dict[str, str | None]
 
 
-def weight_files(names: Iterable[str], kind: str) -> list[str]:
-    """Choose the files of weights, with the index of shards.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Files of a folder.
-    kind : {"safetensors", "any", "pytorch"}
-        As ``model.weights`` of the configuration; `any` takes pickles where there are no safetensors.
-
-    Returns
-    -------
-    list of str
-        Sorted; empty where there are none of that kind.
-    """
+def weight_files(names: Iterable[str], kind: Weights) -> list[str]:
+    """Choose the files of weights among a folder's, with the index of shards; sorted, empty where there are none."""
     names = sorted(names)
     safe = [name for name in names if SAFETENSORS.fullmatch(name)]
     pickled = [name for name in names if PICKLES.fullmatch(name)]
@@ -164,16 +153,15 @@ def look_up(source: str, revision: str) -> Revision:
     return Revision(source, revision, info.sha, top)
 
 
-def fetch(revision: Revision, names: Iterable[str], folder: Path, attempts: int) -> None:
+def snapshot(revision: Revision, names: list[str], folder: Path) -> None:
     """Download the named files into `folder`; those that are whole there are not downloaded again."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    for name in names:
-
-        def request(name=name):
-            return hf_hub_download(revision.source, name, revision=revision.commit, local_dir=folder)
-
-        ask(request, revision.source, revision.name, attempts)
+    snapshot_download(revision.source, revision=revision.commit, allow_patterns=names, local_dir=folder)
+    if not all((folder / name).is_file() for name in names):
+        # Where the hub does not answer, some versions are content with what an earlier request left.
+        raise LocalEntryNotFoundError("the hub sent only a part of the files")
 
 
 def look_up_cache(source: str, revision: str) -> tuple[Revision, Path]:
@@ -287,7 +275,7 @@ def download(
     partial = folder.parent / f".{folder.name}.{found.commit}"
     partial.mkdir(parents=True, exist_ok=True)
     if cached is None:
-        fetch(found, names, partial, attempts)
+        ask(lambda: snapshot(found, names, partial), source, revision, attempts)
     else:
         for name in names:
             shutil.copyfile(cached / name, partial / name)
@@ -404,40 +392,50 @@ def table(folders: dict[str, Path], kind: str):
     return pd.DataFrame(rows)
 
 
-def _fetch(args: argparse.Namespace) -> None:
-    kind = None if args.tokenizer_only else args.weights
-    record = download(args.source, args.revision, args.output_dir, kind, args.commit, args.attempts)
-    note(f"{args.source} {args.revision}: commit {record['commit']} in {args.output_dir}")
+def _fetch(
+    source: str,
+    revision: str,
+    output_dir: str,
+    commit: str | None = None,
+    weights: Weights = "safetensors",
+    tokenizer_only: bool = False,
+    attempts: int = 6,
+) -> None:
+    """Bring one checkpoint's configuration, tokenizer and weights from the hub.
+
+    Parameters
+    ----------
+    source, revision
+        Hub id, e.g. EleutherAI/pythia-160m; branch, tag or commit, e.g. step1000.
+    output_dir
+        Folder to write, with ``checkpoint.json`` in it.
+    commit
+        Take this commit, whatever the revision points to now.
+    weights, tokenizer_only
+        Which weights: `model.weights`; or none.
+    attempts
+        Per request, with waits of 1, 2, 4, … s between them.
+    """
+    record = download(source, revision, output_dir, None if tokenizer_only else weights, commit, attempts)
+    note(f"{source} {revision}: commit {record['commit']} in {output_dir}")
 
 
-def _compare(args: argparse.Namespace) -> None:
-    write_table(table(dict(zip(args.names, args.folders, strict=True)), args.weights), args.output)
+def _compare(names: list[str], folders: list[Path], output: str, weights: Weights = "safetensors") -> None:
+    """List a study's checkpoints, after a check that all differ.
+
+    Parameters
+    ----------
+    names, folders
+        Checkpoints, ``step-<n>``, and their folders, in order.
+    output
+        ``tables/checkpoints.tsv`` to write.
+    weights
+        `model.weights`.
+    """
+    write_table(table(dict(zip(names, folders, strict=True)), weights), output)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: `fetch` brings one checkpoint from the hub, `compare` checks that a study's all differ."""
-    parser = argparse.ArgumentParser(prog="dynalign.models.checkpoints", description=main.__doc__)
-    commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("fetch", help="one checkpoint's configuration, tokenizer and weights")
-    one.add_argument("--source", required=True, help="hub id, e.g. EleutherAI/pythia-160m")
-    one.add_argument("--revision", required=True, help="branch, tag or commit, e.g. step1000")
-    one.add_argument("--commit", help="take this commit, whatever the revision points to")
-    one.add_argument("--output-dir", required=True, help="folder to write, with checkpoint.json in it")
-    one.add_argument("--tokenizer-only", action="store_true", help="leave the weights")
-    one.add_argument("--attempts", type=int, default=6, help="attempts per request (waits 1, 2, 4, … s)")
-    one.set_defaults(command=_fetch)
-    all_of_them = commands.add_parser("compare", help="a study's checkpoints → tables/checkpoints.tsv")
-    all_of_them.add_argument("--names", nargs="+", required=True, help="checkpoints, step-<n>")
-    all_of_them.add_argument("--folders", nargs="+", required=True, type=Path, help="their folders, in order")
-    all_of_them.add_argument("--output", required=True, help="table to write")
-    all_of_them.set_defaults(command=_compare)
-    for command in (one, all_of_them):
-        command.add_argument(
-            "--weights", choices=("safetensors", "any", "pytorch"), default="safetensors", help="model.weights"
-        )
-    args = parser.parse_args(argv)
-    args.command(args)
-
+main = commands(_fetch, _compare)
 
 if __name__ == "__main__":
     run(main)
