@@ -13,10 +13,9 @@ pooch knows no Drive, and its registry wants digests that nobody has published.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from dynalign.cli import note, run
+from dynalign.cli import commands, note, run
 from dynalign.datasets.drive import FILES, by_hand, download
 from dynalign.io.arrays import read_array
 from dynalign.io.atomic import atomic_path, write_text
@@ -86,6 +85,8 @@ def fetch(array: str, output: str | Path, tries: int = 6, wait_s: float = 2.0) -
         If the file is not the published array (a quota page, pickled objects, another shape or timing), differs
         from its record, or cannot be downloaded; says how to bring it by hand.
     """
+    if array not in FILES:
+        raise InputError(f"--array {array}: there are {', '.join(FILES)}")
     output = Path(output)
     if output.exists():
         note(f"{output}: is there, and is not downloaded")
@@ -198,22 +199,17 @@ def check_all(folder: str | Path) -> str:
     return "".join(lines)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: `fetch` brings and checks one array of the Harry Potter data, `check` compares all with records."""
-    parser = argparse.ArgumentParser(prog="dynalign.datasets.harry_potter", description=main.__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("fetch", help="one array → its file and its record")
-    one.add_argument("--array", choices=list(FILES), required=True)
-    one.add_argument("--output", required=True, help=".npy; the record is written beside it")
-    every = commands.add_parser("check", help="all twelve arrays → SHA256SUMS")
-    every.add_argument("--folder", required=True)
-    every.add_argument("--output", required=True, help="file of all sums")
-    args = parser.parse_args(argv)
-    if args.command == "fetch":
-        note(f"{args.output}: sha256 {fetch(args.array, args.output)}")
-    else:
-        write_text(args.output, check_all(args.folder))
+def _fetch(array: str, output: str) -> None:
+    """Bring and check one array; its record is written beside `output`, a ``.npy`` file."""
+    note(f"{output}: sha256 {fetch(array, output)}")
 
+
+def _check(folder: str, output: str) -> None:
+    """Compare all twelve arrays of a folder with their records; write all sums to `output`."""
+    write_text(output, check_all(folder))
+
+
+main = commands(_fetch, _check)
 
 if __name__ == "__main__":
     run(main)

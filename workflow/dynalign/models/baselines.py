@@ -6,12 +6,12 @@ They go through the same stages as a checkpoint and say how much of its alignmen
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
-from dynalign.cli import run
+from dynalign.cli import command, run
 from dynalign.config.encoding import CONTROLS
 from dynalign.io.errors import InputError
 from dynalign.models.layers import write_layers
@@ -130,21 +130,27 @@ def layers_of(kind: str, tokens: Tokens, words, seed: int) -> list[np.ndarray]:
     return [random_types_layer(types, tokens.hidden, layer, seed) for layer in layers]
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: words + tokens → ``representation/{baseline}.safetensors``."""
-    parser = argparse.ArgumentParser(prog="dynalign.models.baselines", description=main.__doc__)
-    parser.add_argument("kind", choices=("random", "random_types", "controls"))
-    parser.add_argument("--words", required=True, help="table of words (dynalign.stimulus.timing)")
-    parser.add_argument("--tokens", required=True, help="tokens.npz (dynalign.models.tokens)")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--output", required=True, help="safetensors file to write")
-    args = parser.parse_args(argv)
-    tokens = read_tokens(args.tokens)
+@command
+def main(kind: Literal["random", "random_types", "controls"], words: str, tokens: str, seed: int, output: str) -> None:
+    """Make the vectors of a baseline.
+
+    Parameters
+    ----------
+    kind
+        Which one.
+    words, tokens
+        ``story/words.tsv`` and ``representation/tokens.npz``.
+    seed
+        Of the noise.
+    output
+        ``representation/{baseline}.safetensors`` to write.
+    """
+    story = read_tokens(tokens)
     try:
-        layers = layers_of(args.kind, tokens, read_words(args.words), args.seed)
+        layers = layers_of(kind, story, read_words(words), seed)
     except InputError as error:
-        raise InputError(f"{args.words}, {args.tokens}: {error}") from None
-    write_layers(args.output, layers, tokens, args.kind)
+        raise InputError(f"{words}, {tokens}: {error}") from None
+    write_layers(output, layers, story, kind)
 
 
 if __name__ == "__main__":

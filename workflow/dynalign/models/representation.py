@@ -7,7 +7,6 @@ hidden states of the word whose last token is e, and the prediction of token e +
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynalign.cli import note, options, run
+from dynalign.cli import command, note, run
 from dynalign.config.model import Model
 from dynalign.io.errors import InputError
 from dynalign.models import checkpoints
@@ -377,6 +376,11 @@ def bits_per_word(nll: np.ndarray, tokens: Tokens) -> float:
     return float(nats / np.log(2) / whole.sum())
 
 
+def predictability(nll: np.ndarray, tokens: Tokens) -> dict[str, float]:
+    """How well the checkpoint predicts the story: the values of ``tables/perplexity.tsv``."""
+    return {"perplexity": perplexity(nll), "bits_per_word": bits_per_word(nll, tokens), "n_tokens": len(nll)}
+
+
 def compute(folder: Path, tokens: Tokens, settings: Model, device: str):
     """Everything about one checkpoint.
 
@@ -427,41 +431,55 @@ def compute(folder: Path, tokens: Tokens, settings: Model, device: str):
     return stored, result.nll, table
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: checkpoint → ``representation/{ckpt}.safetensors``, what its layers are, its perplexity."""
+@command
+def main(
+    checkpoint: Path,
+    name: str,
+    step: int,
+    tokens: str,
+    output: str,
+    layers: str,
+    perplexity: str,
+    options: Model = Model(),
+    threads: int = 1,
+    gpus: int = 0,
+) -> None:
+    """Compute the vectors of every word at every layer, and the perplexity, of one checkpoint.
+
+    Parameters
+    ----------
+    checkpoint
+        Local folder, or a file in it, of ``config.json`` and weights.
+    name, step
+        The checkpoint's name, e.g. step-0, and its training step.
+    tokens
+        ``representation/tokens.npz``.
+    output, layers, perplexity
+        To write: the vectors (safetensors), what each layer is (table), the perplexity (table of one row).
+    options
+        Section `model` as JSON.
+    threads
+        CPU threads.
+    gpus
+        GPUs given to the job; 0: the CPU computes.
+    """
     import pandas as pd
     import torch
 
-    parser = argparse.ArgumentParser(prog="dynalign.models.representation", description=main.__doc__)
-    parser.add_argument(
-        "--checkpoint", required=True, type=Path, help="local folder, or a file in it: config.json and weights"
-    )
-    parser.add_argument("--name", required=True, help="name of the checkpoint, e.g. step-0")
-    parser.add_argument("--step", type=int, required=True, help="its training step")
-    parser.add_argument("--tokens", required=True, help="tokens.npz (dynalign.models.tokens)")
-    parser.add_argument("--options", type=options(Model), default=Model(), help="JSON of the configuration's `model`")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--gpus", type=int, default=0, help="GPUs given to the job; 0: run on the CPU")
-    parser.add_argument("--output", required=True, help="safetensors file to write")
-    parser.add_argument("--layers", required=True, help="table to write: what each layer is")
-    parser.add_argument("--perplexity", required=True, help="one-row table to write")
-    args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
-    folder = args.checkpoint.parent if args.checkpoint.is_file() else args.checkpoint
-    tokens, device = read_tokens(args.tokens), choose_device(args.gpus)
+    torch.set_num_threads(threads)
+    folder = checkpoint.parent if checkpoint.is_file() else checkpoint
+    story, device = read_tokens(tokens), choose_device(gpus)
     checkpoints.check_download(folder)
     try:
-        layers, nll, table = compute(folder, tokens, args.options, device)
+        vectors, nll, about = compute(folder, story, options, device)
     except InputError as error:
-        raise InputError(f"{folder}, {args.tokens}: {error}") from None
-    key = {"checkpoint": args.name, "step": args.step}
-    row = key | {"perplexity": perplexity(nll), "bits_per_word": bits_per_word(nll, tokens), "n_tokens": len(nll)}
-    note(f"{args.name}: perplexity {row['perplexity']:.4g} over {len(nll)} tokens")
-    write_table(pd.DataFrame([row]), args.perplexity)
-    write_table(table.assign(**key)[[*key, *table.columns]], args.layers)
-    write_layers(
-        args.output, layers, tokens, args.name, last_layer=table["name"].iloc[-1], precision=args.options.precision
-    )
+        raise InputError(f"{folder}, {tokens}: {error}") from None
+    key = {"checkpoint": name, "step": step}
+    row = key | predictability(nll, story)
+    note(f"{name}: perplexity {row['perplexity']:.4g} over {len(nll)} tokens")
+    write_table(pd.DataFrame([row]), perplexity)
+    write_table(about.assign(**key)[[*key, *about.columns]], layers)
+    write_layers(output, vectors, story, name, last_layer=about["name"].iloc[-1], precision=options.precision)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ words are a prefix of these tokens; :func:`locate` checks that no token spans tw
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dynalign.cli import run
+from dynalign.cli import command, run
 from dynalign.io.arrays import read_record, write_record
 from dynalign.io.errors import InputError
 from dynalign.stimulus.timing import read_words
@@ -270,28 +269,31 @@ def tokenize(
     )
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: words + tokenizer → ``representation/tokens.npz``."""
-    parser = argparse.ArgumentParser(prog="dynalign.models.tokens", description=main.__doc__)
-    parser.add_argument("--words", required=True, help="table of words (dynalign.stimulus.timing)")
-    parser.add_argument(
-        "--tokenizer",
-        required=True,
-        type=Path,
-        help="local folder, or a file in it: tokenizer and the model's config.json",
-    )
-    parser.add_argument("--context-tokens", type=int, required=True, help="tokens in a window")
-    parser.add_argument("--depth", type=int, required=True, help="transformer layers expected (model.depth)")
-    parser.add_argument("--output", required=True, help="tokens.npz to write")
-    args = parser.parse_args(argv)
-    folder = args.tokenizer.parent if args.tokenizer.is_file() else args.tokenizer
-    table = read_words(args.words)
+@command
+def main(words: str, tokenizer: Path, context_tokens: int, depth: int, output: str) -> None:
+    """Tokenise the story's words.
+
+    Parameters
+    ----------
+    words
+        ``story/words.tsv``.
+    tokenizer
+        Local folder, or a file in it, of the tokenizer and the model's ``config.json``.
+    context_tokens
+        Tokens in a window.
+    depth
+        Transformer layers expected (`model.depth`).
+    output
+        ``representation/tokens.npz`` to write.
+    """
+    folder = tokenizer.parent if tokenizer.is_file() else tokenizer
+    table = read_words(words)
     seen = table[table["dropped"] == 0]
     try:
-        tokens = tokenize(seen["word"].tolist(), seen["word_index"].to_numpy(), folder, args.context_tokens, args.depth)
+        tokens = tokenize(seen["word"].tolist(), seen["word_index"].to_numpy(), folder, context_tokens, depth)
     except InputError as error:
-        raise InputError(f"{args.words}, {folder}: {error}") from None
-    write_tokens(args.output, tokens)
+        raise InputError(f"{words}, {folder}: {error}") from None
+    write_tokens(output, tokens)
 
 
 if __name__ == "__main__":

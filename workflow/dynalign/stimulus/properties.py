@@ -6,7 +6,6 @@ arXiv:2212.08094) and Shi et al. (2016).
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import RootModel
 
-from dynalign.cli import note, options, run
+from dynalign.cli import command, note, run
 from dynalign.config.fields import Name
 from dynalign.config.properties import RARE, Property, paper_properties
 from dynalign.io.errors import InputError
@@ -209,7 +208,7 @@ def label_table(words, sentences: Sequence[Sentence], properties: Mapping[str, P
     return pd.DataFrame(columns)
 
 
-def class_counts(labels, properties: Mapping[str, Property]):
+def count_classes(labels, properties: Mapping[str, Property]):
     """Count classes (``used``) and raw values (``original``): sentences or words, by the property's level.
 
     Parameters
@@ -245,7 +244,7 @@ def check_classes(counts) -> None:
     Parameters
     ----------
     counts : pandas.DataFrame
-        From :func:`class_counts`.
+        From :func:`count_classes`.
 
     Raises
     ------
@@ -285,7 +284,7 @@ def label_correlations(labels, names: Sequence[str]):
     import pandas as pd
     from scipy.special import stdtr
 
-    codes = np.array([label_codes(labels, name) for name in names], dtype=float)
+    codes = np.array([labels[name] for name in names], dtype=float)
     centred = codes - codes.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(centred, axis=1)
     for name, norm in zip(names, norms, strict=True):
@@ -300,65 +299,37 @@ def label_correlations(labels, names: Sequence[str]):
     return pd.DataFrame(rows, columns=["property_a", "property_b", "r", "p"])
 
 
-def read_labels(path: str | Path):
-    """Read ``tables/labels.tsv``; raw values are text."""
-    return read_table(path, _COLUMNS)
-
-
-def label_codes(labels, name: str) -> np.ndarray:
-    """Class code of each word.
+@command
+def main(
+    words: str,
+    annotation: str,
+    labels: str,
+    class_counts: str,
+    correlations: str,
+    properties: Properties = Properties(paper_properties()),
+    seed: int = 0,
+) -> None:
+    """Label every word with its properties.
 
     Parameters
     ----------
-    labels : pandas.DataFrame
-        From :func:`read_labels` or :func:`label_table`.
-    name : str
-        The property.
-
-    Returns
-    -------
-    array of int, shape (n_words,)
-
-    Raises
-    ------
-    InputError
-        If the labels lack the property, or its column holds something else.
+    words, annotation
+        ``story/words.tsv`` and its parse, ``annotation/story.conllu``.
+    labels, class_counts, correlations
+        Tables to write: labels, counts of classes and of raw values, correlations of the class codes.
+    properties
+        Section `properties` as JSON.
+    seed
+        Of random labels.
     """
-    if name not in labels.columns:
-        raise InputError(f"labels: no property {name!r}; there are {', '.join(labels.columns.drop(list(_COLUMNS)))}")
-    try:
-        codes = labels[name].to_numpy().astype(float)
-    except ValueError:
-        codes = np.array([np.nan])
-    if not np.array_equal(codes, np.round(codes)):
-        raise InputError(f"labels: column {name!r} must hold integers only")
-    return codes.astype(int)
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Command: words and their parse → labels of every property, class counts, correlations."""
-    parser = argparse.ArgumentParser(prog="dynalign.stimulus.properties", description=main.__doc__)
-    parser.add_argument("--words", required=True, help="table of words")
-    parser.add_argument("--annotation", required=True, help="parsed sentences (CoNLL-U)")
-    parser.add_argument(
-        "--properties",
-        type=options(Properties),
-        default=Properties(paper_properties()),
-        help="JSON of the configuration's `properties`",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of random labels")
-    parser.add_argument("--labels", required=True, help="table of labels to write")
-    parser.add_argument("--class-counts", required=True, help="table of class counts to write")
-    parser.add_argument("--correlations", required=True, help="table of label correlations to write")
-    args = parser.parse_args(argv)
-    properties = args.properties.root
-    sentences = match_story(read_sentences(args.annotation), story_sentences(args.words), args.annotation)
-    labels = label_table(read_words(args.words), sentences, properties, args.seed)
-    counts = class_counts(labels, properties)
+    chosen = properties.root
+    sentences = match_story(read_sentences(annotation), story_sentences(words), annotation)
+    labelled = label_table(read_words(words), sentences, chosen, seed)
+    counts = count_classes(labelled, chosen)
     check_classes(counts)
-    write_table(labels, args.labels)
-    write_table(counts, args.class_counts)
-    write_table(label_correlations(labels, list(properties)), args.correlations)
+    write_table(labelled, labels)
+    write_table(counts, class_counts)
+    write_table(label_correlations(labelled, list(chosen)), correlations)
 
 
 if __name__ == "__main__":

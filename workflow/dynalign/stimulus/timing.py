@@ -5,14 +5,13 @@ Source: METHOD sections 2 and 3.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dynalign.cli import options, run
+from dynalign.cli import command, run
 from dynalign.config.story import Story
 from dynalign.io.arrays import read_array
 from dynalign.io.digests import check_digest
@@ -314,16 +313,19 @@ def read_timing(story: Story) -> Timing:
     return read_table_layout(story.words, story.tr, story.trs)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: timing files → ``story/words.tsv`` and ``story/trs.tsv``."""
-    parser = argparse.ArgumentParser(prog="dynalign.stimulus.timing", description=main.__doc__)
-    parser.add_argument("--options", type=options(Story), default=Story(), help="JSON of the configuration's `story`")
-    parser.add_argument("--words", required=True, help="table of words to write")
-    parser.add_argument("--trs", required=True, help="table of measurements to write")
-    args = parser.parse_args(argv)
-    words, measurements = tables(read_timing(args.options), args.options)
-    write_table(words, args.words)
-    write_table(measurements, args.trs)
+@command
+def main(words: str, trs: str, options: Story = Story()) -> None:
+    """Say which word and which measurement (TR) belong to which run, and when they were.
+
+    Parameters
+    ----------
+    words, trs
+        ``story/words.tsv`` and ``story/trs.tsv`` to write.
+    options
+        Section `story` as JSON.
+    """
+    for table, path in zip(tables(read_timing(options), options), (words, trs), strict=True):
+        write_table(table, path)
 
 
 if __name__ == "__main__":
