@@ -65,8 +65,7 @@ def read_array(path: str | os.PathLike, mmap: bool = False):
             raise InputError(
                 f"{path}: holds pickled Python objects, which can run code when read; dynalign never unpickles. "
                 "If it holds text, take that out without running anything: python -m dynalign.datasets.unpickle_text "
-                f"{path} "
-                f"--output {path.with_suffix('')}.plain.npy, and put the new file in place of the old one"
+                f"--array {path} --output {path.with_suffix('')}.plain.npy, and put the new file in the old one's place"
             )
         if size != expected:
             raise InputError(
