@@ -79,19 +79,9 @@ def story_sentences(path: str | Path) -> dict[int, list[str]]:
 def join_words(parsed: Sequence[Word], words: Sequence[str]) -> tuple[Word, ...]:
     """Join parsed words that the story writes as one, as far as they spell it.
 
-    A treebank has punctuation (and some clitics) as words of their own, the story has them on the word that
-    they are written with: ``see``, ``them``, ``.`` become ``see``, ``them.``.
-
-    Parameters
-    ----------
-    parsed : sequence of Word
-    words : sequence of str
-        The sentence's words in the story.
-
-    Returns
-    -------
-    tuple of Word
-        A word of the story that `parsed` does not spell is left as it is, for the caller to find.
+    A treebank has punctuation (and some clitics) as words of their own, the story has them on the word that they are
+    written with: ``see``, ``them``, ``.`` become ``see``, ``them.``. A word of the story (`words`, its sentence) that
+    `parsed` does not spell is left as it is, for the caller to find.
     """
     joined: list[Word] = []
     for word in parsed:
@@ -110,7 +100,7 @@ def match_story(sentences: Sequence[Sentence], story: dict[int, list[str]], sour
     ----------
     sentences : sequence of Sentence
     story : dict
-        Number of the sentence → its words.
+        From :func:`story_sentences`.
     source : str
         Where `sentences` come from, for the message.
 
@@ -180,23 +170,7 @@ def _way_out(models: str | Path) -> str:
 
 
 def parse(story: dict[int, list[str]], pipeline) -> list[Sentence]:
-    """Parse the story's sentences.
-
-    Parameters
-    ----------
-    story : dict
-        Number of the sentence → its words.
-    pipeline : stanza.Pipeline
-
-    Returns
-    -------
-    list of Sentence
-
-    Raises
-    ------
-    InputError
-        If the parser changed the words of a sentence; the message says which.
-    """
+    """Parse the story's sentences with a stanza pipeline, and check that they kept their words."""
     numbers = list(story)
     batches = [numbers[start : start + _BATCH] for start in range(0, len(numbers), _BATCH)]
     sentences = []
@@ -210,16 +184,11 @@ def parse(story: dict[int, list[str]], pipeline) -> list[Sentence]:
 def _from_stanza(parsed) -> Sentence:
     tokens = tuple(
         Token(
-            word.text,
-            word.lemma or "_",
-            word.upos,
-            word.xpos or "_",
-            parse_feats(word.feats or "_"),
-            word.head,
+            word.text, word.lemma or "_", word.upos, word.xpos or "_", parse_feats(word.feats or "_"), word.head,
             word.deprel,
         )
         for word in parsed.words
-    )
+    )  # fmt: skip
     words = tuple(Word(token.text, token.id[0] - 1, token.id[-1]) for token in parsed.tokens)
     return check_sentence(Sentence(str(parsed.index), words, tokens, parse_tree(str(parsed.constituency))))
 

@@ -61,16 +61,7 @@ def class_codes(prop: Property) -> tuple[int, ...]:
 
 
 def class_name(name: str, prop: Property, k: int) -> str:
-    """Name of class `k` for figures and tables: ``1–7``, ``8–16``, ``>16``; ``≤3``; ``Past``, ``other``.
-
-    Parameters
-    ----------
-    name : str
-        The property's name.
-    prop : Property
-    k : int
-        Position of the class (not its code).
-    """
+    """Name of the class at position `k` for figures and tables: ``1–7``, ``>16``; ``≤3``; ``Past``, ``other``."""
     if prop.random is not None:
         return str(k)
     if prop.classes is not None:
@@ -87,27 +78,12 @@ def class_name(name: str, prop: Property, k: int) -> str:
 
 
 def random_classes(n: int, n_classes: int, seed: int, name: str) -> np.ndarray:
-    """Draw a class for each of `n` words, from the seed and the property's name alone.
-
-    Returns
-    -------
-    array of int, shape (n,)
-    """
+    """Draw a class for each of `n` words, from the seed and the property's name alone."""
     return np.random.default_rng([seed, *name.encode()]).integers(n_classes, size=n)
 
 
 def table_values(path: str | Path, words) -> list[str]:
-    """Read a user's labels (word_index, label) for the words that are not dropped.
-
-    Parameters
-    ----------
-    path : path-like
-    words : pandas.DataFrame
-        ``story/words.tsv``.
-
-    Returns
-    -------
-    list of str
+    """Read a user's labels (word_index, label) for the words of ``story/words.tsv`` that are not dropped.
 
     Raises
     ------
@@ -145,11 +121,7 @@ def raw_values(name: str, prop: Property, sentences: Sequence[Sentence], words, 
 
 
 def classify(name: str, prop: Property, values: Sequence) -> np.ndarray:
-    """Class of each raw value (its position, not its code).
-
-    Returns
-    -------
-    array of int, shape (n_values,)
+    """Class of each raw value: its position, not its code; array of int.
 
     Raises
     ------
@@ -181,7 +153,7 @@ def label_table(words, sentences: Sequence[Sentence], properties: Mapping[str, P
         ``story/words.tsv``.
     sentences : sequence of Sentence
         Their words are those of `words` that are not dropped.
-    properties : mapping
+    properties : mapping of name to Property
     seed : int
 
     Returns
@@ -194,6 +166,8 @@ def label_table(words, sentences: Sequence[Sentence], properties: Mapping[str, P
     InputError
         If a property's name is taken.
     """
+    import pandas as pd
+
     kept = words[words["dropped"] == 0]
     columns = {column: kept[column].to_numpy() for column in _COLUMNS}
     columns["sentence"] = columns["sentence"].astype(int)
@@ -203,19 +177,11 @@ def label_table(words, sentences: Sequence[Sentence], properties: Mapping[str, P
         values = raw_values(name, prop, sentences, words, seed)
         columns[name] = np.array(class_codes(prop))[classify(name, prop, values)]
         columns[f"{name}_raw"] = np.array(values)
-    import pandas as pd
-
     return pd.DataFrame(columns)
 
 
 def count_classes(labels, properties: Mapping[str, Property]):
     """Count classes (``used``) and raw values (``original``): sentences or words, by the property's level.
-
-    Parameters
-    ----------
-    labels : pandas.DataFrame
-        From :func:`label_table`.
-    properties : mapping
 
     Returns
     -------
@@ -239,12 +205,7 @@ def count_classes(labels, properties: Mapping[str, Property]):
 
 
 def check_classes(counts) -> None:
-    """Note in the log each class that holds under 5 % of its units.
-
-    Parameters
-    ----------
-    counts : pandas.DataFrame
-        From :func:`count_classes`.
+    """Note each class (of :func:`count_classes`) that holds under 5 % of its units.
 
     Raises
     ------
@@ -269,11 +230,6 @@ def label_correlations(labels, names: Sequence[str]):
     """Correlate the class codes of every ordered pair of properties over words (the paper's table 2).
 
     Words of a sentence share labels and are no independent observations, so p-values are too small.
-
-    Parameters
-    ----------
-    labels : pandas.DataFrame
-    names : sequence of str
 
     Returns
     -------
