@@ -20,13 +20,9 @@ from dynalign.stimulus.timing import read_words
 
 
 def random_layer(n_words: int, hidden: int, layer: int, seed: int) -> np.ndarray:
-    """One layer of `random`: standard normal, independent of the text (METHOD section 1).
+    """One layer of `random`: standard normal float32, (n_words, hidden), independent of the text (METHOD section 1).
 
     Each layer has its own generator, so that it does not depend on the number of layers.
-
-    Returns
-    -------
-    array of float32, shape (n_words, hidden)
     """
     return np.random.default_rng([seed, layer]).standard_normal((n_words, hidden), dtype=np.float32)
 
@@ -38,19 +34,9 @@ def word_type(word: str) -> str:
 
 
 def random_types_layer(types: Sequence[str], hidden: int, layer: int, seed: int) -> np.ndarray:
-    """One layer of `random_types`: one standard normal vector per word type (METHOD section 8).
+    """One layer of `random_types`: one standard normal vector per type, (n_words, hidden) (METHOD section 8).
 
     It keeps which word is which, and nothing of what words mean or where they stand.
-
-    Parameters
-    ----------
-    types : sequence of str, length n_words
-        From :func:`word_type`.
-    hidden, layer, seed : int
-
-    Returns
-    -------
-    array of float32, shape (n_words, hidden)
     """
     _, number = np.unique(np.asarray(types, dtype=object).astype(str), return_inverse=True)
     # The third number keeps this generator apart from that of `random`.
@@ -100,18 +86,10 @@ def controls(words, word_index: np.ndarray) -> np.ndarray:
 def layers_of(kind: str, tokens: Tokens, words, seed: int) -> list[np.ndarray]:
     """All layers of a baseline; `controls` has one.
 
-    Parameters
-    ----------
-    kind : {"random", "random_types", "controls"}
-    tokens : Tokens
-    words : pandas.DataFrame
-        ``story/words.tsv``.
-    seed : int
-
     Raises
     ------
     InputError
-        If the tokens are of words that the table lacks.
+        If the tokens are of words that `words` (``story/words.tsv``) lacks.
     """
     word_index = tokens.word_index[tokens.represented]
     seen = words[words["dropped"] == 0].set_index("word_index")

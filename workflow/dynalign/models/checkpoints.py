@@ -24,15 +24,8 @@ from dynalign.tables.writer import write_table
 
 #: What configuration and tokenizer may consist of.
 TEXT_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model"),
 )
 
 #: Weights that transformers reads, by format, each with the index of its shards.
@@ -49,18 +42,9 @@ RECORD = "checkpoint.json"
 
 
 class Revision(NamedTuple):
-    """A revision of a model on a hub.
+    """A revision of a model on a hub, by its name as asked for, and the commit that it points to.
 
-    Attributes
-    ----------
-    source : str
-        Hub id.
-    name : str
-        Branch, tag or commit, as asked for.
-    commit : str
-        The commit that it points to.
-    files : dict of str to (str or None)
-        Names in the repository's top folder, with the sha256 that the hub states for large files.
+    `files` are those in the repository's top folder, with the sha256 that the hub states for large ones.
     """
 
     source: str
@@ -83,52 +67,39 @@ def ask(request: Callable, source: str, revision: str, attempts: int, wait: floa
     Parameters
     ----------
     request : callable
-        Called without arguments.
+        Called without arguments; what it returns is returned.
     source, revision : str
         How messages name what is asked for.
     attempts : int
-        Attempts in all.
+        In all.
     wait : float
-        First wait in s.
-
-    Returns
-    -------
-    What `request` returns.
+        First wait, s.
 
     Raises
     ------
     InputError
         If the hub refuses, or cannot be reached in any attempt; says what to do.
     """
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        HTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import constants, errors
 
     what = f"{source}, revision {revision}, at {constants.ENDPOINT}"
     for attempt in range(1, attempts + 1):
         try:
             return request()
-        except RevisionNotFoundError:
+        except errors.RevisionNotFoundError:
             raise InputError(
                 f"{what}: no such revision; see the model's branches, correct model.revision or model.steps"
             ) from None
-        except GatedRepoError:
+        except errors.GatedRepoError:
             raise InputError(f"{what}: ask for access on the model's page, then set HF_TOKEN") from None
-        except (RepositoryNotFoundError, HFValidationError):
+        except (errors.RepositoryNotFoundError, errors.HFValidationError):
             raise InputError(
                 f"{what}: no such model; correct model.source, or set HF_TOKEN if it is a private one"
             ) from None
-        except (HTTPError, LocalEntryNotFoundError) as error:
+        except (errors.HTTPError, errors.LocalEntryNotFoundError) as error:
             # huggingface_hub wraps what went wrong into "not found locally".
             reason = " ".join(str(error.__cause__ or error).split())
-            status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+            status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
             if status is not None and status < 500 and status not in (408, 429):
                 raise InputError(f"{what}: the hub refused: {reason}") from None
             if attempt == attempts:
@@ -165,19 +136,7 @@ def snapshot(revision: Revision, names: list[str], folder: Path) -> None:
 
 
 def look_up_cache(source: str, revision: str) -> tuple[Revision, Path]:
-    """Find a revision in the local Hugging Face cache, without any request.
-
-    Returns
-    -------
-    revision : Revision
-    folder : Path
-        Its folder in the cache.
-
-    Raises
-    ------
-    InputError
-        If it is not there.
-    """
+    """Find a revision and its folder in the local Hugging Face cache, without any request; it must be there."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -200,13 +159,7 @@ def digests(folder: str | Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def check_weights(revision: Revision, found: dict[str, str], folder: Path) -> None:
-    """Compare each file's digest with what the hub states.
-
-    Raises
-    ------
-    InputError
-        If one differs; the file is removed.
-    """
+    """Compare each file's digest with what the hub states; a file that differs is removed, and an error."""
     for name, digest in found.items():
         if revision.files[name] not in (None, digest):
             (folder / name).unlink()
@@ -220,7 +173,7 @@ def download(
     source: str,
     revision: str,
     folder: str | Path,
-    kind: str | None = "safetensors",
+    kind: Weights | None = "safetensors",
     commit: str | None = None,
     attempts: int = 6,
 ) -> dict:
@@ -230,14 +183,12 @@ def download(
 
     Parameters
     ----------
-    source : str
-        Hub id.
-    revision : str
-        Branch, tag or commit.
+    source, revision : str
+        Hub id; branch, tag or commit.
     folder : path-like
         Replaced if it is there.
     kind : {"safetensors", "any", "pytorch"} or None
-        Format of the weights, see :func:`weight_files`; None leaves them (configuration and tokenizer only).
+        Format of the weights; None leaves them (configuration and tokenizer only).
     commit : str, optional
         Take this commit, whatever the revision points to now.
     attempts : int
@@ -291,13 +242,7 @@ def download(
 
 
 def _read_record(folder: Path) -> dict:
-    """What :func:`download` noted: `source`, `revision`, `commit` and `weights`, a digest per file.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
+    """What :func:`download` noted, which must be whole."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         return {key: record[key] for key in ("source", "revision", "commit")} | {"weights": dict(record["weights"])}
@@ -306,13 +251,7 @@ def _read_record(folder: Path) -> dict:
 
 
 def check_download(folder: str | Path) -> None:
-    """Check that the weights of a downloaded checkpoint are still those that were downloaded.
-
-    Raises
-    ------
-    InputError
-        If a file is missing or differs from its digest.
-    """
+    """Check that the weights of a downloaded checkpoint are there and still those that were downloaded."""
     folder = Path(folder)
     if not (folder / RECORD).is_file():
         return
@@ -323,7 +262,7 @@ def check_download(folder: str | Path) -> None:
             )
 
 
-def describe(folder: str | Path, kind: str) -> dict[str, str]:
+def describe(folder: str | Path, kind: Weights) -> dict[str, str]:
     """What a checkpoint's folder holds: `source`, `revision`, `commit` and `sha256` of its weights.
 
     A folder that was not downloaded has no source and no commit, and its weights are digested now. Several
@@ -348,17 +287,11 @@ def describe(folder: str | Path, kind: str) -> dict[str, str]:
     return record | {"sha256": joined}
 
 
-def table(folders: dict[str, Path], kind: str):
-    """One row per checkpoint, after a check that no two have the same weights.
+def table(folders: dict[str, Path], kind: Weights):
+    """One row per checkpoint (``step-<n>``), after a check that no two have the same weights.
 
     Published branches have served another step's weights: such a study would show no change where there was
     one.
-
-    Parameters
-    ----------
-    folders : dict of str to path
-        By checkpoint, ``step-<n>``.
-    kind : {"safetensors", "any", "pytorch"}
 
     Returns
     -------

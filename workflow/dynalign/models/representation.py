@@ -102,13 +102,7 @@ def load_model(folder: str | Path, device: str = "cpu", precision: str = "float3
 
 
 def choose_device(gpus: int) -> str:
-    """Name the device for a job that was given `gpus` GPUs.
-
-    Raises
-    ------
-    InputError
-        If it was given one and torch finds none.
-    """
+    """Name the device for a job that was given `gpus` GPUs; it is an error if torch finds none of them."""
     import torch
 
     if gpus and not torch.cuda.is_available():
@@ -127,15 +121,9 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def batches(n: int, size: int, compute: Callable[[slice], None]) -> None:
-    """Call `compute` on slices that cover ``range(n)`` in order; where memory does not suffice, halve them.
+    """Call `compute` on slices of `size` that cover ``range(n)`` in order; where memory does not suffice, halve them.
 
-    Parameters
-    ----------
-    n : int
-    size : int
-        Rows of the first slice.
-    compute : callable
-        Called again for a slice in which it ran out of memory.
+    A slice that ran out of memory is computed again, in parts.
 
     Raises
     ------
@@ -218,19 +206,10 @@ def last_positions(model, windows: np.ndarray, tokens: Tokens):
 
 
 def read_story(model, tokens: Tokens, batch_tokens: int) -> Pass:
-    """Pass all windows of the story through the model, each once.
+    """Pass all windows of the story through a model in evaluation mode, each once.
 
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        A causal language model in evaluation mode.
-    tokens : Tokens
-    batch_tokens : int
-        Tokens per forward pass; changes memory and speed, not results. Halved where memory does not suffice.
-
-    Returns
-    -------
-    Pass
+    `batch_tokens`, the tokens per forward pass, changes memory and speed, not results; it is halved where memory does
+    not suffice.
 
     Raises
     ------
@@ -266,14 +245,7 @@ def read_story(model, tokens: Tokens, batch_tokens: int) -> Pass:
 
 
 def sample_windows(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
-    """Up to :data:`SAMPLE` represented words, evenly spaced.
-
-    Returns
-    -------
-    rows : array of int, shape (n,)
-        Which represented words.
-    windows : array of int64, shape (n, context_tokens)
-    """
+    """Up to :data:`SAMPLE` words, evenly spaced: which represented ones, (n,), and windows, (n, context_tokens)."""
     n_words = int(tokens.represented.sum())
     rows = np.unique(np.linspace(0, n_words - 1, min(SAMPLE, n_words)).round().astype(int))
     ends = tokens.last[tokens.represented][rows]
@@ -296,16 +268,7 @@ def sample_layers(model, tokens: Tokens, batch_tokens: int) -> np.ndarray:
 
 
 def relative_error(approximate: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Size of the error as a share of the exact values' size, per layer: ‖a − x‖ / ‖x‖ (Frobenius norms).
-
-    Parameters
-    ----------
-    approximate, exact : arrays of shape (n_layers, n_words, hidden)
-
-    Returns
-    -------
-    array of float64, shape (n_layers,)
-    """
+    """Error of each layer as a share of the exact values: ‖a − x‖ / ‖x‖ (Frobenius norms), shape (n_layers,)."""
     # Layer by layer: float64 copies of all would be several times the result's size.
     return np.array(
         [
@@ -316,14 +279,9 @@ def relative_error(approximate: np.ndarray, exact: np.ndarray) -> np.ndarray:
 
 
 def layer_names(model, window: np.ndarray) -> list[str]:
-    """What each layer is, found by watching which module gives the hidden state.
+    """What each layer is, found by watching which module gives the hidden state of a window.
 
     Architectures differ in whether the last hidden state is taken before or after the final normalisation.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-    window : array of int64, shape (context_tokens,)
 
     Returns
     -------
@@ -334,7 +292,6 @@ def layer_names(model, window: np.ndarray) -> list[str]:
     import torch
 
     outputs = []
-    base = model.base_model
 
     def watch(name, module):
         def hook(_, __, output):
@@ -344,7 +301,7 @@ def layer_names(model, window: np.ndarray) -> list[str]:
 
         return module.register_forward_hook(hook)
 
-    hooks = [watch(name, module) for name, module in base.named_modules() if name]
+    hooks = [watch(name, module) for name, module in model.base_model.named_modules() if name]
     try:
         with torch.inference_mode():
             batch = torch.tensor(window[None], device=model.device)
@@ -382,12 +339,11 @@ def predictability(nll: np.ndarray, tokens: Tokens) -> dict[str, float]:
 
 
 def compute(folder: Path, tokens: Tokens, settings: Model, device: str):
-    """Everything about one checkpoint.
+    """Everything about one checkpoint, a folder of config.json and weights.
 
     Parameters
     ----------
     folder : Path
-        config.json and weights.
     tokens : Tokens
     settings : Model
         `weights`, `batch_tokens`, `precision` and `storage` are used.
@@ -408,7 +364,6 @@ def compute(folder: Path, tokens: Tokens, settings: Model, device: str):
 
     size = settings.batch_tokens or BATCH_TOKENS[device]
     lower = settings.precision != "float32"
-    exact = None
     if lower:
         # Loaded anew rather than converted: a model's tables of positions stay in float32 that way.
         exact = sample_layers(load_model(folder, device, weights=settings.weights), tokens, size)
@@ -417,17 +372,10 @@ def compute(folder: Path, tokens: Tokens, settings: Model, device: str):
     names = layer_names(model, tokens.ids[: tokens.context_tokens])
     stored = as_stored(result.layers, settings.storage)
     rows, _ = sample_windows(tokens)
-    nothing = np.full(len(names), np.nan)
-    table = pd.DataFrame(
-        {
-            "layer": np.arange(len(names)),
-            "name": names,
-            "precision": settings.precision,
-            "storage": settings.storage,
-            "precision_error": relative_error(result.layers[:, rows], exact) if lower else nothing,
-            "storage_error": (relative_error(stored, result.layers) if stored is not result.layers else nothing),
-        }
-    )
+    table = pd.DataFrame({"layer": np.arange(len(names)), "name": names})
+    table = table.assign(precision=settings.precision, storage=settings.storage)
+    table["precision_error"] = relative_error(result.layers[:, rows], exact) if lower else np.nan
+    table["storage_error"] = np.nan if stored is result.layers else relative_error(stored, result.layers)
     return stored, result.nll, table
 
 

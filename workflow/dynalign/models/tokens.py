@@ -59,13 +59,7 @@ def write_tokens(path: str | Path, tokens: Tokens) -> None:
 
 
 def read_tokens(path: str | Path) -> Tokens:
-    """Read ``representation/tokens.npz``.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, broken, or lacks an array.
-    """
+    """Read ``representation/tokens.npz``."""
     return read_record(path, Tokens)
 
 
@@ -138,13 +132,10 @@ def represented(
 
     Parameters
     ----------
-    words : sequence of str, length n_words
-    first, last : arrays of int, shape (n_words,)
-        From :func:`locate`.
+    words, first, last, word_index
+        As in :func:`locate`, each of length n_words.
     context_tokens : int
         Tokens in a window.
-    word_index : array of int, shape (n_words,)
-        How messages name the words.
 
     Returns
     -------
@@ -172,13 +163,7 @@ def represented(
 
 
 def load_tokenizer(folder: str | Path):
-    """Load the fast tokenizer of a local folder.
-
-    Raises
-    ------
-    InputError
-        If there is none, or it gives no offsets.
-    """
+    """Load the fast tokenizer of a local folder; one that gives no offsets is refused."""
     from transformers import AutoTokenizer
 
     if not Path(folder).is_dir():
@@ -196,12 +181,7 @@ def load_tokenizer(folder: str | Path):
 
 
 def model_shape(folder: str | Path, depth: int, context_tokens: int) -> dict[str, int]:
-    """Read depth, hidden size and longest context from a folder's config.json.
-
-    Returns
-    -------
-    dict
-        `depth`, `hidden`, `max_context` as in :class:`Tokens`.
+    """Read `depth`, `hidden` and `max_context` of :class:`Tokens` from a folder's config.json.
 
     Raises
     ------
@@ -241,14 +221,8 @@ def tokenize(
         Position of each word in the stimulus.
     folder : path-like
         Local folder of the tokenizer and the model's config.json.
-    context_tokens : int
-        Tokens in a window.
-    depth : int
-        Transformer layers that the configuration expects.
-
-    Returns
-    -------
-    Tokens
+    context_tokens, depth : int
+        Tokens in a window; transformer layers that the configuration expects.
     """
     if not len(words):
         raise InputError("the story has no words for the model to see; story.drop drops them all")
