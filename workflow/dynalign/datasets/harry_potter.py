@@ -5,10 +5,6 @@ Wehbe et al. (2014), PLoS ONE 9(11), preprocessed by Toneva & Wehbe (2019); publ
 An array that was checked has a record beside it, ``<array>.npy.sha256`` in the format of ``sha256sum``. Readers
 compare the array with its record (:func:`dynalign.io.check_digest`), so one that changed later is found. An array
 placed by hand is checked in the same way as one that was downloaded.
-
-The standard library does the downloading. gdown knows more of Drive (cookies, folders, documents), but it takes
-Drive's pages apart only on Drive's own host names, so a test against another server would show nothing about it;
-pooch knows no Drive, and its registry wants digests that nobody has published.
 """
 
 from __future__ import annotations
@@ -45,13 +41,7 @@ SHAPES = {"words_fmri": (N_WORDS,), "time_words_fmri": (N_WORDS,), "time_fmri": 
 
 
 def timing() -> dict:
-    """The published arrays of times and runs, which METHOD's table determines.
-
-    Returns
-    -------
-    dict of str to array
-        ``time_words_fmri`` (s), ``time_fmri`` (s), ``runs_fmri`` (1 to 4).
-    """
+    """The published ``time_words_fmri`` (s), ``time_fmri`` (s) and ``runs_fmri``, which METHOD's table determines."""
     import numpy as np
 
     return {
@@ -64,7 +54,7 @@ def timing() -> dict:
 def fetch(array: str, output: str | Path, tries: int = 6, wait_s: float = 2.0) -> str:
     """Bring one array: check the one that is there, or download it, check it and move it into place.
 
-    Its sha256 is recorded beside it.
+    Its sha256 is recorded beside it, and returned.
 
     Parameters
     ----------
@@ -73,11 +63,6 @@ def fetch(array: str, output: str | Path, tries: int = 6, wait_s: float = 2.0) -
     output : path-like
     tries, wait_s : int, float
         As for :func:`download`.
-
-    Returns
-    -------
-    str
-        sha256 of the file.
 
     Raises
     ------
@@ -110,13 +95,7 @@ def fetch(array: str, output: str | Path, tries: int = 6, wait_s: float = 2.0) -
 
 
 def check(path: Path, array: str) -> None:
-    """Check that a file holds the published array.
-
-    Parameters
-    ----------
-    path : Path
-    array : str
-        A key of :data:`FILES`.
+    """Check that a file holds the published array of that name.
 
     Raises
     ------
@@ -151,13 +130,7 @@ def check(path: Path, array: str) -> None:
 
 
 def check_responses(values, name: str) -> None:
-    """Check that some voxels can be used, and note how many cannot.
-
-    Parameters
-    ----------
-    values : array of shape (n_rows, n_voxels)
-    name : str
-        How messages name it.
+    """Note how many voxels (columns) cannot be used.
 
     Raises
     ------
@@ -178,18 +151,7 @@ def check_responses(values, name: str) -> None:
 
 
 def check_all(folder: str | Path) -> str:
-    """Compare all twelve arrays with their records.
-
-    Returns
-    -------
-    str
-        The records as ``sha256sum --check`` reads them in that folder.
-
-    Raises
-    ------
-    InputError
-        If an array or its record is missing, or they differ.
-    """
+    """Compare all twelve arrays with their records, which must be there; return all, as ``sha256sum --check`` reads."""
     lines = []
     for array in sorted(FILES):
         path = Path(folder) / f"{array}.npy"
