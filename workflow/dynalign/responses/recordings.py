@@ -39,17 +39,7 @@ def keep_rows(responses: np.ndarray, kept: np.ndarray, source: str) -> np.ndarra
 
 
 def read_voxels(path: str | Path, n_voxels: int) -> np.ndarray:
-    """Read which voxels belong to a set, e.g. a region.
-
-    Parameters
-    ----------
-    path : path-like
-        A boolean ``.npy`` array with one entry per voxel.
-    n_voxels : int
-
-    Returns
-    -------
-    boolean array of shape (n_voxels,)
+    """Read which voxels belong to a set, e.g. a region: a boolean ``.npy`` array with one entry per voxel.
 
     Raises
     ------
