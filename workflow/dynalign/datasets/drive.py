@@ -48,7 +48,8 @@ class Page(HTMLParser):
 
     def __init__(self, html: str):
         super().__init__()
-        self.title, self.fields, self._in_title = "", {}, False
+        self.title, self._in_title = "", False
+        self.fields: dict[str, str] = {}
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):

@@ -150,25 +150,20 @@ def check_responses(values, name: str) -> None:
     note(f"{name}: {int((~whole).sum())} of {len(whole)} voxels not finite, {int((whole & ~varying).sum())} constant")
 
 
-def check_all(folder: str | Path) -> str:
-    """Compare all twelve arrays with their records, which must be there; return all, as ``sha256sum --check`` reads."""
-    lines = []
-    for array in sorted(FILES):
-        path = Path(folder) / f"{array}.npy"
-        if not path.is_file() or not digest_path(path).is_file():
-            raise InputError(f"{path}: no such file, or no record of it; run `snakemake fetch_harry_potter`")
-        lines.append(f"{check_digest(path)}  {path.name}\n")
-    return "".join(lines)
-
-
 def _fetch(array: str, output: str) -> None:
     """Bring and check one array; its record is written beside `output`, a ``.npy`` file."""
     note(f"{output}: sha256 {fetch(array, output)}")
 
 
 def _check(folder: str, output: str) -> None:
-    """Compare all twelve arrays of a folder with their records; write all sums to `output`."""
-    write_text(output, check_all(folder))
+    """Compare all twelve arrays of a folder with their records; write all to `output`, for ``sha256sum --check``."""
+    lines = []
+    for array in sorted(FILES):
+        path = Path(folder) / f"{array}.npy"
+        if not path.is_file() or not digest_path(path).is_file():
+            raise InputError(f"{path}: no such file, or no record of it; run `snakemake fetch_harry_potter`")
+        lines.append(f"{check_digest(path)}  {path.name}\n")
+    write_text(output, "".join(lines))
 
 
 main = commands(_fetch, _check)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def load_image(path: str | Path):
 
 
 @contextmanager
-def gzipped(path: str | Path) -> Iterator[BinaryIO]:
+def gzipped(path: str | Path) -> Iterator[IO[bytes]]:
     """A compressed file to write, whose bytes depend on the content alone (no time stamp in its header)."""
     import gzip
 

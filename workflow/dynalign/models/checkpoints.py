@@ -169,36 +169,32 @@ def check_weights(revision: Revision, found: dict[str, str], folder: Path) -> No
             )
 
 
-def download(
+def _fetch(
     source: str,
     revision: str,
-    folder: str | Path,
-    kind: Weights | None = "safetensors",
+    output_dir: Path,
     commit: str | None = None,
+    weights: Weights = "safetensors",
+    tokenizer_only: bool = False,
     attempts: int = 6,
-) -> dict:
-    """Bring one revision of a model into `folder`, which appears whole or not at all.
+) -> None:
+    """Bring one revision of a model from the hub into a folder, which appears whole or not at all.
 
     An interrupted download goes on with the files that are still missing.
 
     Parameters
     ----------
-    source, revision : str
-        Hub id; branch, tag or commit.
-    folder : path-like
-        Replaced if it is there.
-    kind : {"safetensors", "any", "pytorch"} or None
-        Format of the weights; None leaves them (configuration and tokenizer only).
-    commit : str, optional
+    source, revision
+        Hub id, e.g. EleutherAI/pythia-160m; branch, tag or commit, e.g. step1000.
+    output_dir
+        Folder to write, or to replace; ``checkpoint.json`` in it records `source`, `revision`, `commit`, and
+        `weights`, the sha256 of each file of weights.
+    commit
         Take this commit, whatever the revision points to now.
-    attempts : int
-        Attempts per request, with doubling waits from 1 s.
-
-    Returns
-    -------
-    dict
-        What ``checkpoint.json`` in the folder records: `source`, `revision`, `commit`, and `weights`, the
-        sha256 of each file of weights.
+    weights, tokenizer_only
+        Which weights, `model.weights`; or none, only configuration and tokenizer.
+    attempts
+        Per request, with waits of 1, 2, 4, … s between them.
 
     Raises
     ------
@@ -208,41 +204,40 @@ def download(
     """
     from huggingface_hub import constants
 
-    folder = Path(folder)
     if constants.HF_HUB_OFFLINE:
         found, cached = look_up_cache(source, commit or revision)
     else:
         found, cached = ask(lambda: look_up(source, commit or revision), source, revision, attempts), None
     found = found._replace(name=revision)
-    weights = weight_files(found.files, kind) if kind else []
-    if kind and not weights:
+    chosen = [] if tokenizer_only else weight_files(found.files, weights)
+    if not (chosen or tokenizer_only):
         raise InputError(
-            f"{source}, revision {revision}: holds no weights of the kind model.weights: {kind} (it has "
+            f"{source}, revision {revision}: holds no weights of the kind model.weights: {weights} (it has "
             f"{', '.join(sorted(found.files)) or 'no files'}); pickles (pytorch_model.bin) can run code when "
             "read: if that is all there is, model.weights: any reads them with torch's weights-only loader"
         )
-    names = sorted([*weights, *(name for name in found.files if name in TEXT_FILES)])
+    names = sorted([*chosen, *(name for name in found.files if name in TEXT_FILES)])
     # Named by the commit, so that what an earlier, interrupted download left is of this very commit.
-    partial = folder.parent / f".{folder.name}.{found.commit}"
+    partial = output_dir.parent / f".{output_dir.name}.{found.commit}"
     partial.mkdir(parents=True, exist_ok=True)
     if cached is None:
         ask(lambda: snapshot(found, names, partial), source, revision, attempts)
     else:
         for name in names:
             shutil.copyfile(cached / name, partial / name)
-    sums = digests(partial, weights)
+    sums = digests(partial, chosen)
     check_weights(found, sums, partial)
     record = {"source": source, "revision": revision, "commit": found.commit, "weights": sums}
-    with atomic_folder(folder) as whole:
+    with atomic_folder(output_dir) as whole:
         for name in names:
             os.replace(partial / name, whole / name)
         write_text(whole / RECORD, json.dumps(record, indent=2) + "\n")
     shutil.rmtree(partial)
-    return record
+    note(f"{source} {revision}: commit {found.commit} in {output_dir}")
 
 
 def _read_record(folder: Path) -> dict:
-    """What :func:`download` noted, which must be whole."""
+    """What :func:`_fetch` noted, which must be whole."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         return {key: record[key] for key in ("source", "revision", "commit")} | {"weights": dict(record["weights"])}
@@ -287,74 +282,11 @@ def describe(folder: str | Path, kind: Weights) -> dict[str, str]:
     return record | {"sha256": joined}
 
 
-def table(folders: dict[str, Path], kind: Weights):
-    """One row per checkpoint (``step-<n>``), after a check that no two have the same weights.
+def _compare(names: list[str], folders: list[Path], output: str, weights: Weights = "safetensors") -> None:
+    """List a study's checkpoints, after a check that no two have the same weights.
 
     Published branches have served another step's weights: such a study would show no change where there was
     one.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``checkpoint step source revision commit sha256``.
-
-    Raises
-    ------
-    InputError
-        If two checkpoints have the same weights; names all such pairs with the first.
-    """
-    import pandas as pd
-
-    rows = [
-        {"checkpoint": name, "step": int(name.removeprefix("step-")), **describe(folder, kind)}
-        for name, folder in folders.items()
-    ]
-    first: dict[str, str] = {}
-    same = []
-    for row in rows:
-        other = first.setdefault(row["sha256"], row["checkpoint"])
-        if other != row["checkpoint"]:
-            same.append(f"{row['checkpoint']} and {other} (sha256 {row['sha256'][:12]}…)")
-    if same:
-        raise InputError(
-            f"{rows[0]['source'] or next(iter(folders.values())).parent}: checkpoints with the same weights: "
-            f"{'; '.join(same)}. One of each pair is not what its name says: take it out of model.steps, name "
-            "another commit in model.commits, or, if the branch's pytorch_model.bin is right, set "
-            "model.weights: pytorch"
-        )
-    return pd.DataFrame(rows)
-
-
-def _fetch(
-    source: str,
-    revision: str,
-    output_dir: str,
-    commit: str | None = None,
-    weights: Weights = "safetensors",
-    tokenizer_only: bool = False,
-    attempts: int = 6,
-) -> None:
-    """Bring one checkpoint's configuration, tokenizer and weights from the hub.
-
-    Parameters
-    ----------
-    source, revision
-        Hub id, e.g. EleutherAI/pythia-160m; branch, tag or commit, e.g. step1000.
-    output_dir
-        Folder to write, with ``checkpoint.json`` in it.
-    commit
-        Take this commit, whatever the revision points to now.
-    weights, tokenizer_only
-        Which weights: `model.weights`; or none.
-    attempts
-        Per request, with waits of 1, 2, 4, … s between them.
-    """
-    record = download(source, revision, output_dir, None if tokenizer_only else weights, commit, attempts)
-    note(f"{source} {revision}: commit {record['commit']} in {output_dir}")
-
-
-def _compare(names: list[str], folders: list[Path], output: str, weights: Weights = "safetensors") -> None:
-    """List a study's checkpoints, after a check that all differ.
 
     Parameters
     ----------
@@ -364,8 +296,32 @@ def _compare(names: list[str], folders: list[Path], output: str, weights: Weight
         ``tables/checkpoints.tsv`` to write.
     weights
         `model.weights`.
+
+    Raises
+    ------
+    InputError
+        If two checkpoints have the same weights; names all such pairs with the first.
     """
-    write_table(table(dict(zip(names, folders, strict=True)), weights), output)
+    import pandas as pd
+
+    rows = [
+        {"checkpoint": name, "step": int(name.removeprefix("step-")), **describe(folder, weights)}
+        for name, folder in zip(names, folders, strict=True)
+    ]
+    first: dict[str, str] = {}
+    same = []
+    for row in rows:
+        other = first.setdefault(row["sha256"], row["checkpoint"])
+        if other != row["checkpoint"]:
+            same.append(f"{row['checkpoint']} and {other} (sha256 {row['sha256'][:12]}…)")
+    if same:
+        raise InputError(
+            f"{rows[0]['source'] or folders[0].parent}: checkpoints with the same weights: "
+            f"{'; '.join(same)}. One of each pair is not what its name says: take it out of model.steps, name "
+            "another commit in model.commits, or, if the branch's pytorch_model.bin is right, set "
+            "model.weights: pytorch"
+        )
+    write_table(pd.DataFrame(rows), output)
 
 
 main = commands(_fetch, _compare)

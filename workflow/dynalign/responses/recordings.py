@@ -98,7 +98,7 @@ def read_images(pattern: str, mask_pattern: str, subject: str, runs: np.ndarray)
 
 
 @command
-def main(trs: str, subject: str, output: str, array: list[str] = (), options: Brain = Brain()) -> None:
+def main(trs: str, subject: str, output: str, array: tuple[str, ...] = (), options: Brain = Brain()) -> None:
     """Read, clean and trim the responses of one subject.
 
     Parameters

@@ -125,10 +125,11 @@ def token_depths(heads: Sequence[int]) -> list[int]:
     InputError
         If heads form a circle.
     """
-    depths: list[int | None] = [None] * len(heads)
+    depths = [-1] * len(heads)
     for first in range(len(heads)):
-        path, token = [], first
-        while token >= 0 and depths[token] is None:
+        path: list[int] = []
+        token = first
+        while token >= 0 and depths[token] < 0:
             if len(path) > len(heads):
                 raise InputError(
                     f"the heads from token {first + 1} on form a circle; each token needs a path to a root"

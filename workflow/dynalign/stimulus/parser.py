@@ -173,7 +173,7 @@ def parse(story: dict[int, list[str]], pipeline) -> list[Sentence]:
     """Parse the story's sentences with a stanza pipeline, and check that they kept their words."""
     numbers = list(story)
     batches = [numbers[start : start + _BATCH] for start in range(0, len(numbers), _BATCH)]
-    sentences = []
+    sentences: list[Sentence] = []
     for batch in progress(batches, f"parsing, {_BATCH} sentences each"):
         for parsed in pipeline([story[number] for number in batch]).sentences:
             with located(f"stanza: sentence {len(sentences)}"):
