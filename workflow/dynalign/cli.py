@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from dynalign.io.errors import InputError
 
@@ -18,8 +18,9 @@ from dynalign.io.errors import InputError
 def command(function: Callable[..., None]) -> Callable[[Sequence[str] | None], None]:
     """Make a step's function a command: each parameter is an option of the same name.
 
-    ``layer: int`` is a required ``--layer 3``; a default makes an option optional; ``list[str]`` takes several values;
-    a boolean is a flag; a section of the configuration is given as JSON. The help is the function's docstring.
+    ``layer: int`` is a required ``--layer 3``; a default makes an option optional; ``list[str]`` takes several values,
+    a ``Literal`` one of its own; a boolean is a flag; a section of the configuration is given as JSON. The help is the
+    function's docstring.
 
     Parameters
     ----------
@@ -84,6 +85,8 @@ def _arguments(parser: argparse.ArgumentParser, function: Callable, argv: Sequen
             settings["action"] = "store_true"
         elif get_origin(kind) in (list, tuple):
             settings |= {"type": get_args(kind)[0], "nargs": "*" if "default" in settings else "+"}
+        elif get_origin(kind) is Literal:
+            settings["choices"] = get_args(kind)
         elif hasattr(kind, "model_validate"):
             settings["type"] = options(kind)
         else:

@@ -200,5 +200,5 @@ if STUDY.baselines:
             code=code("models.baselines"),
             seed=STUDY.seed,
         shell:
-            "python -m dynalign.models.baselines {wildcards.baseline} --words {input.words:q} --tokens {input.tokens:q}"
+            "python -m dynalign.models.baselines --kind {wildcards.baseline} --words {input.words:q} --tokens {input.tokens:q}"
             " --seed {params.seed} --output {output:q} &> {log:q}"
