@@ -29,14 +29,13 @@ The planted truth (region, driver and gain of every voxel) is written beside the
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from pathlib import Path
 
 import numpy as np
 
-from dynalign.cli import note, options, run
+from dynalign.cli import commands, note, run
 from dynalign.config.properties import paper_properties
 from dynalign.config.simulation import Simulation
 from dynalign.config.story import Story
@@ -359,83 +358,102 @@ def region_image(truth, shape: tuple[int, int, int]) -> tuple:
     return labels, pd.DataFrame({"index": range(1, 1 + len(names)), "name": names})
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: `words` lays the story out in time, `subject` simulates one reader's images, `rois` labels them."""
-    parser = argparse.ArgumentParser(prog="dynalign.datasets.simulation", description=main.__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--options", type=options(Simulation), default=Simulation(), help="JSON of the section `simulation`"
-    )
-    words_parser = commands.add_parser("words", parents=[shared], help="story text → words table")
-    words_parser.add_argument("--story-options", type=options(Story), required=True, help="JSON of the section `story`")
-    words_parser.add_argument("--output", required=True)
-    subject_parser = commands.add_parser("subject", parents=[shared], help="one subject's images and planted truth")
-    subject_parser.add_argument("--subject", required=True)
-    subject_parser.add_argument("--words", required=True)
-    subject_parser.add_argument("--trs", required=True)
-    subject_parser.add_argument("--labels", required=True)
-    subject_parser.add_argument("--texts", nargs="+", required=True, help="the model's training text")
-    subject_parser.add_argument("--seed", type=int, default=0)
-    subject_parser.add_argument("--images", required=True, help="path with {subject} and {run}")
-    subject_parser.add_argument("--mask", required=True, help="path with {subject}")
-    subject_parser.add_argument("--truth", required=True, help="table of the planted truth, one row per voxel")
-    rois_parser = commands.add_parser("rois", help="planted truth → label image of the regions")
-    rois_parser.add_argument("--truth", required=True)
-    rois_parser.add_argument("--mask", required=True)
-    rois_parser.add_argument("--image", required=True, help="label image to write (.nii.gz)")
-    rois_parser.add_argument("--labels", required=True, help="table of its labels to write")
-    args = parser.parse_args(argv)
+def words(output: str, story_options: Story, options: Simulation = Simulation()) -> None:
+    """Lay the story out in time: text → table of words.
 
-    if args.command == "rois":
-        import nibabel
+    Parameters
+    ----------
+    output
+        Table to write.
+    story_options, options
+        Sections `story` and `simulation` as JSON.
+    """
+    table, trs = time_words(Path(options.text).read_text(encoding="utf-8"), options, story_options.tr)
+    if list(story_options.trs) != trs:
+        raise InputError(f"story.trs is {list(story_options.trs)}, but {options.text} takes {trs} TRs; set it to that")
+    write_table(table, output)
 
-        mask_image = nibabel.load(args.mask)
-        image, names = region_image(read_table(args.truth, ["i", "j", "k", "region"]), mask_image.shape)
-        write_image(args.image, image, mask_image.affine)
-        write_table(names, args.labels)
-        return
-    if args.command == "words":
-        story = args.story_options
-        text = Path(args.options.text).read_text(encoding="utf-8")
-        table, trs = time_words(text, args.options, story.tr)
-        if list(story.trs) != trs:
-            raise InputError(f"story.trs is {list(story.trs)}, but {args.options.text} takes {trs} TRs; set it to that")
-        write_table(table, args.output)
-        return
 
-    words, trs, labels = read_words(args.words), read_trs(args.trs), read_table(args.labels, ["word_index"])
-    text = "\n".join(Path(path).read_text(encoding="utf-8") for path in args.texts)
+def subject(
+    subject: str,
+    words: str,
+    trs: str,
+    labels: str,
+    texts: list[str],
+    images: str,
+    mask: str,
+    truth: str,
+    seed: int = 0,
+    options: Simulation = Simulation(),
+) -> None:
+    """Simulate one reader's images, and write the planted truth.
+
+    Parameters
+    ----------
+    subject
+    words, trs, labels
+        ``story/words.tsv``, ``story/trs.tsv``, ``tables/labels.tsv``.
+    texts
+        The model's training text.
+    images, mask
+        Paths with {subject} and {run}, and with {subject}.
+    truth
+        Table to write, one row per voxel; the parameters go beside it (.json).
+    seed
+        The study's seed.
+    options
+        Section `simulation` as JSON.
+    """
+    timing = read_trs(trs)
+    text = "\n".join(Path(path).read_text(encoding="utf-8") for path in texts)
     # The seed knows the subject by name, so that a subject's data does not depend on who else is studied.
-    rng = np.random.default_rng([args.seed, *args.subject.encode()])
-    bold, mask, truth = simulate_subject(words, trs, labels, text, args.options, rng)
-    affine = np.diag([4.0, 4.0, 4.0, 1.0])
-    affine[:3, 3] = [-2.0 * (n - 1) for n in mask.shape]
-    tr = float(np.median(np.diff(trs["time"])))
-    runs = trs["run"].to_numpy()
-    for name in dict.fromkeys(runs.tolist()):
-        volumes = np.zeros((*mask.shape, int((runs == name).sum())), dtype=np.float32)
-        volumes[mask] = bold[runs == name].T
-        write_image(args.images.format(subject=args.subject, run=name), volumes, affine, tr)
-    write_image(args.mask.format(subject=args.subject), mask.astype(np.uint8), affine)
-    counts = truth["region"].value_counts(sort=False).to_dict()
-    note(f"subject {args.subject}: {len(truth)} voxels: {json.dumps(counts)}")
-    write_text(
-        Path(args.truth).with_suffix(".json"),
-        json.dumps(
-            {
-                "forward_model": "see python -m dynalign.datasets.simulation (module documentation)",
-                "subject": args.subject,
-                "seed": args.seed,
-                "ar1": _AR,
-                "voxels": counts,
-                "options": args.options.model_dump(mode="json"),
-            },
-            indent=2,
-        )
-        + "\n",
+    rng = np.random.default_rng([seed, *subject.encode()])
+    bold, brain, voxels = simulate_subject(
+        read_words(words), timing, read_table(labels, ["word_index"]), text, options, rng
     )
-    write_table(truth, args.truth)
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])
+    affine[:3, 3] = [-2.0 * (n - 1) for n in brain.shape]
+    tr = float(np.median(np.diff(timing["time"])))
+    for name, rows in timing.groupby("run", sort=False).indices.items():
+        volumes = np.zeros((*brain.shape, len(rows)), dtype=np.float32)
+        volumes[brain] = bold[rows].T
+        write_image(images.format(subject=subject, run=name), volumes, affine, tr)
+    write_image(mask.format(subject=subject), brain.astype(np.uint8), affine)
+    counts = voxels["region"].value_counts(sort=False).to_dict()
+    note(f"subject {subject}: {len(voxels)} voxels: {json.dumps(counts)}")
+    parameters = {
+        "forward_model": "see python -m dynalign.datasets.simulation (module documentation)",
+        "subject": subject,
+        "seed": seed,
+        "ar1": _AR,
+        "voxels": counts,
+        "options": options.model_dump(mode="json"),
+    }
+    write_text(Path(truth).with_suffix(".json"), json.dumps(parameters, indent=2) + "\n")
+    write_table(voxels, truth)
+
+
+def rois(truth: str, mask: str, image: str, labels: str) -> None:
+    """Label the planted regions: planted truth → image, and table of its labels.
+
+    Parameters
+    ----------
+    truth, mask
+        Of :func:`subject`.
+    image
+        Label image to write (.nii.gz).
+    labels
+        Table to write.
+    """
+    import nibabel
+
+    brain = nibabel.load(mask)
+    regions_of_voxels, names = region_image(read_table(truth, ["i", "j", "k", "region"]), brain.shape)
+    write_image(image, regions_of_voxels, brain.affine)
+    write_table(names, labels)
+
+
+main = commands(words, subject, rois)
 
 
 if __name__ == "__main__":
