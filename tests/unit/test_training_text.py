@@ -270,6 +270,7 @@ def test_conditions_choices_and_features_of_rules():
     [
         ({"clause": "a <ship.plural>"}, r"neither a rule nor words <ship\.plural>"),
         ({"clause": "tense=present: none"}, "rule clause .* no alternative"),
+        ({"clause": "the $beast"}, r"uses \$beast, which is not set"),
     ],
 )
 def test_a_gap_in_the_grammar_is_told(rules, message):
@@ -280,6 +281,12 @@ def test_a_gap_in_the_grammar_is_told(rules, message):
 def test_a_missing_section_is_told():
     with pytest.raises(InputError, match="no section 'topics'"):
         training_text.generate({}, 10, seed=0)
+
+
+def test_a_file_that_is_no_grammar_is_told(tmp_path):
+    (tmp_path / "grammar.yaml").write_text("- a list\n")
+    with pytest.raises(InputError, match=r"grammar\.yaml: has no sections"):
+        training_text.read_grammar(tmp_path / "grammar.yaml")
 
 
 def test_every_reference_of_the_grammar_is_met(grammar):

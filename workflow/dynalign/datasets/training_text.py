@@ -160,23 +160,11 @@ class Grammar:
             self.rules = {
                 name: [_alternative(line) for line in _lines(text)] for name, text in grammar["rules"].items()
             }
-            irregular, comparison = grammar["irregular"], grammar["comparison"]
-            doubled, states, absolute = (set(grammar[name]) for name in ("doubled", "states", "absolute"))
             self.words = {
                 **_words(grammar["words"], lambda word: {"base": word}),
                 **_words(grammar["nouns"], noun_forms),
-                **_words(
-                    grammar["verbs"],
-                    lambda base: (
-                        {"base": "lie", "third": "lies", "past": "lay", "participle": "lain", "ing": "lying"}
-                        if base == "lie/lay/lain"
-                        else verb_forms(base, irregular.get(base, ""), base in doubled, base in states)
-                    ),
-                ),
-                **_words(
-                    grammar["adjectives"],
-                    lambda base: adjective_forms(base, comparison.get(base, ""), base not in absolute),
-                ),
+                **_words(grammar["verbs"], lambda entry: self._verb(entry, grammar)),
+                **_words(grammar["adjectives"], lambda entry: self._adjective(entry, grammar)),
             }
             self.nouns = set(grammar["nouns"])
         except KeyError as error:
@@ -185,6 +173,16 @@ class Grammar:
             name: tuple(sorted({feature for one in alternatives for feature in one.conditions}))
             for name, alternatives in self.rules.items()
         }
+
+    @staticmethod
+    def _verb(entry: str, grammar: dict) -> dict[str, str]:
+        base, *forms = entry.split("/")
+        irregular = " ".join(forms) or grammar["irregular"].get(base, "")
+        return verb_forms(base, irregular, base in grammar["doubled"], base in grammar["states"])
+
+    @staticmethod
+    def _adjective(base: str, grammar: dict) -> dict[str, str]:
+        return adjective_forms(base, grammar["comparison"].get(base, ""), base not in grammar["absolute"])
 
     def expand(self, name: str, features: dict[str, str]) -> str:
         """Expand a rule under the features given.
@@ -215,8 +213,10 @@ class Grammar:
         """Make a body's choices, then expand its references, from left to right."""
         while "[" in body:
             body = _CHOICE.sub(lambda match: self.random.choice(match[1].split("|")), body)
-        if "$" in body:
+        try:
             body = _FEATURE.sub(lambda match: features[match[1]], body)
+        except KeyError as error:
+            raise InputError(f"the training text's grammar uses ${error.args[0]}, which is not set: {body}") from None
         if "<" not in body:
             return body
         return _REFERENCE.sub(lambda match: self._refer(match, features), body)
@@ -352,14 +352,17 @@ def read_grammar(path: str | Path) -> dict:
     Raises
     ------
     InputError
-        If the file is missing or not YAML.
+        If the file is missing, or not YAML with sections.
     """
     import yaml
 
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        grammar = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(grammar, dict):
+        raise InputError(f"{path}: has no sections; resources/demo/grammar.yaml shows what a grammar holds")
+    return grammar
 
 
 @command
