@@ -6,17 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
-from dynalign.datasets import harry_potter, rehearsal
+from dynalign.datasets import harry_potter, rehearsal, training_text
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def story():
-    lexicon = yaml.safe_load((ROOT / "resources/demo/lexicon.yaml").read_text(encoding="utf-8"))
-    return rehearsal.words(lexicon, 0)
+    return rehearsal.words(training_text.read_grammar(ROOT / "resources/demo/grammar.yaml"), 0)
 
 
 def test_the_words_are_as_many_and_as_long_as_the_real_ones(story):
@@ -78,7 +76,7 @@ def test_seeds_and_subjects_differ(story):
 def test_the_command_writes_what_passes_as_the_real_data(tmp_path, monkeypatch):
     """Through the checks that the real files meet."""
     monkeypatch.setitem(harry_potter.SHAPES, "data_subject_N", (1211, 50))
-    arguments = ["--folder", str(tmp_path), "--lexicon", str(ROOT / "resources/demo/lexicon.yaml")]
+    arguments = ["--folder", str(tmp_path), "--grammar", str(ROOT / "resources/demo/grammar.yaml")]
     rehearsal.main([*arguments, "--subjects", "N", "--voxels", "50", "--dtype", "float32"])
     for name in ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri", "data_subject_N"):
         harry_potter.check(tmp_path / f"{name}.npy", name)

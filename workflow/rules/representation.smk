@@ -9,7 +9,7 @@ if TRAINED:
 
         rule generate_text:
             input:
-                lexicon=ancient(STUDY.training.lexicon),
+                grammar=ancient(STUDY.training.grammar),
             output:
                 f"{R}/model/corpus.txt",
             log:
@@ -19,11 +19,11 @@ if TRAINED:
                 "../../envs/analysis.yaml"
             params:
                 code=code("datasets.training_text"),
-                lexicon=content(STUDY.training.lexicon),
+                grammar=content(STUDY.training.grammar),
                 characters=STUDY.training.characters,
                 seed=STUDY.seed,
             shell:
-                "python -m dynalign.datasets.training_text --lexicon {input.lexicon:q} --characters {params.characters}"
+                "python -m dynalign.datasets.training_text --grammar {input.grammar:q} --characters {params.characters}"
                 " --seed {params.seed} --output {output:q} &> {log:q}"
 
     rule train_model:
@@ -45,7 +45,7 @@ if TRAINED:
         params:
             code=code("models.training"),
             texts=content(*STUDY.training.texts),
-            options=section(STUDY.training, without=("texts", "lexicon", "characters")),
+            options=section(STUDY.training, without=("texts", "grammar", "characters")),
             seed=STUDY.seed,
             folder=lambda wildcards: f"{R}/model",
             malloc=MALLOC,

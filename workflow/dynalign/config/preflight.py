@@ -70,7 +70,7 @@ def check_files(study: Study, root: str | Path = ".") -> None:
         if entry.table is not None:
             need(f"properties.{name}.table", entry.table)
     if study.training is not None:
-        for path in study.training.texts or (study.training.lexicon,):
+        for path in study.training.texts or (study.training.grammar,):
             need("training", path)
     elif is_local(study.model.source, root):
         for step in study.model.steps:
