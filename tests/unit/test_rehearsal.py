@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dynalign.datasets import harry_potter, rehearsal, training_text
+from dynalign.io.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,3 +88,17 @@ def test_the_command_writes_what_passes_as_the_real_data(tmp_path, monkeypatch):
     process = subprocess.run(wrong, cwd=ROOT / "workflow", capture_output=True, text=True, check=False)
     assert process.returncode == 1
     assert process.stderr == "error: --voxels 0: at least 1\n"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--subjects", "X"], "--subjects X: the data's subjects are"),
+        (["--dtype", "int8"], "--dtype int8: float64 or float32"),
+        (["--grammar", "none.yaml"], "none.yaml: not a YAML file"),
+    ],
+)
+def test_what_cannot_be_made_is_told(wrong, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        rehearsal.main(["--folder", str(tmp_path), *wrong])
+    assert not any(tmp_path.iterdir())
