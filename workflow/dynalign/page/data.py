@@ -98,13 +98,15 @@ def table_view(path: Path, properties: Sequence[str], folder: Path, most: int = 
 
 def outline(marker: str | tuple[int, int, float]) -> str:
     """A marker of the figures as an SVG path between -1 and 1."""
+    import numpy as np
     from matplotlib.markers import MarkerStyle
 
     drawn = MarkerStyle(marker)
     if marker == "o":
         return "M-0.9,0a0.9,0.9,0,1,1,1.8,0a0.9,0.9,0,1,1,-1.8,0Z"
-    (corners,) = drawn.get_path().transformed(drawn.get_transform()).to_polygons()
+    (polygon,) = drawn.get_path().transformed(drawn.get_transform()).to_polygons()
     # In SVG, y runs down; + 0 turns -0 into 0.
+    corners = np.asarray(polygon, dtype=float)
     places = (corners[:-1] / abs(corners).max() * (1, -1)).round(3) + 0
     return "M" + "L".join(f"{x:g},{y:g}" for x, y in places) + "Z"
 
