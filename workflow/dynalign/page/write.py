@@ -101,9 +101,9 @@ def chart_library() -> str:
     licence = metadata.distribution("vl-convert-python").read_text("licenses/LICENSE")
     notice = (
         f"Vega {vl_convert.get_vega_version()}, Vega-Lite {vl_convert.get_vegalite_versions()[-1]} and Vega-Embed "
-        f"{vl_convert.get_vega_embed_version()}: Copyright University of Washington Interactive Data Lab, under the BSD "
-        "3-Clause License; D3: Copyright Mike Bostock, under the ISC License; bundled by vl-convert-python, whose own "
-        f"BSD 3-Clause License reads:\n\n{licence}"
+        f"{vl_convert.get_vega_embed_version()}: Copyright University of Washington Interactive Data Lab, under the "
+        "BSD 3-Clause License; D3: Copyright Mike Bostock, under the ISC License; bundled by vl-convert-python, "
+        f"whose own BSD 3-Clause License reads:\n\n{licence}"
     )
     return f"/*! {notice} */\n" + vl_convert.javascript_bundle("globalThis.vegaEmbed = vegaEmbed;")
 
