@@ -125,7 +125,8 @@ def explorer(configuration: Mapping, alignment) -> dict:
     -------
     dict
         ``choices`` (values with their texts, by name), ``start`` (the first choice), ``trained`` and ``baselines``
-        (checkpoints), ``steps``, ``layers``, ``labels``, ``marks`` (colour and shape), ``alpha``.
+        (checkpoints), ``places`` (of the trained ones on an axis), ``steps``, ``layers``, ``labels``, ``marks`` (colour
+        and shape), ``alpha``.
     """
 
     def ordered(column: str, names: Sequence) -> list:
@@ -149,6 +150,10 @@ def explorer(configuration: Mapping, alignment) -> dict:
     preferred = [
         name for name in configuration["figures"]["properties"] if name in properties and name != "random_label"
     ]
+
+    def places(kind: str) -> list[float]:
+        return style.StepAxis([steps[name] for name in trained], kind, 6).places.tolist() if trained else []
+
     return {
         "choices": {
             "checkpoint": [(name, f"{'step' if name in steps else 'baseline'} {labels[name]}") for name in checkpoints],
@@ -167,6 +172,8 @@ def explorer(configuration: Mapping, alignment) -> dict:
         },
         "trained": trained,
         "baselines": [name for name in checkpoints if name not in steps],
+        # Where the steps stand on the axis, evenly or by their logarithm ("log" of `start` says which).
+        "places": {log: places(kind) for log, kind in (("", "categorical"), ("1", "log"))},
         "steps": {name: int(step) for name, step in steps.items()},
         "layers": layers,
         "labels": labels,
