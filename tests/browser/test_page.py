@@ -163,17 +163,17 @@ def test_the_curves_are_the_tables_rows_and_follow_the_choice(opened, tables):
 
 
 def test_the_numbers_drawn_are_a_table_below_the_chart(opened, tables):
-    choose(opened, layer=2, property="pos", subject="M", checkpoint="step-8", removal="ridge")
     opened.page.locator("#chart-effects summary").click()
-    cells = opened.page.locator("#chart-effects tbody td")
     effects = tables["removal_effects"]
-    shown = effects.query("layer == 2 and subject == 'M' and checkpoint == 'step-8' and removal == 'ridge'")
-    assert cells.count() == shown.size
-    place = list(effects.columns).index("mean_difference")
-    titles = [cells.nth(k).get_attribute("title") for k in range(place, shown.size, effects.shape[1])]
-    assert sorted(map(float, titles)) == sorted(shown["mean_difference"])
-    choose(opened, layer=4)
-    assert cells.nth(list(effects.columns).index("layer")).text_content() == "4"
+    for layer in (2, 4):
+        choose(opened, layer=layer, property="pos", subject="M", checkpoint="step-8", removal="ridge")
+        shown = effects.query(f"layer == {layer} and subject == 'M' and checkpoint == 'step-8' and removal == 'ridge'")
+        heads = opened.page.locator("#chart-effects thead th").all_text_contents()
+        # What all rows share stands in the chart's note.
+        assert heads == [name for name in effects if name not in {*KEYS, "step"} - {"property"}]
+        cells = opened.page.locator(f"#chart-effects tbody td:nth-child({heads.index('mean_difference') + 1})")
+        numbers = [float(cell.get_attribute("title")) for cell in cells.all()]
+        assert sorted(numbers) == sorted(shown["mean_difference"])
 
 
 def test_baselines_stand_at_the_layer_that_they_have(opened, tables):

@@ -98,13 +98,15 @@ def table_view(path: Path, properties: Sequence[str], folder: Path, most: int = 
 
 def outline(marker: str | tuple[int, int, float]) -> str:
     """A marker of the figures as an SVG path between -1 and 1."""
+    import numpy as np
     from matplotlib.markers import MarkerStyle
 
     drawn = MarkerStyle(marker)
     if marker == "o":
         return "M-0.9,0a0.9,0.9,0,1,1,1.8,0a0.9,0.9,0,1,1,-1.8,0Z"
-    (corners,) = drawn.get_path().transformed(drawn.get_transform()).to_polygons()
+    (polygon,) = drawn.get_path().transformed(drawn.get_transform()).to_polygons()
     # In SVG, y runs down; + 0 turns -0 into 0.
+    corners = np.asarray(polygon, dtype=float)
     places = (corners[:-1] / abs(corners).max() * (1, -1)).round(3) + 0
     return "M" + "L".join(f"{x:g},{y:g}" for x, y in places) + "Z"
 
@@ -123,7 +125,8 @@ def explorer(configuration: Mapping, alignment) -> dict:
     -------
     dict
         ``choices`` (values with their texts, by name), ``start`` (the first choice), ``trained`` and ``baselines``
-        (checkpoints), ``steps``, ``layers``, ``labels``, ``marks`` (colour and shape), ``alpha``.
+        (checkpoints), ``places`` (of the trained ones on an axis), ``steps``, ``layers``, ``labels``, ``marks`` (colour
+        and shape), ``alpha``.
     """
 
     def ordered(column: str, names: Sequence) -> list:
@@ -147,6 +150,10 @@ def explorer(configuration: Mapping, alignment) -> dict:
     preferred = [
         name for name in configuration["figures"]["properties"] if name in properties and name != "random_label"
     ]
+
+    def places(kind: str) -> list[float]:
+        return style.StepAxis([steps[name] for name in trained], kind, 6).places.tolist() if trained else []
+
     return {
         "choices": {
             "checkpoint": [(name, f"{'step' if name in steps else 'baseline'} {labels[name]}") for name in checkpoints],
@@ -165,6 +172,8 @@ def explorer(configuration: Mapping, alignment) -> dict:
         },
         "trained": trained,
         "baselines": [name for name in checkpoints if name not in steps],
+        # Where the steps stand on the axis, evenly or by their logarithm ("log" of `start` says which).
+        "places": {log: places(kind) for log, kind in (("", "categorical"), ("1", "log"))},
         "steps": {name: int(step) for name, step in steps.items()},
         "layers": layers,
         "labels": labels,

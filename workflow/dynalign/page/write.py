@@ -95,10 +95,17 @@ def asset(name: str) -> str:
 
 @functools.cache
 def chart_library() -> str:
-    """Vega, Vega-Lite and Vega-Embed with all that they need, as one script."""
+    """Vega, Vega-Lite and Vega-Embed with all that they need, as one script, with a notice of whose work it is."""
     import vl_convert
 
-    return vl_convert.javascript_bundle("globalThis.vegaEmbed = vegaEmbed;")
+    licence = metadata.distribution("vl-convert-python").read_text("licenses/LICENSE")
+    notice = (
+        f"Vega {vl_convert.get_vega_version()}, Vega-Lite {vl_convert.get_vegalite_versions()[-1]} and Vega-Embed "
+        f"{vl_convert.get_vega_embed_version()}: Copyright University of Washington Interactive Data Lab, under the "
+        "BSD 3-Clause License; D3: Copyright Mike Bostock, under the ISC License; bundled by vl-convert-python, "
+        f"whose own BSD 3-Clause License reads:\n\n{licence}"
+    )
+    return f"/*! {notice} */\n" + vl_convert.javascript_bundle("globalThis.vegaEmbed = vegaEmbed;")
 
 
 def policy(scripts: Sequence[str]) -> str:

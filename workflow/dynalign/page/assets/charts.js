@@ -1,6 +1,7 @@
 // Charts as Vega-Lite specifications. Their data carry their look (colour, fill, shape, dash, text), so that a
 // choice changes data and parameters only. Colours are the style sheet's variables: a dark page needs no other chart.
 
+const KEYS = ["checkpoint", "step", "layer", "removal", "property", "subject"];
 const own = (field) => ({ field, type: "nominal", scale: null, legend: null });
 const text = { field: "text" };
 const when = (test, yes, no) => ({ condition: { test, value: yes }, value: no });
@@ -157,7 +158,7 @@ async function chart(host, spec, choose) {
     note.textContent = words;
     plot.setAttribute("aria-label", `${title}. ${words} The numbers follow as a table.`);
     legend.replaceChildren(...entries.map(legendEntry));
-    drawn = () => source.of([...new Set(points.map((point) => point.row))]);
+    drawn = () => source.of([...new Set(points.map((point) => point.row))], KEYS);
     showNumbers();
     const chosen = points.find((point) => point.chosen);
     for (const [name, value] of Object.entries(axes)) view.signal(name, value);

@@ -78,16 +78,7 @@ async function explore(study, alignment, effects, probing) {
   const armText = (property) => (property === "original" ? "original" : `${label(property)} removed`);
   const armLook = (name) => ({ ...look(name), width: name === "original" ? 3.2 : 1.8, text: armText(name) });
 
-  /** Where checkpoints stand on the axis of steps; step 0 has no logarithm and stands left of the first. */
-  function stepPlaces() {
-    if (!state.log) return trained.map((_, k) => k);
-    const logs = trained.map((name) => Math.log10(steps[name]));
-    const finite = logs.filter(Number.isFinite);
-    const gaps = finite.slice(1).map((value, k) => value - finite[k]).sort((a, b) => a - b);
-    const typical = gaps[Math.floor(gaps.length / 2)] ?? 1;
-    const zero = (finite[0] ?? 0) - Math.max(typical, 0.12 * ((finite.at(-1) ?? 0) - (finite[0] ?? 0)));
-    return logs.map((value) => (Number.isFinite(value) ? value : zero));
-  }
+  const stepPlaces = () => study.places[state.log];
 
   function axis(places, labels, values) {
     const room = 0.05 * (places.at(-1) - places[0]) || 0.5;
@@ -108,18 +99,11 @@ async function explore(study, alignment, effects, probing) {
   const ofTrained = (data, wanted) => data.where(wanted).filter((row) => data.value(row, "checkpoint") in steps);
 
   /** Everything that alignment takes for this subject and removal, so that a choice does not move the axis. */
-  const extents = new Map();
   function alignmentValues() {
-    const { subject, removal } = state;
-    const key = JSON.stringify([subject, removal]);
-    const values = (arm, names) => {
-      const rows = alignment.where({ removal: arm, subject });
-      return names.flatMap((name) => rows.map((row) => alignment.value(row, name)));
-    };
-    if (!extents.has(key)) {
-      extents.set(key, [...values("none", ["mean_r", "ci_low", "ci_high"]), ...values(removal, ["mean_r"])]);
-    }
-    return extents.get(key);
+    const rows = (removal) => alignment.where({ removal, subject: state.subject });
+    const values = (removal, name) => rows(removal).map((row) => alignment.value(row, name));
+    const originals = ["mean_r", "ci_low", "ci_high"].flatMap((name) => values("none", name));
+    return [...originals, ...values(state.removal, "mean_r")];
   }
 
   /** Original and residual, as curves with bands along an axis. */

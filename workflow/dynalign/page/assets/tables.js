@@ -39,10 +39,11 @@ class Table {
     return Object.fromEntries(this.columns.map((column) => [column.name, column.values[row]]));
   }
 
-  /** The table of some of the rows. */
-  of(rows) {
+  /** The table of some of the rows, without those of the columns `keys` in which they are all alike. */
+  of(rows, keys) {
     const columns = this.columns.map((column) => ({ ...column, values: rows.map((row) => column.values[row]) }));
-    return new Table(this.name, columns);
+    const alike = ({ name, values }) => keys.includes(name) && values.every((value) => value === values[0]);
+    return new Table(this.name, columns.filter((column) => !alike(column)));
   }
 }
 
