@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
@@ -154,7 +155,9 @@ def grid(frame) -> str:
     frame = frame.rename_axis(index=[None] * frame.index.nlevels, columns=None)
     frame.columns = [escape(style.label(name)) for name in frame.columns]
     with pd.option_context("display.max_colwidth", None):
-        return f"<div>{frame.to_html(escape=False, border=0, na_rep='–')}</div>"
+        head, body = frame.to_html(escape=False, border=0, na_rep="–").split("<tbody>")
+    head, body = (re.sub(r"<th\b", f'<th scope="{scope}"', part) for scope, part in (("col", head), ("row", body)))
+    return f"<div>{head}<tbody>{body}</div>"
 
 
 def page(title: str, *parts: str) -> str:
