@@ -1,5 +1,6 @@
 """The digest changes exactly with the code that a step uses."""
 
+import re
 import shutil
 
 import pytest
@@ -123,7 +124,7 @@ def test_an_edit_changes_exactly_the_steps_that_use_it(tmp_path, module, old, ne
     steps = [
         ".".join(p.relative_to(package).with_suffix("").parts)
         for p in package.rglob("*.py")
-        if "\ndef main(" in p.read_text(encoding="utf-8")
+        if re.search(r"^(def main\(|main = )", p.read_text(encoding="utf-8"), re.MULTILINE)
     ]
     assert {s for s in steps if provenance.digest(s, folder=package) != provenance.digest(s)} == users
 

@@ -126,8 +126,8 @@ def main(
         published = read_reference(reference)
     read = {kind: summaries.read(given[kind], *summaries.TABLES[kind]) for kind in drawing.tables}
     with style.context():
-        drawn = drawing.draw(FigureData(read, options, properties, removal, published))
-        style.write(*drawn, output)
+        picture, numbers = drawing.draw(FigureData(read, options, properties, removal, published))
+        style.write(picture, numbers, output)
 
 
 if __name__ == "__main__":

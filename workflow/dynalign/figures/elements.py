@@ -70,7 +70,7 @@ def participants(
     if intervals:
         colours = [marks[subject].colour for subject in rows["subject"]]
         panel.vlines(rows["place"], rows["ci_low"], rows["ci_high"], colors=colours, linewidth=1, alpha=0.45)
-    size = float(np.clip(axis.spacing * axis.per_unit * 72 / len(marks), 4, 6.5))
+    size = float(np.clip(axis.spacing * axis.per_unit * 72 / len(marks), 4.5, 6.5))
     lines(panel, rows, "place", y, "subject", marks, participant, linestyle="none", markersize=size)
 
 

@@ -109,20 +109,22 @@ def layer_step(figure_data: FigureData):
         (width + 0.35) * columns + 3.6, (height + 0.5) * n_rows + 1.4, n_rows, columns, sharex=True, sharey=True
     )
     colours = shades(shown["mean_r"].min(), shown["mean_r"].max())
-    every = -(-len(checkpoints) // int(width / 0.16))
+    # Of many steps, evenly spaced ones are labelled, the last among them.
+    places, every = np.arange(len(checkpoints)), -(-len(checkpoints) // int(width / 0.16))
+    labelled = np.append(places[:n_baselines], places[n_baselines:][::-every][::-1])
     for k, (panel, subject) in enumerate(zip(axes.flat, panels, strict=False)):
         rows = shown[shown["subject"] == subject]
-        grid = rows.pivot_table(index="layer", columns="checkpoint", values="mean_r", dropna=False)
-        grid = grid.reindex(layers)[checkpoints]
+        grid = rows.pivot_table("mean_r", "layer", "checkpoint", dropna=False)
+        grid = grid.reindex(index=layers, columns=checkpoints)
         seaborn.heatmap(grid, ax=panel, cbar=False, xticklabels=False, yticklabels=False, gid=subject, **colours)
         panel.axvline(n_baselines, color="white", linewidth=3 * bool(n_baselines))
         for rule, look in CHOICES.items():
             chosen = rows[rows[rule] == 1]
-            places = [checkpoints.index(name) + 0.5 for name in chosen["checkpoint"]]
-            heights = [layers.index(layer) + 0.5 for layer in chosen["layer"]]
-            panel.plot(places, heights, gid=rule, linestyle="none", **look)
+            x = [checkpoints.index(name) + 0.5 for name in chosen["checkpoint"]]
+            y = [layers.index(layer) + 0.5 for layer in chosen["layer"]]
+            panel.plot(x, y, gid=rule, linestyle="none", **look)
         panel.set_title(elements.MEAN if subject == "mean" else elements.participant(subject))
-        panel.set_xticks(np.arange(len(checkpoints))[::-every][::-1] + 0.5, texts[::-every][::-1], fontsize=8)
+        panel.set_xticks(labelled + 0.5, [texts[place] for place in labelled], fontsize=8)
         turn(panel)
         elements.layer_ticks(panel.yaxis, np.arange(len(layers)) + 0.5, layers)
         panel.tick_params(length=2, labelbottom=k + columns >= len(panels), labelleft=k % columns == 0)
@@ -152,7 +154,7 @@ CHOICES = {
         "markeredgecolor": "black",
         "markeredgewidth": 0.9,
     },
-    "best": {"marker": "o", "markersize": 4, "markerfacecolor": "#D55E00", "markeredgecolor": "none"},
+    "best": {"marker": "o", "markersize": 5, "markerfacecolor": "#D55E00", "markeredgecolor": "white"},
 }
 
 

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 from dynalign.cli import commands, run
 from dynalign.config.properties import paper_properties
@@ -48,7 +50,7 @@ tbody th:has(+ th) { vertical-align: top; font-weight: bold }
 tbody tr:has(th + th) > * { border-top: 1px solid #8c8c8c }
 tbody tr:hover td { background: #eef4f9 }
 td b { color: #00507d }
-td span { display: block; margin: -0.26rem -0.65rem; padding: 0.26rem 0.65rem }
+td span { margin: -0.26rem -0.65rem; padding: 0.26rem 0.65rem }
 small { color: #595959 }
 """
 
@@ -153,7 +155,9 @@ def grid(frame) -> str:
     frame = frame.rename_axis(index=[None] * frame.index.nlevels, columns=None)
     frame.columns = [escape(style.label(name)) for name in frame.columns]
     with pd.option_context("display.max_colwidth", None):
-        return f"<div>{frame.to_html(escape=False, border=0, na_rep='–')}</div>"
+        head, body = frame.to_html(escape=False, border=0, na_rep="–").split("<tbody>")
+    head, body = (re.sub(r"<th\b", f'<th scope="{scope}"', part) for scope, part in (("col", head), ("row", body)))
+    return f"<div>{head}<tbody>{body}</div>"
 
 
 def page(title: str, *parts: str) -> str:
@@ -202,7 +206,21 @@ def correlation_cell(row) -> str:
     tint = "0, 114, 178" if row.r > 0 else "213, 94, 0"
     shade = 0.0 if row.r != row.r or row.property_a == row.property_b else 0.6 * abs(row.r)
     star = "*" if row.asterisk else ""
-    return f'<span style="background: rgba({tint}, {shade:.2f})">{star}{number(row.r)}</span>'
+    return f'<span style="display: block; background: rgba({tint}, {shade:.2f})">{star}{number(row.r)}</span>'
+
+
+class PaperTable(NamedTuple):
+    """The columns that tell a table's rows apart, and how its tidy rows become HTML."""
+
+    keys: tuple[str, ...]
+    body: Callable[[object], str]
+
+
+#: The paper's tables by name.
+PAPER_TABLES = {
+    "table-1-probing": PaperTable(("checkpoint", "layer", "removal", "property"), probing_body),
+    "table-2-correlations": PaperTable(("property_a", "property_b"), correlations_body),
+}
 
 
 def write(tidy, html: str, paths: Iterable[str]) -> None:
@@ -219,7 +237,7 @@ def write(tidy, html: str, paths: Iterable[str]) -> None:
 
 def table_1_probing(probing: str, output: list[str]) -> None:
     """Write table 1, ``tables/probing.tsv`` in the paper's arrangement, to .tsv and .html files."""
-    keys, numbers = ("checkpoint", "layer", "removal", "property"), ("step", "layer", *PROBING_COLUMNS)
+    keys, numbers = PAPER_TABLES["table-1-probing"].keys, ("step", "layer", *PROBING_COLUMNS)
     tidy = probing_table(summaries.read(probing, keys, numbers, ("crossfit_position",)))
     title = "Table 1. Probing for each property before and after its removal"
     write(tidy, page(title, probing_body(tidy)), output)
@@ -227,7 +245,7 @@ def table_1_probing(probing: str, output: list[str]) -> None:
 
 def table_2_correlations(correlations: str, output: list[str]) -> None:
     """Write table 2, ``tables/label_correlations.tsv`` in the paper's arrangement, to .tsv and .html files."""
-    tidy = correlation_table(summaries.read(correlations, ("property_a", "property_b"), ("r", "p")))
+    tidy = correlation_table(summaries.read(correlations, PAPER_TABLES["table-2-correlations"].keys, ("r", "p")))
     write(tidy, page("Table 2. Correlations between the labels", correlations_body(tidy)), output)
 
 

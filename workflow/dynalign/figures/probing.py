@@ -45,13 +45,18 @@ def probing(figure_data: FigureData):
         for panel, layer in zip(row, layers, strict=True):
             cell = points[(points["property"] == name) & (points["layer"] == layer)]
             first = cell[cell["curve"] == "before"]
-            null = {"color": style.NULL, "linewidth": bar, "gid": "null", "zorder": 1}
-            panel.vlines(first["place"], first["null_low"], first["null_high"], **null)
+            # Bars of one width, and between near and far steps alike the cells that they stand for.
+            null = {"color": style.NULL, "gid": "null", "zorder": 1}
+            panel.vlines(first["place"], first["null_low"], first["null_high"], linewidth=bar, **null)
+            steady = summaries.trained(first)
+            panel.fill_between(
+                steady["place"], steady["null_low"], steady["null_high"], step="mid", linewidth=0, **null
+            )
             panel.axhline(first["chance"].iloc[0], color=style.BASELINE, linewidth=0.8, dashes=(1, 2))
             drawn = elements.lines(panel, summaries.trained(cell), "place", "accuracy", "curve", marks, **look)
             for line in drawn:
                 if line.get_label().endswith(": after"):
-                    edge = {"markerfacecolor": "white", "markeredgecolor": line.get_color()}
+                    edge = {"markerfacecolor": "white", "markeredgecolor": line.get_color(), "markeredgewidth": 0.8}
                     line.set(linestyle="--", linewidth=0.9, **edge)
                 alone = cell[cell["step"].isna() & (cell["curve"] == line.get_label())]
                 (dots,) = panel.plot(alone["place"], alone["accuracy"])

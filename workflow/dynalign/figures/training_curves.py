@@ -165,16 +165,14 @@ def emergence_view(figure_data: FigureData):
         "What emerges when in training",
         f"Filled: clears its reference; hollow: does not. Shown: {summaries.in_words(alignment)}.",
     )
+    cleared = values["checkpoint"].map(dict(zip(line["checkpoint"], clear, strict=True)))
+    cleared = cleared.where(values["subject"] == "mean")
     parts = [
-        values.rename(columns={"mean_r": "value"}).assign(quantity="alignment", property="original"),
+        values.rename(columns={"mean_r": "value"}).assign(quantity="alignment", property="original", clears=cleared),
         bits.rename(columns={"bits_per_word": "value"}).assign(quantity="perplexity", clears=below),
         probes.rename(columns={"accuracy_before": "value"}).assign(quantity="probing"),
     ]
     numbers = pd.concat(parts, ignore_index=True)
-    drawn = (numbers["subject"] == "mean") & numbers["step"].notna()
-    cleared = dict(zip(line["checkpoint"], clear, strict=True))
-    numbers["clears"] = numbers["clears"].astype(object)
-    numbers.loc[drawn, "clears"] = numbers.loc[drawn, "checkpoint"].map(cleared)
     numbers["clears"] = numbers["clears"].map({True: 1, False: 0})
     columns = ["quantity", "property", "subject", "checkpoint", "step", "value", "ci_low", "ci_high", "chance"]
     return figure, numbers[[*columns, "null_low", "null_high", "clears"]]
