@@ -153,7 +153,7 @@ def read_index(path: str, image: str, n_volumes: int):
     InputError
         If they are not as many as the image has volumes.
     """
-    index = reader.read_table(path, ["image", "volume", "checkpoint", "step", "layer", "property", "best_layer"])
+    index = reader.read_table(path, kind="maps")
     rows = index[index["image"] == image]
     if len(rows) != n_volumes:
         raise InputError(f"{path}: lists {len(rows)} volumes of {image!r}, the image has {n_volumes}; make both again")
@@ -384,23 +384,18 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     numbers = None
-    cell = ("checkpoint", "layer", "removal", "property", "subject")
-    bounds = ("step", "layer", "ci_low", "ci_high")
     with style.context():
         if args.command == "scores":
             figure = score_slices(args.image, args.index, args.subject)
         elif args.command == "effects":
             figure = effect_projections(args.image, args.index, args.subject, args.removal, args.properties)
         elif args.command == "rois":
-            values = (*bounds, "mean_r", "inner_score", "n_voxels", "n_invalid")
-            table = summaries.read(args.alignment, (*cell, "roi"), values)
+            table = summaries.read(args.alignment, "roi_alignment")
             figure, numbers = regions_over_training(table, args.options)
         else:
-            ratios = summaries.read(args.ratios, cell, (*bounds, "mean_r", "mean_ceiling", "ratio", "n_voxels"))
-            alignment = summaries.read(args.alignment, cell, (*bounds, "mean_r", "inner_score"))
-            ceilings = summaries.read(
-                args.ceilings, ("subject",), ("mean_r_above", "n_above", "n_voxels", "n_others", "threshold")
-            )
+            ratios = summaries.read(args.ratios, "alignment_to_ceiling")
+            alignment = summaries.read(args.alignment, "alignment")
+            ceilings = summaries.read(args.ceilings, "noise_ceiling")
             figure, numbers = ceiling_over_training(ratios, alignment, ceilings, args.options)
         for path in args.output:
             if path.endswith(".tsv"):

@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
     """Draw one figure."""
     parser = argparse.ArgumentParser(prog="python -m dynalign.figures.draw", description=main.__doc__)
     parser.add_argument("figure", help=f"a number from 1 to {len(FIGURES)}, or a name: {', '.join(FIGURES)}")
-    for kind in summaries.TABLES:
+    for kind in dict.fromkeys(kind for figure in FIGURES.values() for kind in figure.tables):
         users = [name[7:9] for name, figure in FIGURES.items() if kind in figure.tables]
         parser.add_argument(f"--{kind}", dest=kind, metavar="TSV", help=f"needed by figures {', '.join(users)}")
     parser.add_argument("--options", type=options(Figures), default=Figures(), help="the section `figures` as JSON")
@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> None:
             raise InputError("the option `reference` is on, so --reference JSON must name the published values")
         reference = read_reference(arguments.reference)
     figure_data = FigureData(
-        {kind: summaries.read(given[kind], *summaries.TABLES[kind]) for kind in drawing.tables},
+        {kind: summaries.read(given[kind], kind) for kind in drawing.tables},
         arguments.options,
         arguments.properties,
         arguments.removal,

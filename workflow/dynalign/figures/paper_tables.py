@@ -211,32 +211,27 @@ def correlation_cell(row) -> str:
 
 
 class PaperTable(NamedTuple):
-    """How a table is made: the table it reads (a flag), its keys, numbers, texts; what it becomes."""
+    """How a table is made: the table it reads (a flag, its name in the schema); what it becomes."""
 
     source: str
-    keys: tuple[str, ...]
-    numbers: tuple[str, ...]
+    kind: str
     tidy: Callable
     title: str
     body: Callable[[object], str]
-    texts: tuple[str, ...] = ()
 
 
 #: The paper's tables by name.
 PAPER_TABLES = {
     "table-1-probing": PaperTable(
         "probing",
-        ("checkpoint", "layer", "removal", "property"),
-        ("step", "layer", *PROBING_COLUMNS),
+        "probing",
         probing_table,
         "Table 1. Probing for each property before and after its removal",
         probing_body,
-        ("crossfit_position",),
     ),
     "table-2-correlations": PaperTable(
         "correlations",
-        ("property_a", "property_b"),
-        ("r", "p"),
+        "label_correlations",
         correlation_table,
         "Table 2. Correlations between the labels",
         correlations_body,
@@ -256,7 +251,7 @@ def main(argv: list[str] | None = None) -> None:
     source = vars(arguments)[table.source]
     if source is None:
         raise InputError(f"{arguments.table} needs --{table.source} TSV")
-    tidy = table.tidy(summaries.read(source, table.keys, table.numbers, table.texts))
+    tidy = table.tidy(summaries.read(source, table.kind))
     for path in arguments.output:
         suffix = Path(path).suffix
         if suffix == ".tsv":

@@ -175,7 +175,7 @@ def figure_view(
     if figure.path.suffix == ".html" and figure.name in paper_tables.PAPER_TABLES:
         # Built anew from the tidy table: its cells are escaped there.
         columns = paper_tables.PAPER_TABLES[figure.name]
-        view["html"] = columns.body(reader.read_table(numbers, columns.keys))
+        view["html"] = columns.body(reader.read_table(numbers, kind=figure.name))
     elif figure.path.suffix in MIME:
         view["image"] = image_uri(figure.path)
     else:

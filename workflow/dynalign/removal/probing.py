@@ -337,16 +337,6 @@ def _evaluate_labelled(X, labels, sentence, word, maps, probing, options, seed) 
     return rows
 
 
-#: Columns of ``probing/{ckpt}/layer-{layer}.tsv``.
-COLUMNS = [
-    *("checkpoint", "step", "layer", "removal", "property"),
-    *("accuracy_before", "accuracy_after", "accuracy_after_crossfit"),
-    *("balanced_before", "balanced_after", "balanced_after_crossfit"),
-    *("chance", "null_low", "null_high", "selectivity", "removed_paper", "removed", "crossfit_position"),
-    *("n_words", "n_classes", "n_masked", "not_converged"),
-]
-
-
 def _checked_erasers(path, maps, arms, hidden: int) -> None:
     for method, name in arms:
         if (method, name) not in maps:
@@ -396,7 +386,7 @@ def main(argv: list[str] | None = None) -> None:
     except InputError as error:
         raise InputError(f"{args.labels}: {error}") from None
     place = {"checkpoint": args.checkpoint, "step": args.step, "layer": args.layer}
-    write_table(pd.DataFrame([{**place, **row} for row in rows])[COLUMNS], args.output)
+    write_table(pd.DataFrame([{**place, **row} for row in rows]), args.output, "probing")
 
 
 if __name__ == "__main__":

@@ -305,12 +305,12 @@ def main(argv: list[str] | None = None) -> None:
     together.add_argument("--level", type=float, default=0.05, help="the intervals cover 1 - LEVEL")
     together.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    alignment = summaries.read(args.alignment, *summaries.TABLES["alignment"])
-    perplexity = summaries.read(args.perplexity, *summaries.TABLES["perplexity"])
+    alignment = summaries.read(args.alignment, "alignment")
+    perplexity = summaries.read(args.perplexity, "perplexity")
     if args.command == "correlation":
         write_table(correlation_table(alignment, perplexity, args.level, args.seed), args.output)
         return
-    probing = summaries.read(args.probing, *summaries.TABLES["probing"])
+    probing = summaries.read(args.probing, "probing")
     words = read_table(args.labels, ["word"])["word"]
     write_table(emergence_table(alignment, probing, perplexity, words), args.output)
 

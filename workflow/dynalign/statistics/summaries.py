@@ -22,48 +22,18 @@ MOST_LAYERS = 7
 #: An estimate of alignment and its interval.
 BOUNDS = ["mean_r", "ci_low", "ci_high"]
 
-#: Each table that is drawn: the columns that tell its rows apart, and the columns of numbers.
-TABLES = {
-    "class-counts": (("property", "level", "distribution", "value"), ("count",)),
-    "perplexity": (("checkpoint",), ("step", "perplexity", "bits_per_word", "n_tokens")),
-    "alignment": (
-        ("checkpoint", "layer", "removal", "property", "subject"),
-        ("step", "layer", *BOUNDS, "inner_score", "n_voxels"),
-    ),
-    "removal-effects": (
-        ("checkpoint", "layer", "removal", "property", "subject"),
-        ("step", "layer", "mean_difference", "ci_low", "ci_high", "significant_paper", "significant"),
-    ),
-    "probing": (
-        ("checkpoint", "layer", "removal", "property"),
-        ("step", "layer", *ACCURACIES, "chance", "null_low", "null_high", "n_words"),
-    ),
-    "emergence": (
-        ("quantity", "property", "subject", "layer", "reference"),
-        ("level", "emergence_step", "emergence_after", "lasting_step", "lasting_after"),
-    ),
-    "perplexity-alignment": (("subject", "layer"), ("n_checkpoints", "rho", "ci_low", "ci_high")),
-}
 
-
-def read(path: str | PathLike, keys: Sequence[str], numbers: Sequence[str], texts: Sequence[str] = ()):
-    """Read a table to draw: `keys` tell its rows apart, `numbers` and `texts` are its columns of each kind.
+def read(path: str | PathLike, kind: str):
+    """Read a table of the study to draw it (:func:`dynalign.tables.reader.read_table`); it must have rows.
 
     Raises
     ------
     InputError
-        If it lacks rows or columns, has text where numbers belong, or two rows for one cell.
+        If it has none, or is not of its kind.
     """
-    table = reader.read_table(path, [*keys, *numbers, *texts])
+    table = reader.read_table(path, kind=kind.replace("-", "_"))
     if table.empty:
         raise InputError(f"{path}: the table has no rows, so there is nothing to show; run its step again")
-    for name in numbers:
-        if table[name].dtype.kind not in "fiu":
-            raise InputError(f"{path}: column {name!r} must hold numbers, it begins with {table[name].iloc[0]!r}")
-    twice = table[table.duplicated(list(keys))]
-    if len(twice):
-        cell = ", ".join(f"{key} {twice.iloc[0][key]}" for key in keys)
-        raise InputError(f"{path}: two rows for {cell}; there must be one")
     return table
 
 
