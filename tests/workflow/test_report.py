@@ -1,5 +1,6 @@
 """What a finished study shows: its page, its data dictionary, Snakemake's report."""
 
+import hashlib
 import json
 import zipfile
 
@@ -37,8 +38,11 @@ def test_every_table_is_in_the_schema_and_every_one_of_the_schema_is_written(res
 def test_the_data_packages_hold_for_the_tables(results):
     for folder in ("tables", "figures"):
         path = results / folder / "datapackage.json"
-        names = {resource["path"] for resource in json.loads(path.read_text(encoding="utf-8"))["resources"]}
-        assert names == {table.name for table in (results / folder).glob("*.tsv")}
+        hashes = {table["path"]: table["hash"] for table in json.loads(path.read_text(encoding="utf-8"))["resources"]}
+        assert hashes == {
+            table.name: f"sha256:{hashlib.sha256(table.read_bytes()).hexdigest()}"
+            for table in (results / folder).glob("*.tsv")
+        }
         report = frictionless.validate(str(path))
         assert report.valid, report.flatten(["name", "rowNumber", "fieldName", "note"])[:5]
 
