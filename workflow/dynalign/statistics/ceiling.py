@@ -26,13 +26,12 @@ subjects; Cochran (1977), Sampling techniques, section 6.3, for the variance of 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
 
-from dynalign.cli import note, options, progress, run
+from dynalign.cli import commands, note, progress, run
 from dynalign.config.encoding import Encoding
 from dynalign.config.rois import NoiseCeiling
 from dynalign.config.statistics import Statistics
@@ -40,12 +39,10 @@ from dynalign.encoding import arms, backend, ridge
 from dynalign.encoding.scores import Scores, read_scores, write_scores
 from dynalign.io.arrays import read_array
 from dynalign.io.errors import InputError
-from dynalign.statistics.block_tests import corrected_t, test_train_ratio
-from dynalign.statistics.collect import collect
+from dynalign.statistics.block_tests import fold_test
+from dynalign.statistics.cells import CELL, path_of, read_cells
 from dynalign.statistics.effects import alignment_row, voxel_scores
-from dynalign.statistics.regions import CELL, scores_path, subject_cells
 from dynalign.stimulus.timing import read_trs
-from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
 #: Feature voxels at a time: memory, and the order in which products are summed.
@@ -212,7 +209,7 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float,
         return row | dict.fromkeys(("mean_r", "mean_ceiling", "ratio", "ci_low", "ci_high"), np.nan)
     r, c = (part.r[:, valid].mean(axis=1, dtype=float) for part in (scores, ceiling))
     ratio = r.mean() / c.mean()
-    around = corrected_t((r - ratio * c) / c.mean(), test_train_ratio(scores.fold, gap), level)
+    around = fold_test((r - ratio * c) / c.mean(), scores.fold, level, gap)
     return row | {
         "mean_r": float(r.mean()),
         "mean_ceiling": float(c.mean()),
@@ -228,7 +225,7 @@ def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: fl
     Parameters
     ----------
     cells : pandas.DataFrame
-        From :func:`dynalign.statistics.regions.subject_cells`.
+        From :func:`dynalign.statistics.cells.read_cells`.
     folder : str
         ``encoding/``.
     ceiling : Scores
@@ -247,7 +244,7 @@ def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: fl
         note(f"no voxel has a ceiling above {threshold}: r/ceiling stays empty; lower noise_ceiling.threshold")
     rows = []
     for row in progress(list(cells.itertuples(index=False)), "r/ceiling: cells"):
-        path = scores_path(folder, row)
+        path = path_of(folder, row)
         try:
             ratio = ratio_row(read_scores(path), ceiling, chosen, level, gap)
         except InputError as error:
@@ -256,60 +253,74 @@ def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: fl
     return pd.DataFrame(rows)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: `predict` a subject from the others, `ratio` sets its cells against that, `collect` stacks."""
-    parser = argparse.ArgumentParser(prog="dynalign.statistics.ceiling", description=main.__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    predict = commands.add_parser("predict", help="responses of all subjects → one subject's ceiling")
-    predict.add_argument("--responses", required=True, help="brain/{subject}.npy")
-    predict.add_argument("--others", nargs="+", required=True, help="brain/….npy of the other subjects")
-    predict.add_argument("--trs", required=True, help="story/trs.tsv")
-    predict.add_argument("--encoding", type=options(Encoding), default=Encoding())
-    predict.add_argument("--threads", type=int, default=1)
-    predict.add_argument("--output", required=True, help="ceiling/{subject}.npz")
-    ratio = commands.add_parser("ratio", help="scores and ceiling of a subject → r/ceiling of every cell")
-    ratio.add_argument("--subject", required=True)
-    ratio.add_argument("--n-others", type=int, required=True, help="subjects that it was predicted from")
-    ratio.add_argument("--ceiling", required=True, help="ceiling/{subject}.npz")
-    ratio.add_argument("--alignment", required=True, help="tables/alignment.tsv")
-    ratio.add_argument("--folder", required=True, help="encoding/")
-    ratio.add_argument("--options", type=options(NoiseCeiling), default=NoiseCeiling())
-    ratio.add_argument("--statistics", type=options(Statistics), default=Statistics())
-    ratio.add_argument("--gap", type=int, default=Encoding().gap, help="TRs between training and test rows")
-    ratio.add_argument("--ceiling-output", required=True, help="table to write: the subject's ceiling")
-    ratio.add_argument("--output", required=True, help="table to write: r/ceiling")
-    stack = commands.add_parser("collect", help="tables of all subjects → one")
-    stack.add_argument("tables", nargs="+")
-    stack.add_argument("--output", required=True)
-    args = parser.parse_args(argv)
+def predict(
+    responses: str, others: list[str], trs: str, output: str, encoding: Encoding = Encoding(), threads: int = 1
+) -> None:
+    """Responses of all subjects → one subject's ceiling.
 
-    if args.command == "collect":
-        write_table(collect(args.tables), args.output)
-        return
-    if args.command == "ratio":
-        ceiling, threshold = read_scores(args.ceiling), args.options.threshold
-        row = ceiling_row(ceiling, threshold, args.statistics, args.gap)
-        import pandas as pd
-
-        table = pd.DataFrame([{"subject": args.subject, "n_others": args.n_others} | row])
-        cells = subject_cells(read_table(args.alignment, [*CELL, "subject"]), args.subject)
-        level = args.statistics.alpha
-        write_table(ratio_table(cells, args.folder, ceiling, threshold, level, args.gap), args.output)
-        write_table(table, args.ceiling_output)
-        return
-    trs = read_trs(args.trs)
-    runs = trs["run"].to_numpy()[trs["kept"].to_numpy() == 1]
-    brains = [read_array(path, mmap=True) for path in (args.responses, *args.others)]
-    for path, brain in zip((args.responses, *args.others), brains, strict=True):
+    Parameters
+    ----------
+    responses, others
+        ``brain/{subject}.npy``, and those of the other subjects.
+    trs
+        ``story/trs.tsv``.
+    output
+        ``ceiling/{subject}.npz``.
+    encoding
+        Section `encoding` as JSON.
+    threads
+    """
+    measured = read_trs(trs)
+    runs = measured["run"].to_numpy()[measured["kept"].to_numpy() == 1]
+    brains = [read_array(path, mmap=True) for path in (responses, *others)]
+    for path, brain in zip((responses, *others), brains, strict=True):
         if brain.ndim != 2 or len(brain) != len(runs):
             raise InputError(
-                f"{path}: shape {brain.shape}, but {args.trs} keeps {len(runs)} TRs; all subjects need the same story"
+                f"{path}: shape {brain.shape}, but {trs} keeps {len(runs)} TRs; all subjects need the same story"
             )
-    device = backend.Numpy(args.threads)
-    scores = intersubject(brains[1:], brains[0], runs, args.encoding, device)
-    note(f"mean ceiling: r = {np.nanmean(voxel_scores(scores)):.4f} from {len(args.others)} other subjects")
-    write_scores(args.output, scores)
+    scores = intersubject(brains[1:], brains[0], runs, encoding, backend.Numpy(threads))
+    note(f"mean ceiling: r = {np.nanmean(voxel_scores(scores)):.4f} from {len(others)} other subjects")
+    write_scores(output, scores)
 
+
+def ratio(
+    subject: str,
+    n_others: int,
+    ceiling: str,
+    alignment: str,
+    folder: str,
+    ceiling_output: str,
+    output: str,
+    options: NoiseCeiling = NoiseCeiling(),
+    statistics: Statistics = Statistics(),
+    gap: int = Encoding().gap,
+) -> None:
+    """Scores and ceiling of a subject → the ceiling's table, and r/ceiling of every cell.
+
+    Parameters
+    ----------
+    subject
+    n_others
+        Subjects that it was predicted from.
+    ceiling, alignment, folder
+        ``ceiling/{subject}.npz``, ``tables/alignment.tsv``, ``encoding/``.
+    ceiling_output, output
+        Tables to write.
+    options, statistics
+        Sections `noise_ceiling` and `statistics` as JSON.
+    gap
+        TRs left out around a test block (``encoding.gap``).
+    """
+    import pandas as pd
+
+    limit, threshold = read_scores(ceiling), options.threshold
+    row = {"subject": subject, "n_others": n_others} | ceiling_row(limit, threshold, statistics, gap)
+    ratios = ratio_table(read_cells(alignment, subject), folder, limit, threshold, statistics.alpha, gap)
+    write_table(ratios, output)
+    write_table(pd.DataFrame([row]), ceiling_output)
+
+
+main = commands(predict, ratio)
 
 if __name__ == "__main__":
     run(main)

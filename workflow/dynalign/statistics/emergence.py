@@ -6,11 +6,11 @@ dynalign.statistics.emergence correlation …`` ``tables/perplexity_alignment.ts
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import numpy as np
 
+from dynalign.cli import commands, run
 from dynalign.io.errors import InputError
 from dynalign.statistics import summaries
 from dynalign.tables.reader import read_table
@@ -290,32 +290,20 @@ def correlation_table(alignment, perplexity, level: float, seed: int):
     return pd.DataFrame(rows)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: `steps` finds when things emerge, `correlation` relates perplexity and alignment."""
-    parser = argparse.ArgumentParser(prog="dynalign.statistics.emergence", description=main.__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    when = commands.add_parser("steps", help="tables → tables/emergence.tsv")
-    together = commands.add_parser("correlation", help="tables → tables/perplexity_alignment.tsv")
-    for command in (when, together):
-        command.add_argument("--alignment", required=True)
-        command.add_argument("--perplexity", required=True)
-        command.add_argument("--output", required=True)
-    when.add_argument("--probing", required=True)
-    when.add_argument("--labels", required=True, help="tables/labels.tsv: the words of the story")
-    together.add_argument("--level", type=float, default=0.05, help="the intervals cover 1 - LEVEL")
-    together.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
-    alignment = summaries.read(args.alignment, "alignment")
-    perplexity = summaries.read(args.perplexity, "perplexity")
-    if args.command == "correlation":
-        write_table(correlation_table(alignment, perplexity, args.level, args.seed), args.output)
-        return
-    probing = summaries.read(args.probing, "probing")
-    words = read_table(args.labels, ["word"])["word"]
-    write_table(emergence_table(alignment, probing, perplexity, words), args.output)
+def steps(alignment: str, perplexity: str, probing: str, labels: str, output: str) -> None:
+    """Find when things emerge: the tables named → ``tables/emergence.tsv``; `labels` give the words of the story."""
+    read = summaries.read(alignment, "alignment"), summaries.read(probing, "probing")
+    words = read_table(labels, ["word"])["word"]
+    write_table(emergence_table(*read, summaries.read(perplexity, "perplexity"), words), output)
 
+
+def correlation(alignment: str, perplexity: str, output: str, level: float = 0.05, seed: int = 0) -> None:
+    """Relate perplexity and alignment: ``tables/perplexity_alignment.tsv``; its intervals cover 1 - `level`."""
+    read = summaries.read(alignment, "alignment"), summaries.read(perplexity, "perplexity")
+    write_table(correlation_table(*read, level, seed), output)
+
+
+main = commands(steps, correlation)
 
 if __name__ == "__main__":
-    from dynalign.cli import run
-
     run(main)

@@ -95,21 +95,28 @@ def layer_means(alignment):
     return means.sort_values(["step", "checkpoint"], kind="stable", ignore_index=True)
 
 
+def _averaged(values, by: Sequence[str], bounds: Sequence[str] = BOUNDS):
+    """Mean and interval (:func:`mean_interval`) of each group of subjects' estimates, one row per group."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        dict(zip(by, key, strict=True))
+        | dict(zip(bounds, mean_interval(*(cell[name] for name in bounds)), strict=True))
+        | {"n_subjects": len(cell)}
+        for key, cell in values.groupby(list(by), dropna=False, sort=False)
+    )
+
+
 def over_subjects(values):
-    """Mean per checkpoint over subjects and its interval (:func:`mean_interval`), as rows of subject ``mean``.
+    """Mean per checkpoint over subjects and its interval, as rows of subject ``mean``.
 
     Parameters
     ----------
     values : pandas.DataFrame
         ``checkpoint step mean_r ci_low ci_high``, one row per checkpoint and subject.
     """
-    import pandas as pd
-
-    return pd.DataFrame(
-        {"checkpoint": checkpoint, "step": step, "subject": "mean"}
-        | dict(zip(BOUNDS, mean_interval(*(cell[name] for name in BOUNDS)), strict=True))
-        for (checkpoint, step), cell in values.groupby(["checkpoint", "step"], dropna=False, sort=False)
-    )
+    means = _averaged(values, ["checkpoint", "step"]).assign(subject="mean")
+    return means.reindex(columns=[*CELL, *BOUNDS])
 
 
 def baseline_levels(alignment) -> dict[str, float]:
@@ -123,7 +130,7 @@ def mean_interval(values, low, high) -> tuple[float, float, float]:
 
     The subjects read the same words, so that what chance in the text does to a model's fit is shared by all:
     on the embedded study the interval of the subjects' mean c(t)
-    (:func:`dynalign.statistics.effects.group_row`) is 1.6 times as wide as three independent subjects would
+    (:func:`dynalign.statistics.group.group_row`) is 1.6 times as wide as three independent subjects would
     give. Averaging takes them as fully dependent; no interval is wider.
 
     Parameters
@@ -208,12 +215,8 @@ def mean_differences(effects):
 
     bounds = ["mean_difference", "ci_low", "ci_high"]
     subjects = effects.groupby(["step", "property", "subject"], sort=False)[bounds].mean().reset_index()
-    rows = [
-        {"step": step, "property": name, "subject": "mean"}
-        | dict(zip(bounds, mean_interval(*(cell[bound] for bound in bounds)), strict=True))
-        for (step, name), cell in subjects.groupby(["step", "property"], sort=False)
-    ]
-    return pd.concat([subjects, pd.DataFrame(rows)], ignore_index=True)
+    means = _averaged(subjects, ["step", "property"], bounds).assign(subject="mean")
+    return pd.concat([subjects, means[subjects.columns]], ignore_index=True)
 
 
 def layer_curves(alignment):
@@ -224,15 +227,8 @@ def layer_curves(alignment):
     pandas.DataFrame
         ``step property layer mean_r ci_low ci_high n_subjects``, see :func:`mean_interval`.
     """
-    import pandas as pd
-
-    bounds = ["mean_r", "ci_low", "ci_high"]
-    rows = [
-        {"step": step, "property": name, "layer": layer, "n_subjects": len(cell)}
-        | dict(zip(bounds, mean_interval(*(cell[bound] for bound in bounds)), strict=True))
-        for (step, name, layer), cell in alignment.groupby(["step", "property", "layer"], sort=False)
-    ]
-    return pd.DataFrame(rows).sort_values(["step", "property", "layer"], kind="stable", ignore_index=True)
+    by = ["step", "property", "layer"]
+    return _averaged(alignment, by).sort_values(by, kind="stable", ignore_index=True)
 
 
 def rare_classes(counts):
