@@ -28,14 +28,11 @@ def adjust(table, level: float):
     ----------
     Benjamini & Hochberg (1995), Controlling the false discovery rate.
     """
+    from scipy.stats import false_discovery_control
+
     p = table["p"].to_numpy(dtype=float, copy=True)
     tested = np.isfinite(p)
-    n = int(tested.sum())
-    order = np.argsort(p[tested], kind="stable")
-    stepped = p[tested][order] * n / np.arange(1, n + 1)
-    adjusted = np.empty(n)
-    adjusted[order] = np.minimum.accumulate(stepped[::-1])[::-1]
-    p[tested] = np.minimum(adjusted, 1.0)
+    p[tested] = false_discovery_control(p[tested])
     return table.assign(p_fdr=p, significant=(p < level).astype(int))
 
 
