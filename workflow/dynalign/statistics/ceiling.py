@@ -1,22 +1,17 @@
 """Intersubject noise ceiling: how well a subject's responses follow from those of the other subjects.
 
 What people share in their responses to one story is what any model of the story can hope to explain. Each subject's
-voxels are predicted from all voxels of all other subjects at the same TR, with the machinery and the folds of the
-encoding models: contiguous outer folds with their gap, one penalty per voxel from inner folds, features standardised by
-the training rows. There are no delays: responses of all subjects are late by the same haemodynamics.
+voxels are predicted from all voxels of all other subjects at the same TR, with the folds, penalties and standardising
+of the encoding models, and no delays: responses of all subjects are late by the same haemodynamics.
 
 With one feature voxel per subject, signal s shared with reliability ``ρ = var(s) / (var(s) + var(noise))`` and m other
-subjects, the best linear prediction correlates with the response at
+subjects, the best linear prediction correlates with the response at ``√ρ · √(m ρ / (1 + (m − 1) ρ))`` (Spearman–Brown),
+which rises to √ρ, the ceiling of a perfect model. A ceiling from few subjects lies below it, and a model that knows
+more than the other subjects tell can exceed it: r/ceiling may be above 1.
 
-    r = √ρ · √(m ρ / (1 + (m − 1) ρ))
-
-(Spearman–Brown), which rises to √ρ, the ceiling of a perfect model. A ceiling from few subjects lies below it, and a
-model that knows more than the other subjects tell can exceed it: r/ceiling may be above 1.
-
-**r/ceiling** is the mean of r over the mean of the ceiling, over voxels whose ceiling exceeds a threshold. The mean of
-the voxels' own ratios would rest on the voxels with the smallest ceilings, where it explodes; the ratio of means weighs
-each voxel's ratio by its ceiling. The choice of voxels sees the ceiling, never a model's score. Choosing high ceilings
-also chooses lucky ones: their mean is a little too high, for all models alike.
+**r/ceiling** is the mean of r over the mean of the ceiling, over voxels whose ceiling exceeds a threshold: a mean of
+the voxels' own ratios would rest on those with the smallest ceilings, where it explodes. The choice of voxels sees the
+ceiling, never a model's score; it also chooses lucky ones, so that their mean is a little too high, for all models.
 
 References
 ----------
@@ -26,7 +21,7 @@ subjects; Cochran (1977), Sampling techniques, section 6.3, for the variance of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
@@ -49,23 +44,6 @@ from dynalign.tables.writer import write_table
 TILE = 4096
 
 
-def tiles(others: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Blocks of the other subjects' voxels, without those that are not finite.
-
-    Parameters
-    ----------
-    others : iterable of arrays of shape (n_rows, n_voxels)
-
-    Yields
-    ------
-    array of float64, shape (n_rows, at most TILE)
-    """
-    for responses in others:
-        for first in range(0, responses.shape[1], TILE):
-            block = np.asarray(responses[:, first : first + TILE], dtype=np.float64)
-            yield block[:, np.isfinite(block).all(axis=0)]
-
-
 def kernel(others: Sequence[np.ndarray], train, threads: int = 1) -> np.ndarray:
     """Linear kernel of the other subjects' voxels, each standardised by the training rows.
 
@@ -75,7 +53,7 @@ def kernel(others: Sequence[np.ndarray], train, threads: int = 1) -> np.ndarray:
         Voxels may differ in number; one that is constant in the training rows, or not finite, is left out.
     train : array of int
     threads : int
-        Blocks at work at a time; they are summed in their order, so that bytes do not depend on it.
+        Tiles at work at a time; they are summed in their order, so that bytes do not depend on it.
 
     Returns
     -------
@@ -84,13 +62,15 @@ def kernel(others: Sequence[np.ndarray], train, threads: int = 1) -> np.ndarray:
     n_rows = len(others[0])
     present = np.ones(n_rows, dtype=bool)
 
-    def product(block: np.ndarray) -> np.ndarray:
+    def product(tile: np.ndarray) -> np.ndarray:
+        block = np.asarray(tile, dtype=np.float64)
+        block = block[:, np.isfinite(block).all(axis=0)]
         features = arms.standardise(block, present, *arms.scaling(block, present, train))
         return features @ features.T
 
     total = np.zeros((n_rows, n_rows))
-    blocks = tiles(others)
-    while batch := list(islice(blocks, threads)):
+    tiles = (one[:, first : first + TILE] for one in others for first in range(0, one.shape[1], TILE))
+    while batch := list(islice(tiles, threads)):
         for part in backend.spread(product, batch, threads):
             total += part
     return total
@@ -189,9 +169,8 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float,
     scores, ceiling : Scores
     chosen : boolean array of shape (n_voxels,)
         From :func:`above`.
-    level : float
-    gap : int
-        TRs left out of training on both sides of a test block.
+    level, gap
+        As :func:`dynalign.statistics.block_tests.fold_test`.
 
     Raises
     ------
@@ -220,23 +199,7 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float,
 
 
 def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: float, gap: int):
-    """r/ceiling of all of a subject's cells.
-
-    Parameters
-    ----------
-    cells : pandas.DataFrame
-        From :func:`dynalign.statistics.cells.read_cells`.
-    folder : str
-        ``encoding/``.
-    ceiling : Scores
-    threshold, level : float
-    gap : int
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per cell.
-    """
+    """r/ceiling (:func:`ratio_row`) of all of a subject's `cells` (:func:`dynalign.statistics.cells.read_cells`)."""
     import pandas as pd
 
     chosen = above(ceiling, threshold)
@@ -256,20 +219,7 @@ def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: fl
 def predict(
     responses: str, others: list[str], trs: str, output: str, encoding: Encoding = Encoding(), threads: int = 1
 ) -> None:
-    """Responses of all subjects → one subject's ceiling.
-
-    Parameters
-    ----------
-    responses, others
-        ``brain/{subject}.npy``, and those of the other subjects.
-    trs
-        ``story/trs.tsv``.
-    output
-        ``ceiling/{subject}.npz``.
-    encoding
-        Section `encoding` as JSON.
-    threads
-    """
+    """Responses of all subjects (``brain/{subject}.npy``) and their TRs → one subject's ``ceiling/{subject}.npz``."""
     measured = read_trs(trs)
     runs = measured["run"].to_numpy()[measured["kept"].to_numpy() == 1]
     brains = [read_array(path, mmap=True) for path in (responses, *others)]
@@ -299,17 +249,14 @@ def ratio(
 
     Parameters
     ----------
-    subject
-    n_others
-        Subjects that it was predicted from.
+    subject, n_others
+        The subject, and how many it was predicted from.
     ceiling, alignment, folder
         ``ceiling/{subject}.npz``, ``tables/alignment.tsv``, ``encoding/``.
     ceiling_output, output
         Tables to write.
-    options, statistics
-        Sections `noise_ceiling` and `statistics` as JSON.
-    gap
-        TRs left out around a test block (``encoding.gap``).
+    options, statistics, gap
+        Sections `noise_ceiling` and `statistics` as JSON, and ``encoding.gap``.
     """
     import pandas as pd
 

@@ -74,9 +74,8 @@ def subject_tables(
     layers : sequence of int
     arms : sequence of str
         ``<removal>.<property>``.
-    settings : Statistics
-    gap : int
-        TRs left out of training on both sides of a test block.
+    settings, gap
+        As :func:`dynalign.statistics.block_tests.block_test`.
 
     Returns
     -------
@@ -120,12 +119,10 @@ def main(
         The step is empty for a baseline.
     folder, layers, arms
         ``encoding/``, and which scores there (arms: ``<removal>.<property>``).
-    gap
-        TRs left out around a test block (``encoding.gap``).
     alignment, effects
         Tables to write.
-    options
-        Section `statistics` as JSON.
+    options, gap
+        Section `statistics` as JSON, and ``encoding.gap``.
     """
     place = {"checkpoint": checkpoint, "step": step, "subject": subject}
     tables = subject_tables(folder, place, layers, arms, options, gap)

@@ -121,18 +121,9 @@ def cells(
 
 
 def collect(tables: list[str], effects: str, fdr: float, output: str) -> None:
-    """Stack the checkpoints' tables, adjust p, and count the subjects in whom an effect is significant alone.
+    """Stack the checkpoints' tables, adjust p (level `fdr`), and count the subjects in whom an effect is significant.
 
-    Parameters
-    ----------
-    tables
-        ``statistics/{ckpt}/group.tsv``.
-    effects
-        ``tables/removal_effects.tsv``.
-    fdr
-        Level of the adjusted test.
-    output
-        ``tables/removal_effects_group.tsv``.
+    The counts (``n_significant``) come from `effects`, ``tables/removal_effects.tsv``.
     """
     single = read_table(effects, kind="removal_effects")
     # A baseline has no step, and missing values would not meet in a join.

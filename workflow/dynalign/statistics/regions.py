@@ -82,9 +82,8 @@ def subject_tables(cells, folder: str | Path, regions: Mapping[str, np.ndarray],
     folder : path-like
         ``encoding/``.
     regions : mapping of region to boolean array of shape (n_voxels,)
-    level : float
-    gap : int
-        TRs left out of training on both sides of a test block.
+    level, gap
+        As :func:`dynalign.statistics.block_tests.fold_test`.
 
     Returns
     -------
@@ -121,15 +120,10 @@ def subject_tables(cells, folder: str | Path, regions: Mapping[str, np.ndarray],
 def voxels(
     subject: str, output: str, options: Rois, mask: str | None = None, array: str | None = None, kept: list[str] = ()
 ) -> None:
-    """Find a subject's regions.
+    """Find a subject's regions (section `rois`): ``rois/{subject}.npz``.
 
     Parameters
     ----------
-    subject
-    output
-        ``rois/{subject}.npz``.
-    options
-        Section `rois` as JSON.
     mask, array
         One of the subject's brain mask (layout `table`) and responses (`arrays`), for the number of voxels.
     kept
@@ -164,15 +158,12 @@ def subject(
 
     Parameters
     ----------
-    subject
     alignment, folder, rois
         ``tables/alignment.tsv``, ``encoding/``, ``rois/{subject}.npz``.
     alignment_output, effects_output
         Tables to write.
-    options
-        Section `statistics` as JSON.
-    gap
-        TRs left out around a test block (``encoding.gap``).
+    options, gap
+        Section `statistics` as JSON, and ``encoding.gap``.
     """
     tables = subject_tables(read_cells(alignment, subject), folder, read_regions(rois), options.alpha, gap)
     for table, path in zip(tables, (alignment_output, effects_output), strict=True):

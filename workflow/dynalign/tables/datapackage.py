@@ -15,14 +15,7 @@ from pathlib import Path
 from dynalign.cli import command, note, run
 from dynalign.io.atomic import write_text
 from dynalign.io.errors import InputError
-from dynalign.tables.schema import FILE, TABLES, Column
-
-
-def describe(table: str, columns: Sequence[str], properties: Iterable[str] = ()) -> dict[str, Column | None]:
-    """The description of each of a table's columns, None where there is none."""
-    entry = TABLES.get(table)
-    known = dict(entry.optional) | entry.described(properties) if entry else {}
-    return {name: known.get(name) for name in columns}
+from dynalign.tables.schema import FILE, TABLES, Column, describe
 
 
 def header(path: str | Path) -> list[str]:

@@ -147,6 +147,12 @@ _TEXT = {name for table in TABLES.values() for name, column in table.columns.ite
 }
 
 
+def describe(table: str, columns: Iterable[str], properties: Iterable[str] = ()) -> dict[str, Column | None]:
+    """The description of each of a table's columns, None where there is none."""
+    known = TABLES[table].described(properties) | dict(TABLES[table].optional) if table in TABLES else {}
+    return {name: known.get(name) for name in columns}
+
+
 def name_of(path: str | PathLike) -> str | None:
     """The table that a path within a study stands for (``results/demo/tables/labels.tsv``: ``labels``), if any."""
     path = PurePath(path)
