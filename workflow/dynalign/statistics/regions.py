@@ -98,27 +98,31 @@ def subject_tables(cells, folder: str | Path, regions: Mapping[str, np.ndarray],
 
     alignment, effects = [], []
     n_voxels = len(next(iter(regions.values())))
-    original, place = None, None
-    for row in progress(list(cells.itertuples(index=False)), "regions: cells"):
-        if (row.checkpoint, row.layer) != place:
-            place, original = (row.checkpoint, row.layer), original_of(folder, row)
-        scores = original if row.removal == "none" else read_scores(path_of(folder, row))
-        if scores.r.shape[1] != n_voxels:
-            raise InputError(
-                f"{path_of(folder, row)}: scores of {scores.r.shape[1]} voxels, regions of {n_voxels}; make both "
-                "from the same responses"
-            )
-        for name, inside in regions.items():
-            key = {column: getattr(row, column) for column in [*CELL, "subject"]} | {"roi": name}
-            here = restrict(scores, inside)
-            alignment.append(key | region_alignment(here, level, gap))
-            if row.removal != "none":
-                effects.append(key | region_effect(here, restrict(original, inside), level, gap))
+    for _, layer in progress(list(cells.groupby(["checkpoint", "layer"], sort=False)), "regions: layers"):
+        original = original_of(folder, layer.iloc[0])
+        for row in layer.itertuples(index=False):
+            scores = original if row.removal == "none" else read_scores(path_of(folder, row))
+            if scores.r.shape[1] != n_voxels:
+                raise InputError(
+                    f"{path_of(folder, row)}: scores of {scores.r.shape[1]} voxels, regions of {n_voxels}; make both "
+                    "from the same responses"
+                )
+            for name, inside in regions.items():
+                key = {column: getattr(row, column) for column in [*CELL, "subject"]} | {"roi": name}
+                here = restrict(scores, inside)
+                alignment.append(key | region_alignment(here, level, gap))
+                if row.removal != "none":
+                    effects.append(key | region_effect(here, restrict(original, inside), level, gap))
     return pd.DataFrame(alignment), pd.DataFrame(effects)
 
 
 def voxels(
-    subject: str, output: str, options: Rois, mask: str | None = None, array: str | None = None, kept: list[str] = ()
+    subject: str,
+    output: str,
+    options: Rois,
+    mask: str | None = None,
+    array: str | None = None,
+    kept: tuple[str, ...] = (),
 ) -> None:
     """Find a subject's regions (section `rois`): ``rois/{subject}.npz``.
 

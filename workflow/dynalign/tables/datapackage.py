@@ -96,7 +96,7 @@ def package(study: str, paths: Sequence[str | Path], properties: Iterable[str] =
 
 
 @command
-def main(tables: list[str], study: str, output: list[str], properties: list[str] = ()) -> None:
+def main(tables: list[str], study: str, output: list[str], properties: tuple[str, ...] = ()) -> None:
     """Describe tables.
 
     Parameters

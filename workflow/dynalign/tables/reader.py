@@ -75,7 +75,7 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str |
             raise InputError(f"{path}: column {name!r} must hold numbers, it begins with {wrong.iloc[0]!r}")
         else:
             table[name] = table[name].astype(object)
-    if kind:
+    if kind and known:
         key = list(known.key)
         twice = table[table.duplicated(key)]
         if len(twice):

@@ -109,7 +109,7 @@ def _column(described: Mapping) -> Column:
 
 def _columns(listed: Sequence[str | Mapping], shared: Mapping[str, Mapping]) -> dict[str, Column]:
     """A table's columns from its list of names and of columns of its own."""
-    found = {}
+    found: dict[str, Column] = {}
     for entry in listed:
         if isinstance(entry, str):
             found |= {name: _column(shared[name]) for name in entry.split()}
