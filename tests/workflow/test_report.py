@@ -72,8 +72,15 @@ def test_the_page_opens_with_every_figure(finished, results, browser):
             assert (results / link).is_file(), link
 
 
-@pytest.mark.parametrize("name", ["dynalign/assets/page.css", "report/figure-08-alignment-by-layer.rst"])
-def test_an_edit_to_the_pages_files_or_a_caption_plans_the_page_alone(finished, name):
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [
+        ("dynalign/page/assets/page.css", {"page": 1}),
+        ("report/figure-08-alignment-by-layer.rst", {"page": 1}),
+        ("dynalign/tables/schema.yaml", {"table_dictionary": 1, "page": 1}),
+    ],
+)
+def test_an_edit_to_the_pages_files_a_caption_or_the_schema_plans_what_shows_it(finished, name, jobs):
     path = finished / "workflow" / name
     before = path.read_bytes()
     path.write_bytes(before + b"\n")
@@ -82,7 +89,7 @@ def test_an_edit_to_the_pages_files_or_a_caption_plans_the_page_alone(finished, 
     finally:
         path.write_bytes(before)
     assert run.status == 0, run.output
-    assert run.jobs == {"page": 1}
+    assert run.jobs == jobs
 
 
 def embedded(html: str, name: str):
