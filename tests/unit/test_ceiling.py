@@ -196,7 +196,7 @@ def test_the_commands(tmp_path):
         rows.append(["step-4", 4, 0, removal, name, "F"])
     table = pd.DataFrame(rows, columns=[*ceiling.CELL, "subject"]).assign(mean_r=0.1, ci_low=0, ci_high=1)
     write_table(table.assign(inner_score=0, n_voxels=8, n_invalid=0), tmp_path / "alignment.tsv")
-    ratio = flags(subject="F", n_others=2, ceiling=tmp_path / "F.npz", folder=tmp_path / "encoding")
+    ratio = flags(subject="F", n_others=2, gap=CHOICES.gap, ceiling=tmp_path / "F.npz", folder=tmp_path / "encoding")
     ratio += flags(alignment=tmp_path / "alignment.tsv", ceiling_output=tmp_path / "c.tsv")
     ratio += flags(options=NoiseCeiling(threshold=0.2).model_dump_json(), output=tmp_path / "r.tsv")
     ceiling.main(["ratio", *ratio])

@@ -126,11 +126,9 @@ def fold_test(means: np.ndarray, fold: np.ndarray, level: float, gap: int) -> di
     Parameters
     ----------
     means : array of shape (n_folds,)
-    fold : array of shape (n_trs,)
-        Outer fold that tests each TR.
     level : float
-    gap : int
-        TRs left out of training on both sides of a test block.
+    fold, gap
+        As :func:`test_train_ratio`.
     """
     return corrected_t(means, test_train_ratio(fold, gap), level)
 
@@ -145,12 +143,10 @@ def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, g
     ----------
     timecourse : array of shape (n_trs,)
         c(t), or the difference of two arms' c(t).
-    fold : array of shape (n_trs,)
-        Outer fold that tests each TR.
     settings : Statistics
         ``block`` and ``alpha``.
-    gap : int
-        TRs left out of training on both sides of a test block.
+    fold, gap
+        As :func:`test_train_ratio`.
 
     Returns
     -------

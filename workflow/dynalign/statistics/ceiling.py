@@ -241,9 +241,9 @@ def ratio(
     folder: str,
     ceiling_output: str,
     output: str,
+    gap: int,
     options: NoiseCeiling = NoiseCeiling(),
     statistics: Statistics = Statistics(),
-    gap: int = Encoding().gap,
 ) -> None:
     """Scores and ceiling of a subject → the ceiling's table, and r/ceiling of every cell.
 

@@ -31,9 +31,8 @@ def group_row(differences: np.ndarray, fold: np.ndarray, settings: Statistics, g
     ----------
     differences : array of shape (n_subjects, n_trs)
         Residual minus original, c(t) of each subject.
-    fold : array of shape (n_trs,)
-    settings : Statistics
-    gap : int
+    fold, settings, gap
+        As :func:`dynalign.statistics.block_tests.block_test`.
 
     Returns
     -------

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.cli import commands, note, progress, run
-from dynalign.config.encoding import Encoding
 from dynalign.config.rois import Rois
 from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import Scores, read_scores
@@ -155,8 +154,8 @@ def subject(
     rois: str,
     alignment_output: str,
     effects_output: str,
+    gap: int,
     options: Statistics = Statistics(),
-    gap: int = Encoding().gap,
 ) -> None:
     """Scores of one subject → alignment and effects by region.
 
