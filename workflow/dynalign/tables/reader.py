@@ -60,8 +60,9 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str |
                 f"{path}: line {number} has {line.count(TAB) + 1} cells, but there are {len(table.columns)} columns; "
                 "correct it or make the file again"
             )
-    known = schema.TABLES.get(kind or schema.name_of(path) or "")
-    missing = [name for name in (*columns, *(known.columns if kind and known else ())) if name not in table.columns]
+    wanted = schema.TABLES[kind] if kind else None
+    known = wanted or schema.TABLES.get(schema.name_of(path) or "")
+    missing = [name for name in (*columns, *(wanted.columns if wanted else ())) if name not in table.columns]
     if missing:
         raise InputError(f"{path}: lacks column {missing[0]!r}; it has {', '.join(table.columns)}")
     for name in table.columns:
@@ -71,12 +72,12 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str |
             table[name] = table[name].astype(object)
         elif wrong.empty:
             table[name] = numbers
-        elif kind:
+        elif wanted:
             raise InputError(f"{path}: column {name!r} must hold numbers, it begins with {wrong.iloc[0]!r}")
         else:
             table[name] = table[name].astype(object)
-    if kind and known:
-        key = list(known.key)
+    if wanted:
+        key = list(wanted.key)
         twice = table[table.duplicated(key)]
         if len(twice):
             cell = ", ".join(f"{name} {twice.iloc[0][name]}" for name in key)

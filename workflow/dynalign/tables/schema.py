@@ -90,15 +90,9 @@ class Table:
 
     def is_text(self, name: str) -> bool:
         """Whether a column of this name holds text."""
-        column = self.columns.get(name) or self.optional.get(name)
-        return (
-            column.type == "string"
-            if column
-            else any(
-                ending and name.endswith(ending) and column.type == "string"
-                for ending, column in self.per_property.items()
-            )
-        )
+        if column := self.columns.get(name) or self.optional.get(name):
+            return column.type == "string"
+        return name.endswith(tuple(end for end, column in self.per_property.items() if column.type == "string"))
 
 
 def _column(described: Mapping) -> Column:
