@@ -60,24 +60,9 @@ rule properties:
         annotation=f"{R}/annotation/story.conllu",
         tables=[entry.table for entry in STUDY.properties.values() if entry.table is not None],
     output:
-        labels=report(
-            f"{R}/tables/labels.tsv",
-            category="Tables",
-            caption="../report/labels-table.rst",
-            labels={"table": "labels"},
-        ),
-        counts=report(
-            f"{R}/tables/class_counts.tsv",
-            category="Tables",
-            caption="../report/class-counts-table.rst",
-            labels={"table": "class counts"},
-        ),
-        correlations=report(
-            f"{R}/tables/label_correlations.tsv",
-            category="Tables",
-            caption="../report/label-correlations-table.rst",
-            labels={"table": "label correlations"},
-        ),
+        labels=table("labels", "labels"),
+        counts=table("class_counts", "class counts"),
+        correlations=table("label_correlations", "label correlations"),
     log:
         f"{R}/logs/properties.log",
     localrule: True

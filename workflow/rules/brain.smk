@@ -129,7 +129,7 @@ if STUDY.rois is not None:
         conda:
             "../../envs/analysis.yaml"
         params:
-            code=code("statistics.regions"),
+            code=code("statistics.regions", "voxels"),
             options=section(STUDY.rois),
             space="--array" if STUDY.story.layout == "arrays" else "--mask",
         shell:
@@ -151,7 +151,7 @@ if STUDY.rois is not None:
         resources:
             runtime=60,
         params:
-            code=code("statistics.regions"),
+            code=code("statistics.regions", "subject"),
             options=section(STUDY.statistics),
             gap=STUDY.encoding.gap,
             folder=lambda wildcards: f"{R}/encoding",
@@ -159,47 +159,6 @@ if STUDY.rois is not None:
             "python -m dynalign.statistics.regions subject --subject {wildcards.subject:q} --alignment {input.alignment:q}"
             " --folder {params.folder:q} --rois {input.rois:q} --options {params.options:q}"
             " --gap {params.gap} --alignment-output {output.alignment:q} --effects-output {output.effects:q} &> {log:q}"
-
-    rule roi_alignment_table:
-        input:
-            expand(f"{R}/rois/{{subject}}.alignment.tsv", subject=STUDY.subjects),
-        output:
-            report(
-                f"{R}/tables/roi_alignment.tsv",
-                category="Tables",
-                caption="../report/roi-alignment-table.rst",
-                labels={"table": "alignment by region"},
-            ),
-        log:
-            f"{R}/logs/roi_alignment_table.log",
-        localrule: True
-        conda:
-            "../../envs/analysis.yaml"
-        params:
-            code=code("statistics.regions"),
-        shell:
-            "python -m dynalign.statistics.regions collect {input:q} --output {output:q} &> {log:q}"
-
-    rule roi_effects_table:
-        input:
-            expand(f"{R}/rois/{{subject}}.effects.tsv", subject=STUDY.subjects),
-        output:
-            report(
-                f"{R}/tables/roi_effects.tsv",
-                category="Tables",
-                caption="../report/roi-effects-table.rst",
-                labels={"table": "removal effects by region"},
-            ),
-        log:
-            f"{R}/logs/roi_effects_table.log",
-        localrule: True
-        conda:
-            "../../envs/analysis.yaml"
-        params:
-            code=code("statistics.regions"),
-            level=STUDY.statistics.alpha,
-        shell:
-            "python -m dynalign.statistics.regions collect {input:q} --fdr {params.level} --output {output:q} &> {log:q}"
 
     rule figure_roi_alignment:
         input:
@@ -248,7 +207,7 @@ if STUDY.noise_ceiling.compute:
             mem_mb=4000,
             runtime=lambda wildcards, attempt: 60 * attempt,
         params:
-            code=code("statistics.ceiling"),
+            code=code("statistics.ceiling", "predict"),
             encoding=section(STUDY.encoding, "alphas", "folds", "inner_folds", "gap"),
         shell:
             "python -m dynalign.statistics.ceiling predict --responses {input.responses:q} --others {input.others:q}"
@@ -269,7 +228,7 @@ if STUDY.noise_ceiling.compute:
         resources:
             runtime=60,
         params:
-            code=code("statistics.ceiling"),
+            code=code("statistics.ceiling", "ratio"),
             options=section(STUDY.noise_ceiling),
             statistics=section(STUDY.statistics),
             gap=STUDY.encoding.gap,
@@ -280,46 +239,6 @@ if STUDY.noise_ceiling.compute:
             " --ceiling {input.ceiling:q} --alignment {input.alignment:q} --folder {params.folder:q}"
             " --options {params.options:q} --statistics {params.statistics:q}"
             " --gap {params.gap} --ceiling-output {output.ceiling:q} --output {output.ratio:q} &> {log:q}"
-
-    rule noise_ceiling_table:
-        input:
-            expand(f"{R}/ceiling/{{subject}}.ceiling.tsv", subject=STUDY.subjects),
-        output:
-            report(
-                f"{R}/tables/noise_ceiling.tsv",
-                category="Tables",
-                caption="../report/noise-ceiling-table.rst",
-                labels={"table": "noise ceiling"},
-            ),
-        log:
-            f"{R}/logs/noise_ceiling_table.log",
-        localrule: True
-        conda:
-            "../../envs/language.yaml"
-        params:
-            code=code("statistics.ceiling"),
-        shell:
-            "python -m dynalign.statistics.ceiling collect {input:q} --output {output:q} &> {log:q}"
-
-    rule alignment_to_ceiling_table:
-        input:
-            expand(f"{R}/ceiling/{{subject}}.ratio.tsv", subject=STUDY.subjects),
-        output:
-            report(
-                f"{R}/tables/alignment_to_ceiling.tsv",
-                category="Tables",
-                caption="../report/alignment-to-ceiling-table.rst",
-                labels={"table": "alignment / noise ceiling"},
-            ),
-        log:
-            f"{R}/logs/alignment_to_ceiling_table.log",
-        localrule: True
-        conda:
-            "../../envs/language.yaml"
-        params:
-            code=code("statistics.ceiling"),
-        shell:
-            "python -m dynalign.statistics.ceiling collect {input:q} --output {output:q} &> {log:q}"
 
     rule figure_noise_ceiling:
         input:

@@ -67,9 +67,12 @@ wildcard_constraints:
     subject="|".join(map(re.escape, STUDY.subjects)),
 
 
-def code(step):
-    """Digest of the code behind a step's command: as a parameter, it reruns exactly the rules whose code changed."""
-    return provenance.digest(step)
+def code(step, entry="main"):
+    """Digest of the code behind a step's command, or one of its sub-commands (the function's name).
+
+    As a parameter, it reruns exactly the rules whose code changed.
+    """
+    return provenance.digest(step, entry)
 
 
 def content(*paths):
@@ -104,6 +107,12 @@ def scores_of_subject():
         for ckpt in STUDY.checkpoints
         for layer in STUDY.layers_of(ckpt)
     ]
+
+
+def table(name, label):
+    """An output in ``tables/``, marked for the report with its caption."""
+    caption = f"../report/{name.replace('_', '-')}-table.rst"
+    return report(f"{R}/tables/{name}.tsv", category="Tables", caption=caption, labels={"table": label})
 
 
 def reported(targets, suffixes):

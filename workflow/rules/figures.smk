@@ -4,13 +4,7 @@ from dynalign.figures.draw import FIGURES as DRAWINGS, PAPER_FIGURES
 PUBLISHED = "resources/paper_values.json"
 #: Which files a drawing's tables are.
 TABLE_FILES = {
-    "class-counts": f"{R}/tables/class_counts.tsv",
-    "perplexity": f"{R}/tables/perplexity.tsv",
-    "alignment": f"{R}/tables/alignment.tsv",
-    "removal-effects": f"{R}/tables/removal_effects.tsv",
-    "probing": f"{R}/tables/probing.tsv",
-    "emergence": f"{R}/tables/emergence.tsv",
-    "perplexity-alignment": f"{R}/tables/perplexity_alignment.tsv",
+    kind: f"{R}/tables/{kind.replace('-', '_')}.tsv" for drawing in DRAWINGS.values() for kind in drawing.tables
 }
 TABLES = [
     f"{R}/tables/{name}.tsv"
@@ -32,56 +26,6 @@ FIGURES = [f"{R}/figures/{name}.{suffix}" for name in DRAWINGS for suffix in ("p
 FIGURES += [
     f"{R}/figures/{name}.{suffix}" for name in ("table-1-probing", "table-2-correlations") for suffix in ("tsv", "html")
 ]
-
-
-rule emergence_table:
-    input:
-        alignment=f"{R}/tables/alignment.tsv",
-        probing=f"{R}/tables/probing.tsv",
-        perplexity=f"{R}/tables/perplexity.tsv",
-        labels=f"{R}/tables/labels.tsv",
-    output:
-        report(
-            f"{R}/tables/emergence.tsv",
-            category="Tables",
-            caption="../report/emergence-table.rst",
-            labels={"table": "emergence"},
-        ),
-    log:
-        f"{R}/logs/emergence_table.log",
-    localrule: True
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        code=code("statistics.emergence"),
-    shell:
-        "python -m dynalign.statistics.emergence steps --alignment {input.alignment:q} --probing {input.probing:q}"
-        " --perplexity {input.perplexity:q} --labels {input.labels:q} --output {output:q} &> {log:q}"
-
-
-rule perplexity_alignment_table:
-    input:
-        alignment=f"{R}/tables/alignment.tsv",
-        perplexity=f"{R}/tables/perplexity.tsv",
-    output:
-        report(
-            f"{R}/tables/perplexity_alignment.tsv",
-            category="Tables",
-            caption="../report/perplexity-alignment-table.rst",
-            labels={"table": "perplexity and alignment"},
-        ),
-    log:
-        f"{R}/logs/perplexity_alignment_table.log",
-    localrule: True
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        code=code("statistics.emergence"),
-        level=STUDY.statistics.alpha,
-        seed=STUDY.seed,
-    shell:
-        "python -m dynalign.statistics.emergence correlation --alignment {input.alignment:q} --perplexity {input.perplexity:q}"
-        " --level {params.level} --seed {params.seed} --output {output:q} &> {log:q}"
 
 
 # One rule per figure, because a report's caption belongs to a rule.

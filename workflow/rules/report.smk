@@ -12,6 +12,8 @@ NUMBERS = (
     + [f"{path.removesuffix('.png')}.tsv" for path in [*ROI_RESULTS, *CEILING_RESULTS] if path.endswith(".png")]
 )
 PAGE = [f"{R}/index.html", f"{R}/tables/datapackage.json", f"{R}/figures/datapackage.json"]
+#: What every column means.
+SCHEMA = WORKFLOW / "dynalign" / "tables" / "schema.yaml"
 #: What the page names by hash besides the tables.
 SOURCES = [f"{R}/story/words.tsv", f"{R}/story/trs.tsv"] + [f"{R}/brain/{name}.npy" for name in STUDY.subjects]
 
@@ -30,13 +32,12 @@ rule table_dictionary:
         "../../envs/analysis.yaml"
     params:
         code=code("tables.datapackage"),
+        schema=content(SCHEMA),
         study=STUDY.study,
         properties=PROPERTIES,
     shell:
-        "(python -m dynalign.tables.datapackage {input.tables:q} --study {params.study} --properties {params.properties:q}"
-        " --output {output.tables:q};"
-        " python -m dynalign.tables.datapackage {input.figures:q} --study {params.study} --properties {params.properties:q}"
-        " --output {output.figures:q}) &> {log:q}"
+        "python -m dynalign.tables.datapackage --tables {input.tables:q} {input.figures:q} --study {params.study}"
+        " --properties {params.properties:q} --output {output:q} &> {log:q}"
 
 
 rule page:
@@ -53,6 +54,7 @@ rule page:
         "../../envs/analysis.yaml"
     params:
         code=code("page.write"),
+        schema=content(SCHEMA),
         assets=content(*sorted((WORKFLOW / "dynalign" / "page" / "assets").iterdir())),
         captions=content(*sorted((WORKFLOW / "report").glob("*.rst"))),
         study=section(STUDY, without=("threads",)),

@@ -103,12 +103,7 @@ rule checkpoints_table:
     input:
         [file for name in STEPS for file in files_of(name)],
     output:
-        report(
-            f"{R}/tables/checkpoints.tsv",
-            category="Tables",
-            caption="../report/checkpoints-table.rst",
-            labels={"table": "checkpoints"},
-        ),
+        table("checkpoints", "checkpoints"),
     log:
         f"{R}/logs/checkpoints_table.log",
     # It stops a study whose checkpoints are not what they say: before hours are spent on them.

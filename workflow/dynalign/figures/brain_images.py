@@ -126,7 +126,7 @@ def read_index(path: str, image: str, n_volumes: int):
     InputError
         If they are not as many as the image has volumes.
     """
-    index = reader.read_table(path, ["image", "volume", "checkpoint", "step", "layer", "property", "best_layer"])
+    index = reader.read_table(path, kind="maps")
     rows = index[index["image"] == image]
     if len(rows) != n_volumes:
         raise InputError(f"{path}: lists {len(rows)} volumes of {image!r}, the image has {n_volumes}; make both again")
@@ -311,21 +311,16 @@ def effects(
 
 def rois(alignment: str, output: list[str], options: Figures = Figures()) -> None:
     """Draw ``tables/roi_alignment.tsv`` over training; a .tsv among `output` takes the numbers drawn."""
-    keys, numbers = summaries.TABLES["alignment"]
-    table = summaries.read(alignment, (*keys, "roi"), (*numbers, "n_invalid"))
     with style.context():
-        style.write(*regions_over_training(table, options), output)
+        style.write(*regions_over_training(summaries.read(alignment, "roi_alignment"), options), output)
 
 
 def ceiling(alignment: str, ratios: str, ceilings: str, output: list[str], options: Figures = Figures()) -> None:
     """Draw ``tables/alignment_to_ceiling.tsv`` (`ratios`) over training; `ceilings` is ``noise_ceiling.tsv``."""
-    keys, numbers = summaries.TABLES["alignment"]
-    shares = ("step", "layer", "ci_low", "ci_high", "mean_r", "mean_ceiling", "ratio", "n_voxels")
-    about = ("mean_r_above", "n_above", "n_voxels")
     tables = (
-        summaries.read(ratios, keys, shares),
-        summaries.read(alignment, keys, numbers),
-        summaries.read(ceilings, ("subject",), about),
+        summaries.read(ratios, "alignment_to_ceiling"),
+        summaries.read(alignment, "alignment"),
+        summaries.read(ceilings, "noise_ceiling"),
     )
     with style.context():
         style.write(*ceiling_over_training(*tables, options), output)

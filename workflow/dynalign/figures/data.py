@@ -19,7 +19,7 @@ class FigureData:
     Parameters
     ----------
     tables : mapping of str to pandas.DataFrame
-        By the names of :data:`dynalign.statistics.summaries.TABLES`; a baseline's ``step`` is NaN.
+        By their names with dashes (``removal-effects``); a baseline's ``step`` is NaN.
     options : dynalign.config.figures.Figures
     properties : sequence of str
         All properties of the study in its order (colours follow it).

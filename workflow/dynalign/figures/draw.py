@@ -124,7 +124,7 @@ def main(
         if reference is None:
             raise InputError("the option `reference` is on, so --reference JSON must name the published values")
         published = read_reference(reference)
-    read = {kind: summaries.read(given[kind], *summaries.TABLES[kind]) for kind in drawing.tables}
+    read = {kind: summaries.read(given[kind], kind) for kind in drawing.tables}
     with style.context():
         picture, numbers = drawing.draw(FigureData(read, options, properties, removal, published))
         style.write(picture, numbers, output)

@@ -7,10 +7,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
 
 from dynalign.cli import commands, run
 from dynalign.config.properties import paper_properties
@@ -209,18 +208,8 @@ def correlation_cell(row) -> str:
     return f'<span style="display: block; background: rgba({tint}, {shade:.2f})">{star}{number(row.r)}</span>'
 
 
-class PaperTable(NamedTuple):
-    """The columns that tell a table's rows apart, and how its tidy rows become HTML."""
-
-    keys: tuple[str, ...]
-    body: Callable[[object], str]
-
-
-#: The paper's tables by name.
-PAPER_TABLES = {
-    "table-1-probing": PaperTable(("checkpoint", "layer", "removal", "property"), probing_body),
-    "table-2-correlations": PaperTable(("property_a", "property_b"), correlations_body),
-}
+#: How the tidy rows of each of the paper's tables become HTML.
+BODIES = {"table-1-probing": probing_body, "table-2-correlations": correlations_body}
 
 
 def write(tidy, html: str, paths: Iterable[str]) -> None:
@@ -237,15 +226,14 @@ def write(tidy, html: str, paths: Iterable[str]) -> None:
 
 def table_1_probing(probing: str, output: list[str]) -> None:
     """Write table 1, ``tables/probing.tsv`` in the paper's arrangement, to .tsv and .html files."""
-    keys, numbers = PAPER_TABLES["table-1-probing"].keys, ("step", "layer", *PROBING_COLUMNS)
-    tidy = probing_table(summaries.read(probing, keys, numbers, ("crossfit_position",)))
+    tidy = probing_table(summaries.read(probing, "probing"))
     title = "Table 1. Probing for each property before and after its removal"
     write(tidy, page(title, probing_body(tidy)), output)
 
 
 def table_2_correlations(correlations: str, output: list[str]) -> None:
     """Write table 2, ``tables/label_correlations.tsv`` in the paper's arrangement, to .tsv and .html files."""
-    tidy = correlation_table(summaries.read(correlations, PAPER_TABLES["table-2-correlations"].keys, ("r", "p")))
+    tidy = correlation_table(summaries.read(correlations, "label_correlations"))
     write(tidy, page("Table 2. Correlations between the labels", correlations_body(tidy)), output)
 
 

@@ -118,10 +118,9 @@ def figure_view(figure: Figure, configuration: Mapping, folder: Path, captions: 
         "table": table_view(numbers, properties, folder, MOST_FIGURE_ROWS) if numbers.is_file() else None,
         "files": {file.suffix[1:].upper(): os.path.relpath(file, folder) for file in files if file.is_file()},
     }
-    if path.suffix == ".html" and path.stem in paper_tables.PAPER_TABLES:
+    if path.suffix == ".html" and path.stem in paper_tables.BODIES:
         # Built anew from the tidy table: its cells are escaped there.
-        columns = paper_tables.PAPER_TABLES[path.stem]
-        view["html"] = columns.body(reader.read_table(numbers, columns.keys))
+        view["html"] = paper_tables.BODIES[path.stem](reader.read_table(numbers, kind=path.stem))
     elif path.suffix in MIME:
         view["image"] = image_uri(path)
     else:
