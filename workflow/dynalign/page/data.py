@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from dynalign.figures import style
+from dynalign.figures.step_axis import StepAxis
 from dynalign.tables import datapackage, reader, schema
 
 #: Tables of more rows are linked, and described, but not embedded.
@@ -152,7 +153,7 @@ def explorer(configuration: Mapping, alignment) -> dict:
     ]
 
     def places(kind: str) -> list[float]:
-        return style.StepAxis([steps[name] for name in trained], kind, 6).places.tolist() if trained else []
+        return StepAxis([steps[name] for name in trained], kind, 6).places.tolist() if trained else []
 
     return {
         "choices": {
