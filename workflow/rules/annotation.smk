@@ -1,22 +1,17 @@
 # Words → parse → labels.
-#: What stands for the models: the record of a download, or what a folder of models holds.
-STANZA_MODELS = f"{STUDY.annotation.models}/{'fetched' if STUDY.annotation.download else 'resources'}.json"
+#: Instead of a parser's models, or the record of those that are fetched. Models that were there are no input.
+PARSE = STUDY.annotation.file or (f"{STUDY.annotation.models}/fetched.json" if STUDY.annotation.download else "")
 
 
 if STUDY.annotation.download:
 
     rule fetch_stanza:
         output:
-            STANZA_MODELS,
+            given(f"{STUDY.annotation.models}/fetched.json"),
         log:
             f"{R}/logs/fetch_stanza.log",
         retries: 2
         localrule: True
-        conda:
-            "../../envs/language.yaml"
-        resources:
-            mem_mb=4000,
-            runtime=60,
         params:
             models=STUDY.annotation.models,
             options=section(STUDY.annotation, "package", "processors"),
@@ -28,20 +23,13 @@ if STUDY.annotation.download:
 rule annotate:
     input:
         words=f"{R}/story/words.tsv",
-        parse=(
-            STUDY.annotation.file
-            if STUDY.annotation.file is not None
-            else STANZA_MODELS if STUDY.annotation.download else ancient(STANZA_MODELS)
-        ),
+        parse=given(PARSE) if PARSE else [],
     output:
         f"{R}/annotation/story.conllu",
     log:
         f"{R}/logs/annotate.log",
     benchmark:
         f"{R}/benchmarks/annotate.tsv"
-    conda:
-        "../../envs/language.yaml"
-    threads: 1
     resources:
         mem_mb=6000,
         runtime=60,
@@ -58,31 +46,14 @@ rule properties:
     input:
         words=f"{R}/story/words.tsv",
         annotation=f"{R}/annotation/story.conllu",
-        tables=[entry.table for entry in STUDY.properties.values() if entry.table is not None],
+        tables=[given(entry.table) for entry in STUDY.properties.values() if entry.table is not None],
     output:
-        labels=report(
-            f"{R}/tables/labels.tsv",
-            category="Tables",
-            caption="../report/labels-table.rst",
-            labels={"table": "labels"},
-        ),
-        counts=report(
-            f"{R}/tables/class_counts.tsv",
-            category="Tables",
-            caption="../report/class-counts-table.rst",
-            labels={"table": "class counts"},
-        ),
-        correlations=report(
-            f"{R}/tables/label_correlations.tsv",
-            category="Tables",
-            caption="../report/label-correlations-table.rst",
-            labels={"table": "label correlations"},
-        ),
+        labels=reported(f"{R}/tables/labels.tsv", "Tables", table="labels"),
+        counts=reported(f"{R}/tables/class_counts.tsv", "Tables", table="class counts"),
+        correlations=reported(f"{R}/tables/label_correlations.tsv", "Tables", table="label correlations"),
     log:
         f"{R}/logs/properties.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("stimulus.properties"),
         # A function, because Snakemake would expand braces in a plain string: a class may be called anything.

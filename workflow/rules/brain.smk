@@ -33,7 +33,7 @@ rule score_maps:
     input:
         alignment=f"{R}/tables/alignment.tsv",
         scores=scores_of_subject(),
-        mask=STUDY.brain.mask or [],
+        mask=given(STUDY.brain.mask) if STUDY.brain.mask else [],
     output:
         score=f"{R}/maps/{{subject}}.nii.gz",
         alpha=f"{R}/maps/alpha/{{subject}}.nii.gz",
@@ -46,7 +46,7 @@ rule score_maps:
         "../../envs/analysis.yaml"
     params:
         code=code("statistics.maps"),
-        folder=lambda wildcards: f"{R}/encoding",
+        folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
     shell:
         "python -m dynalign.statistics.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
         " --folder {params.folder:q} --mask {input.mask:q} --score {output.score:q} --alpha {output.alpha:q}"
@@ -58,12 +58,7 @@ rule figure_score_map:
         image=f"{R}/maps/{{subject}}.nii.gz",
         index=f"{R}/maps/{{subject}}.tsv",
     output:
-        report(
-            f"{R}/figures/map-{{subject}}.png",
-            category="Maps of the brain",
-            caption="../report/map.rst",
-            labels={"shows": "scores", "subject": "{subject}"},
-        ),
+        reported(f"{R}/figures/map-{{subject}}.png", "Maps of the brain", shows="scores", subject="{subject}"),
         [f"{R}/figures/map-{{subject}}.{suffix}" for suffix in PICTURES[1:]],
     log:
         f"{R}/logs/figures/map-{{subject}}.log",
@@ -84,11 +79,11 @@ rule figure_effect_map:
         image=f"{R}/maps/effects/{{subject}}.nii.gz",
         index=f"{R}/maps/{{subject}}.tsv",
     output:
-        report(
+        reported(
             f"{R}/figures/effect-map-{{subject}}.png",
-            category="Maps of the brain",
-            caption="../report/effect-map.rst",
-            labels={"shows": "effects of removal", "subject": "{subject}"},
+            "Maps of the brain",
+            shows="effects of removal",
+            subject="{subject}",
         ),
         [f"{R}/figures/effect-map-{{subject}}.{suffix}" for suffix in PICTURES[1:]],
     log:
@@ -112,13 +107,13 @@ if STUDY.rois is not None:
 
     rule rois:
         input:
-            regions=[path for _, path in STUDY.rois.files("{subject}")],
-            space=(
+            regions=[given(path) for _, path in STUDY.rois.files("{subject}")],
+            space=given(
                 f"{STUDY.story.folder}/data_subject_{{subject}}.npy"
                 if STUDY.story.layout == "arrays"
                 else STUDY.brain.mask
             ),
-            kept=STUDY.brain.voxels or [],
+            kept=given(STUDY.brain.voxels) if STUDY.brain.voxels else [],
         output:
             f"{R}/rois/{{subject}}.npz",
         log:
@@ -154,7 +149,7 @@ if STUDY.rois is not None:
             code=code("statistics.regions"),
             options=section(STUDY.statistics),
             gap=STUDY.encoding.gap,
-            folder=lambda wildcards: f"{R}/encoding",
+            folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
         shell:
             "python -m dynalign.statistics.regions subject --subject {wildcards.subject:q} --alignment {input.alignment:q}"
             " --folder {params.folder:q} --rois {input.rois:q} --options {params.options:q}"
@@ -164,12 +159,7 @@ if STUDY.rois is not None:
         input:
             expand(f"{R}/rois/{{subject}}.alignment.tsv", subject=STUDY.subjects),
         output:
-            report(
-                f"{R}/tables/roi_alignment.tsv",
-                category="Tables",
-                caption="../report/roi-alignment-table.rst",
-                labels={"table": "alignment by region"},
-            ),
+            reported(f"{R}/tables/roi_alignment.tsv", "Tables", table="alignment by region"),
         log:
             f"{R}/logs/roi_alignment_table.log",
         localrule: True
@@ -184,12 +174,7 @@ if STUDY.rois is not None:
         input:
             expand(f"{R}/rois/{{subject}}.effects.tsv", subject=STUDY.subjects),
         output:
-            report(
-                f"{R}/tables/roi_effects.tsv",
-                category="Tables",
-                caption="../report/roi-effects-table.rst",
-                labels={"table": "removal effects by region"},
-            ),
+            reported(f"{R}/tables/roi_effects.tsv", "Tables", table="removal effects by region"),
         log:
             f"{R}/logs/roi_effects_table.log",
         localrule: True
@@ -205,12 +190,7 @@ if STUDY.rois is not None:
         input:
             f"{R}/tables/roi_alignment.tsv",
         output:
-            report(
-                f"{R}/figures/roi-alignment.png",
-                category="Maps of the brain",
-                caption="../report/roi-alignment.rst",
-                labels={"shows": "regions", "subject": "all"},
-            ),
+            reported(f"{R}/figures/roi-alignment.png", "Maps of the brain", shows="regions", subject="all"),
             [f"{R}/figures/roi-alignment.{suffix}" for suffix in (*PICTURES[1:], "tsv")],
         log:
             f"{R}/logs/figures/roi-alignment.log",
@@ -274,7 +254,7 @@ if STUDY.noise_ceiling.compute:
             statistics=section(STUDY.statistics),
             gap=STUDY.encoding.gap,
             others=len(STUDY.subjects) - 1,
-            folder=lambda wildcards: f"{R}/encoding",
+            folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
         shell:
             "python -m dynalign.statistics.ceiling ratio --subject {wildcards.subject:q} --n-others {params.others}"
             " --ceiling {input.ceiling:q} --alignment {input.alignment:q} --folder {params.folder:q}"
@@ -285,12 +265,7 @@ if STUDY.noise_ceiling.compute:
         input:
             expand(f"{R}/ceiling/{{subject}}.ceiling.tsv", subject=STUDY.subjects),
         output:
-            report(
-                f"{R}/tables/noise_ceiling.tsv",
-                category="Tables",
-                caption="../report/noise-ceiling-table.rst",
-                labels={"table": "noise ceiling"},
-            ),
+            reported(f"{R}/tables/noise_ceiling.tsv", "Tables", table="noise ceiling"),
         log:
             f"{R}/logs/noise_ceiling_table.log",
         localrule: True
@@ -305,12 +280,7 @@ if STUDY.noise_ceiling.compute:
         input:
             expand(f"{R}/ceiling/{{subject}}.ratio.tsv", subject=STUDY.subjects),
         output:
-            report(
-                f"{R}/tables/alignment_to_ceiling.tsv",
-                category="Tables",
-                caption="../report/alignment-to-ceiling-table.rst",
-                labels={"table": "alignment / noise ceiling"},
-            ),
+            reported(f"{R}/tables/alignment_to_ceiling.tsv", "Tables", table="alignment / noise ceiling"),
         log:
             f"{R}/logs/alignment_to_ceiling_table.log",
         localrule: True
@@ -327,12 +297,7 @@ if STUDY.noise_ceiling.compute:
             ratios=f"{R}/tables/alignment_to_ceiling.tsv",
             ceilings=f"{R}/tables/noise_ceiling.tsv",
         output:
-            report(
-                f"{R}/figures/noise-ceiling.png",
-                category="Maps of the brain",
-                caption="../report/noise-ceiling.rst",
-                labels={"shows": "noise ceiling", "subject": "all"},
-            ),
+            reported(f"{R}/figures/noise-ceiling.png", "Maps of the brain", shows="noise ceiling", subject="all"),
             [f"{R}/figures/noise-ceiling.{suffix}" for suffix in (*PICTURES[1:], "tsv")],
         log:
             f"{R}/logs/figures/noise-ceiling.log",

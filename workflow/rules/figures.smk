@@ -41,12 +41,7 @@ rule emergence_table:
         perplexity=f"{R}/tables/perplexity.tsv",
         labels=f"{R}/tables/labels.tsv",
     output:
-        report(
-            f"{R}/tables/emergence.tsv",
-            category="Tables",
-            caption="../report/emergence-table.rst",
-            labels={"table": "emergence"},
-        ),
+        reported(f"{R}/tables/emergence.tsv", "Tables", table="emergence"),
     log:
         f"{R}/logs/emergence_table.log",
     localrule: True
@@ -64,12 +59,7 @@ rule perplexity_alignment_table:
         alignment=f"{R}/tables/alignment.tsv",
         perplexity=f"{R}/tables/perplexity.tsv",
     output:
-        report(
-            f"{R}/tables/perplexity_alignment.tsv",
-            category="Tables",
-            caption="../report/perplexity-alignment-table.rst",
-            labels={"table": "perplexity and alignment"},
-        ),
+        reported(f"{R}/tables/perplexity_alignment.tsv", "Tables", table="perplexity and alignment"),
     log:
         f"{R}/logs/perplexity_alignment_table.log",
     localrule: True
@@ -93,11 +83,11 @@ for name, drawing in DRAWINGS.items():
         input:
             **{kind.replace("-", "_"): TABLE_FILES[kind] for kind in drawing.tables},
         output:
-            report(
+            reported(
                 f"{R}/figures/{name}.png",
-                category="Figures" if name in PAPER_FIGURES else "Figures beyond the paper",
-                caption=f"../report/{name}.rst",
-                labels={"figure": name.split("-")[1], "shows": " ".join(name.split("-")[2:])},
+                "Figures" if name in PAPER_FIGURES else "Figures beyond the paper",
+                figure=name.split("-")[1],
+                shows=" ".join(name.split("-")[2:]),
             ),
             f"{R}/figures/{name}.pdf",
             f"{R}/figures/{name}.svg",
@@ -110,7 +100,9 @@ for name, drawing in DRAWINGS.items():
         params:
             code=code("figures.draw"),
             name=name,
-            tables=[word for kind in drawing.tables for word in (f"--{kind}", TABLE_FILES[kind])],
+            tables=lambda wildcards, input: [
+                word for kind, path in input.items() for word in (f"--{kind.replace('_', '-')}", path)
+            ],
             options=section(STUDY.figures),
             properties=PROPERTIES,
             removal=STUDY.removal.methods[0],
@@ -125,11 +117,8 @@ rule table_1_probing:
         f"{R}/tables/probing.tsv",
     output:
         tsv=f"{R}/figures/table-1-probing.tsv",
-        html=report(
-            f"{R}/figures/table-1-probing.html",
-            category="Figures",
-            caption="../report/table-1-probing.rst",
-            labels={"figure": "Table 1", "shows": "probing before and after removal"},
+        html=reported(
+            f"{R}/figures/table-1-probing.html", "Figures", figure="Table 1", shows="probing before and after removal"
         ),
     log:
         f"{R}/logs/figures/table-1-probing.log",
@@ -147,11 +136,8 @@ rule table_2_correlations:
         f"{R}/tables/label_correlations.tsv",
     output:
         tsv=f"{R}/figures/table-2-correlations.tsv",
-        html=report(
-            f"{R}/figures/table-2-correlations.html",
-            category="Figures",
-            caption="../report/table-2-correlations.rst",
-            labels={"figure": "Table 2", "shows": "correlations of labels"},
+        html=reported(
+            f"{R}/figures/table-2-correlations.html", "Figures", figure="Table 2", shows="correlations of labels"
         ),
     log:
         f"{R}/logs/figures/table-2-correlations.log",

@@ -10,10 +10,7 @@ rule probing:
         f"{R}/logs/probing/{{ckpt}}.layer-{{layer}}.log",
     benchmark:
         f"{R}/benchmarks/probing/{{ckpt}}.layer-{{layer}}.tsv"
-    conda:
-        "../../envs/language.yaml"
     # Probes are many small fits: a second BLAS thread slows them down.
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=lambda wildcards, attempt: 60 * attempt,
@@ -35,17 +32,10 @@ rule probing_table:
     input:
         [f"{R}/probing/{ckpt}/layer-{layer}.tsv" for ckpt in STUDY.checkpoints for layer in STUDY.layers_of(ckpt)],
     output:
-        report(
-            f"{R}/tables/probing.tsv",
-            category="Tables",
-            caption="../report/probing-table.rst",
-            labels={"table": "probing"},
-        ),
+        reported(f"{R}/tables/probing.tsv", "Tables", table="probing"),
     log:
         f"{R}/logs/probing_table.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("statistics.effects"),
     shell:

@@ -3,8 +3,8 @@
 #: Tables and figures of the study, with those that it asked for besides.
 ALL_TABLES = TABLES + [path for path in [*ROI_RESULTS, *CEILING_RESULTS] if path.endswith(".tsv")]
 ALL_FIGURES = FIGURES + MAPS + [path for path in [*ROI_RESULTS, *CEILING_RESULTS] if path.endswith(".png")]
-#: What the page shows is what the report shows: the outputs marked `report`.
-SHOWN = reported([*ALL_TABLES, *ALL_FIGURES], {".png", ".html"})
+#: The page shows what the report shows.
+SHOWN = [entry for entry in REPORTED if entry["path"] in ALL_FIGURES and entry["path"].endswith((".png", ".html"))]
 #: The numbers that figures draw.
 NUMBERS = (
     [f"{R}/figures/{name}.tsv" for name in DRAWINGS]
@@ -53,10 +53,14 @@ rule page:
         "../../envs/analysis.yaml"
     params:
         code=code("page.write"),
-        assets=content(*sorted((WORKFLOW / "dynalign" / "page" / "assets").iterdir())),
-        captions=content(*sorted((WORKFLOW / "report").glob("*.rst"))),
+        assets=content(*sorted((provenance.FOLDER / "page" / "assets").iterdir())),
+        captions=content(*sorted((provenance.FOLDER / "captions").iterdir())),
         study=section(STUDY, without=("threads",)),
         shown=lambda wildcards: json.dumps(SHOWN),
+        # Where a module's `prefix:` put them.
+        figures=lambda wildcards, input: json.dumps(
+            [entry | {"path": path} for entry, path in zip(SHOWN, input.figures)]
+        ),
     shell:
         "python -m dynalign.page.write --configuration {params.study:q} --tables {input.tables:q}"
-        " --figures {params.shown:q} --inputs {input.sources:q} --output {output:q} &> {log:q}"
+        " --figures {params.figures:q} --inputs {input.sources:q} --output {output:q} &> {log:q}"

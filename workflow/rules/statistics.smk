@@ -20,7 +20,7 @@ rule cell_statistics:
         code=code("statistics.effects"),
         options=section(STUDY.statistics),
         step=lambda wildcards: step_of(wildcards.ckpt),
-        folder=lambda wildcards: f"{R}/encoding/{wildcards.ckpt}",
+        folder=lambda wildcards, input: str(Path(input[0]).parents[1]),
         layers=lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
         arms=ARMS,
         gap=STUDY.encoding.gap,
@@ -39,12 +39,7 @@ rule alignment_table:
             subject=STUDY.subjects,
         ),
     output:
-        report(
-            f"{R}/tables/alignment.tsv",
-            category="Tables",
-            caption="../report/alignment-table.rst",
-            labels={"table": "alignment"},
-        ),
+        reported(f"{R}/tables/alignment.tsv", "Tables", table="alignment"),
     log:
         f"{R}/logs/alignment_table.log",
     localrule: True
@@ -64,12 +59,7 @@ rule removal_effects_table:
             subject=STUDY.subjects,
         ),
     output:
-        report(
-            f"{R}/tables/removal_effects.tsv",
-            category="Tables",
-            caption="../report/removal-effects-table.rst",
-            labels={"table": "removal effects"},
-        ),
+        reported(f"{R}/tables/removal_effects.tsv", "Tables", table="removal effects"),
     log:
         f"{R}/logs/removal_effects_table.log",
     localrule: True
@@ -102,7 +92,7 @@ rule group_statistics:
         code=code("statistics.effects"),
         options=section(STUDY.statistics, "alpha", "block"),
         step=lambda wildcards: step_of(wildcards.ckpt),
-        folder=lambda wildcards: f"{R}/encoding/{wildcards.ckpt}",
+        folder=lambda wildcards, input: str(Path(input[0]).parents[1]),
         layers=lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
         subjects=list(STUDY.subjects),
         arms=ARMS,
@@ -119,12 +109,7 @@ rule removal_effects_group_table:
         cells=expand(f"{R}/statistics/{{ckpt}}/group.tsv", ckpt=STUDY.checkpoints),
         effects=f"{R}/tables/removal_effects.tsv",
     output:
-        report(
-            f"{R}/tables/removal_effects_group.tsv",
-            category="Tables",
-            caption="../report/removal-effects-group-table.rst",
-            labels={"table": "removal effects, all subjects"},
-        ),
+        reported(f"{R}/tables/removal_effects_group.tsv", "Tables", table="removal effects, all subjects"),
     log:
         f"{R}/logs/removal_effects_group_table.log",
     localrule: True
@@ -142,12 +127,7 @@ rule perplexity_table:
     input:
         expand(f"{R}/representation/{{ckpt}}.perplexity.tsv", ckpt=STEPS),
     output:
-        report(
-            f"{R}/tables/perplexity.tsv",
-            category="Tables",
-            caption="../report/perplexity-table.rst",
-            labels={"table": "perplexity"},
-        ),
+        reported(f"{R}/tables/perplexity.tsv", "Tables", table="perplexity"),
     log:
         f"{R}/logs/perplexity_table.log",
     localrule: True

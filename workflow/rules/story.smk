@@ -11,16 +11,12 @@ if STUDY.story.download == "harry-potter":
 
     rule fetch_array:
         output:
-            f"{STUDY.story.folder}/{{array}}.npy.sha256",
+            given(f"{STUDY.story.folder}/{{array}}.npy.sha256"),
         log:
             f"{R}/logs/fetch_array/{{array}}.log",
         wildcard_constraints:
             array="|".join(map(re.escape, harry_potter.FILES)),
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
-        resources:
-            runtime=60,
         params:
             array=lambda wildcards, output: output[0].removesuffix(".sha256"),
         shell:
@@ -28,16 +24,12 @@ if STUDY.story.download == "harry-potter":
 
     rule fetch_harry_potter:
         input:
-            expand(f"{STUDY.story.folder}/{{array}}.npy.sha256", array=harry_potter.FILES),
+            [given(f"{STUDY.story.folder}/{array}.npy.sha256") for array in harry_potter.FILES],
         output:
-            f"{STUDY.story.folder}/SHA256SUMS",
+            given(f"{STUDY.story.folder}/SHA256SUMS"),
         log:
             f"{R}/logs/fetch_harry_potter.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
-        resources:
-            runtime=60,
         params:
             folder=lambda wildcards, output: str(Path(output[0]).parent),
         shell:
@@ -47,9 +39,9 @@ if STUDY.story.download == "harry-potter":
 rule story:
     input:
         (
-            [f"{STUDY.story.folder}/{name}.npy{RECORDED}" for name in STORY_ARRAYS]
+            [given(f"{STUDY.story.folder}/{name}.npy{RECORDED}") for name in STORY_ARRAYS]
             if STUDY.story.layout == "arrays"
-            else STUDY.story.words
+            else given(STUDY.story.words)
         ),
     output:
         words=f"{R}/story/words.tsv",
@@ -57,8 +49,6 @@ rule story:
     log:
         f"{R}/logs/story.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("stimulus.timing"),
         options=section(STUDY.story),

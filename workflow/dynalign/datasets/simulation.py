@@ -43,6 +43,7 @@ from dynalign.config.story import Story
 from dynalign.io.atomic import write_text
 from dynalign.io.errors import InputError
 from dynalign.io.images import write_image
+from dynalign.io.shipped import shipped
 from dynalign.stimulus.timing import read_trs, read_words
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
@@ -397,7 +398,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     if args.command == "words":
         story = args.story_options
-        text = Path(args.options.text).read_text(encoding="utf-8")
+        text = shipped(args.options.text).read_text(encoding="utf-8")
         table, trs = time_words(text, args.options, story.tr)
         if list(story.trs) != trs:
             raise InputError(f"story.trs is {list(story.trs)}, but {args.options.text} takes {trs} TRs; set it to that")

@@ -1048,9 +1048,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from dynalign.io.atomic import write_text
     from dynalign.io.errors import InputError
+    from dynalign.io.shipped import shipped
 
     try:
-        lexicon = yaml.safe_load(arguments.lexicon.read_text(encoding="utf-8"))
+        lexicon = yaml.safe_load(shipped(arguments.lexicon).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{arguments.lexicon}: not a YAML file: {' '.join(str(error).split())}") from None
     write_text(arguments.output, generate(lexicon, arguments.characters, arguments.seed))

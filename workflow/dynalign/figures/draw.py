@@ -27,6 +27,7 @@ from dynalign.figures.training_curves import (
     perplexity_alignment,
 )
 from dynalign.io.errors import InputError
+from dynalign.io.shipped import shipped
 from dynalign.statistics import summaries
 from dynalign.tables import writer
 
@@ -116,7 +117,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.options.reference and drawing.reference:
         if arguments.reference is None:
             raise InputError("the option `reference` is on, so --reference JSON must name the published values")
-        reference = read_reference(arguments.reference)
+        reference = read_reference(shipped(arguments.reference))
     figure_data = FigureData(
         {kind: summaries.read(given[kind], *summaries.TABLES[kind]) for kind in drawing.tables},
         arguments.options,

@@ -2,7 +2,7 @@
 
 ``python -m dynalign.page.write --configuration JSON --figures JSON --tables tables/*.tsv --output index.html``.
 The page's template, script and style lie in ``assets/``; captions are the report's own
-(``workflow/report/*.rst``), filled in with the configuration as Snakemake does it. The bytes depend on the inputs
+(``captions/*.rst``), filled in with the configuration as Snakemake does it. The bytes depend on the inputs
 and the installed versions alone.
 
 Nothing that a study names (properties, subjects, words) can become markup or script: the template escapes, data are
@@ -34,7 +34,7 @@ from dynalign.statistics import summaries
 from dynalign.tables import reader
 
 ASSETS = Path(__file__).parent / "assets"
-CAPTIONS = Path(__file__).parents[2] / "report"
+CAPTIONS = Path(__file__).parents[1] / "captions"
 
 #: A vector image above this size is embedded as PNG, so that the page stays small (bytes).
 LARGEST_SVG = 300_000

@@ -19,6 +19,7 @@ from dynalign.cli import note, options, progress, run
 from dynalign.config.annotation import Annotation
 from dynalign.io.atomic import write_text
 from dynalign.io.errors import InputError
+from dynalign.io.shipped import shipped
 from dynalign.stimulus.conllu import (
     Sentence,
     Token,
@@ -292,7 +293,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.options.file:
         sentences = match_story(read_sentences(args.options.file), story, args.options.file)
     else:
-        sentences = parse(story, load_pipeline(models, args.options.package, args.options.processors))
+        sentences = parse(story, load_pipeline(shipped(models), args.options.package, args.options.processors))
     write_sentences(args.output, sentences)
 
 
