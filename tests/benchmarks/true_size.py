@@ -180,7 +180,7 @@ def run(folder: Path, args: argparse.Namespace) -> None:
             "-m",
             "snakemake",
             "--snakefile",
-            str(ROOT / "Snakefile"),
+            str(ROOT / "workflow/Snakefile"),
             "--directory",
             str(folder),
         ]

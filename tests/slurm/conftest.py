@@ -18,7 +18,7 @@ from dynalign.config.study import load
 from tests.workflow.conftest import SMALL, copy_repository
 
 CLUSTER = Path(__file__).with_name("cluster")
-PROFILE = "workflow/profiles/slurm"
+PROFILE = "profiles/slurm"
 HEAD = Path(__file__).with_name("head.py")
 TARGETS = ["results/small/tables/alignment.tsv", "results/small/tables/probing.tsv"]
 #: Long enough for a machine that does much else.

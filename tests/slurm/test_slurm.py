@@ -11,7 +11,7 @@ from tests.slurm.conftest import CLUSTER, TINY, outputs, wait_until
 from tests.workflow.conftest import copy_repository, snakemake
 
 #: The study's jobs on the cluster: one checkpoint, one baseline, one layer, one subject.
-JOBS = Counter(annotate=1, train_model=1, simulate_subject=1, brain=1, representation=1, baseline=1)
+JOBS = Counter(annotate=1, train_model=1, simulate_subject=1, responses=1, representation=1, baseline=1)
 JOBS += Counter(removal=2, probing=2, encoding=2, cell_statistics=2)
 
 
@@ -92,7 +92,7 @@ def test_a_study_runs_inside_one_allocation(story, tmp_path):
     copy_repository(tmp_path)
     (tmp_path / "config/test.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
     labels = "results/small/tables/labels.tsv"
-    command = f"{sys.executable} -m snakemake --workflow-profile workflow/profiles/allocation"
+    command = f"{sys.executable} -m snakemake --workflow-profile profiles/allocation"
     before = last_job()
     wrapped = f"--wrap={command} --configfile config/test.yaml -- {labels}"
     request = ["sbatch", "--cpus-per-task=2", "--mem=5000", "--output=head.log", wrapped]

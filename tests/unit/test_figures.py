@@ -998,7 +998,7 @@ def test_captions_state_the_configuration_used(changes):
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     texts = {}
     for name in ("workflow", *draw.FIGURES, *paper_tables.PAPER_TABLES):
-        source = (ROOT / "workflow/report" / f"{name}.rst").read_text(encoding="utf-8")
+        source = (ROOT / "workflow/dynalign/captions" / f"{name}.rst").read_text(encoding="utf-8")
         text = environment.from_string(source).render(snakemake=Job)
         warnings = io.StringIO()
         publish_parts(text, writer="html", settings_overrides={"warning_stream": warnings})

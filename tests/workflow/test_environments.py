@@ -62,7 +62,7 @@ def blocks(output: str) -> list[tuple[str, str, str]]:
 def on_slurm(repository, device: str) -> list[tuple[str, str, str]]:
     """The paper's study as the SLURM profile plans it."""
     study = {"model": {"device": device}, "encoding": {"device": device}}
-    run = snakemake(repository, "-n", "--workflow-profile", "workflow/profiles/slurm", config=study)
+    run = snakemake(repository, "-n", "--workflow-profile", "profiles/slurm", config=study)
     assert run.status == 0, run.output
     return blocks(run.output)
 
@@ -85,9 +85,9 @@ def test_only_rules_with_a_device_ask_for_gpus(repository):
         assert stated == {name for _, name, _ in planned} - {"all"}
 
 
-@pytest.mark.parametrize("profile", sorted(path.parent.name for path in ROOT.glob("workflow/profiles/*/config.yaml")))
+@pytest.mark.parametrize("profile", sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml")))
 def test_a_profile_says_why_each_key_has_its_value(profile):
-    lines = (ROOT / f"workflow/profiles/{profile}/config.yaml").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / f"profiles/{profile}/config.yaml").read_text(encoding="utf-8").splitlines()
     keys = [number for number, line in enumerate(lines) if re.match(r"[a-z]", line)]
     assert keys
     assert [lines[number] for number in keys if not lines[number - 1].startswith("# ")] == []
@@ -95,7 +95,7 @@ def test_a_profile_says_why_each_key_has_its_value(profile):
 
 def test_the_allocations_profile_is_refused_outside_one(repository, monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    run = snakemake(repository, "-n", "--workflow-profile", "workflow/profiles/allocation", config=SMALL)
+    run = snakemake(repository, "-n", "--workflow-profile", "profiles/allocation", config=SMALL)
     assert run.status != 0
     assert "this profile runs inside a SLURM allocation: sbatch -c 16" in run.output
 
@@ -107,7 +107,7 @@ def test_an_allocation_gives_its_own_cores_and_memory(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "1500")
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     monkeypatch.delenv("SLURM_MEM_PER_NODE", raising=False)
-    profile = ("--workflow-profile", "workflow/profiles/allocation")
+    profile = ("--workflow-profile", "profiles/allocation")
     run = snakemake(folder, *profile, "results/small/data/words.tsv", config=SMALL)
     assert run.status == 0, run.output
     assert "Provided cores: 6\n" in run.output

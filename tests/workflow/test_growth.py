@@ -38,7 +38,7 @@ def test_one_more_checkpoint(finished):
 
 def test_one_more_subject(finished):
     jobs = plan(finished, subjects=["F", "M"])
-    assert branch(jobs) == {"simulate_subject": 1, "brain": 1, "encoding": 3}
+    assert branch(jobs) == {"simulate_subject": 1, "responses": 1, "encoding": 3}
     assert jobs["cell_statistics"] == 3
     assert jobs["score_maps"] == 1 + 1
 
@@ -132,8 +132,8 @@ def edit(finished):
 
 
 def test_a_comment_or_a_docstring_plans_nothing(finished, edit):
-    edit("encoding", '"""', '"""Reworded. ')
-    edit("statistics", "import numpy as np", "import numpy as np  # arrays")
+    edit("encoding/encode", '"""', '"""Reworded. ')
+    edit("statistics/effects", "import numpy as np", "import numpy as np  # arrays")
     assert plan(finished) == {}
 
 
@@ -141,12 +141,12 @@ def test_a_comment_or_a_docstring_plans_nothing(finished, edit):
     ("module", "old", "new", "rules"),
     # Snakemake names the rules where the change enters; those behind them run because their input changes.
     [
-        ("ridge", "TIE = 1e-6", "TIE = 2e-6", {"encoding"}),
-        ("logistic", "float = 1e-5", "float = 1e-6", {"probing"}),
+        ("encoding/ridge", "TIE = 1e-6", "TIE = 2e-6", {"encoding"}),
+        ("removal/logistic", "float = 1e-5", "float = 1e-6", {"probing"}),
         ("folds", "np.round(np.linspace(", "np.rint(np.linspace(", {"removal", "perplexity_table"}),
-        ("simulation", "_AR = 0.4", "_AR = 0.5", {"time_story"}),
+        ("datasets/simulation", "_AR = 0.4", "_AR = 0.5", {"time_story"}),
         # The page names the code of every step by its digest.
-        ("codehash", "[:12]", "[:12].lower()", {"page"}),
+        ("provenance", "[:12]", "[:12].lower()", {"page"}),
     ],
 )
 def test_an_edit_to_an_imported_function_reruns_exactly_the_rules_that_use_it(finished, edit, module, old, new, rules):
@@ -158,7 +158,7 @@ def test_an_edit_to_an_imported_function_reruns_exactly_the_rules_that_use_it(fi
 
 
 def test_code_that_nobody_uses_reruns_nothing(finished, edit):
-    edit("delays", "\n\n\ndef ", "\n\n\ndef unused_helper():\n    return 1\n\n\ndef ")
+    edit("encoding/delays", "\n\n\ndef ", "\n\n\ndef unused_helper():\n    return 1\n\n\ndef ")
     assert plan(finished) == {}
 
 

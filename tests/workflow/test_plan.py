@@ -86,7 +86,7 @@ def test_rules_ask_for_a_gpu_exactly_when_they_run_on_one(repository):
 @pytest.mark.parametrize("study", ["config/config.yaml", "config/demo.yaml"])
 def test_every_job_has_a_log_memory_and_a_limit_of_time(repository, study):
     """Rules say what goes beyond the defaults, which stand once, in the cluster's profile."""
-    lines = (ROOT / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8").splitlines()
     profile = yaml.safe_load("\n".join(line for line in lines if "?" not in line))
     defaults = [f"{name}={value}" for name, value in profile["default-resources"].items()]
     run = snakemake(repository, "-n", "--cores", "16", "--default-resources", *defaults, config=study)

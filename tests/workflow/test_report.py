@@ -79,9 +79,9 @@ def test_the_page_opens_with_every_figure(finished, results, browser):
             assert (results / link).is_file(), link
 
 
-@pytest.mark.parametrize("name", ["dynalign/assets/page.css", "report/figure-08-alignment-by-layer.rst"])
+@pytest.mark.parametrize("name", ["page/assets/page.css", "captions/figure-08-alignment-by-layer.rst"])
 def test_an_edit_to_the_pages_files_or_a_caption_plans_the_page_alone(finished, name):
-    path = finished / "workflow" / name
+    path = finished / "workflow/dynalign" / name
     before = path.read_bytes()
     path.write_bytes(before + b"\n")
     try:
