@@ -42,8 +42,6 @@ rule score_maps:
     log:
         f"{R}/logs/score_maps/{{subject}}.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("statistics.maps"),
         folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
@@ -63,8 +61,6 @@ rule figure_score_map:
     log:
         f"{R}/logs/figures/map-{{subject}}.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
     params:
@@ -89,8 +85,6 @@ rule figure_effect_map:
     log:
         f"{R}/logs/figures/effect-map-{{subject}}.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
     params:
@@ -121,8 +115,6 @@ if STUDY.rois is not None:
         # Wrong regions are to be known before hours of encoding are spent, so this goes first.
         priority: 100
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("statistics.regions"),
             options=section(STUDY.rois),
@@ -141,8 +133,6 @@ if STUDY.rois is not None:
             effects=f"{R}/rois/{{subject}}.effects.tsv",
         log:
             f"{R}/logs/roi_statistics/{{subject}}.log",
-        conda:
-            "../../envs/analysis.yaml"
         resources:
             runtime=60,
         params:
@@ -163,8 +153,6 @@ if STUDY.rois is not None:
         log:
             f"{R}/logs/roi_alignment_table.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("statistics.regions"),
         shell:
@@ -178,8 +166,6 @@ if STUDY.rois is not None:
         log:
             f"{R}/logs/roi_effects_table.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("statistics.regions"),
             level=STUDY.statistics.alpha,
@@ -195,8 +181,6 @@ if STUDY.rois is not None:
         log:
             f"{R}/logs/figures/roi-alignment.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("figures.brain_images"),
             options=section(STUDY.figures),
@@ -221,8 +205,6 @@ if STUDY.noise_ceiling.compute:
             f"{R}/logs/noise_ceiling/{{subject}}.log",
         benchmark:
             f"{R}/benchmarks/noise_ceiling/{{subject}}.tsv"
-        conda:
-            "../../envs/language.yaml"
         threads: STUDY.threads.encoding
         resources:
             mem_mb=4000,
@@ -244,8 +226,6 @@ if STUDY.noise_ceiling.compute:
             ratio=f"{R}/ceiling/{{subject}}.ratio.tsv",
         log:
             f"{R}/logs/ceiling_statistics/{{subject}}.log",
-        conda:
-            "../../envs/language.yaml"
         resources:
             runtime=60,
         params:
@@ -269,8 +249,6 @@ if STUDY.noise_ceiling.compute:
         log:
             f"{R}/logs/noise_ceiling_table.log",
         localrule: True
-        conda:
-            "../../envs/language.yaml"
         params:
             code=code("statistics.ceiling"),
         shell:
@@ -284,8 +262,6 @@ if STUDY.noise_ceiling.compute:
         log:
             f"{R}/logs/alignment_to_ceiling_table.log",
         localrule: True
-        conda:
-            "../../envs/language.yaml"
         params:
             code=code("statistics.ceiling"),
         shell:
@@ -302,8 +278,6 @@ if STUDY.noise_ceiling.compute:
         log:
             f"{R}/logs/figures/noise-ceiling.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("figures.brain_images"),
             options=section(STUDY.figures),

@@ -75,8 +75,8 @@ def content(*paths):
 
 
 def given(path):
-    """A file that the study names: a module's `prefix:` moves results, and leaves this where it is."""
-    return path if path.startswith(f"{R}/") else local(path)
+    """A file that the study names: it is there, also where a module's `prefix:` moves what the workflow names."""
+    return local(path)
 
 
 def section(part, *names, without=()):

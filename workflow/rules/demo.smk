@@ -3,7 +3,7 @@ if STUDY.simulation is not None:
 
     rule time_story:
         output:
-            STUDY.story.words,
+            given(STUDY.story.words),
         log:
             f"{R}/logs/time_story.log",
         localrule: True
@@ -24,7 +24,7 @@ if STUDY.simulation is not None:
             texts=TRAINING_TEXTS,
         output:
             images=IMAGES,
-            mask=STUDY.brain.mask,
+            mask=given(STUDY.brain.mask),
             truth=f"{R}/data/sub-{{subject}}_truth.tsv",
             parameters=f"{R}/data/sub-{{subject}}_truth.json",
         log:
@@ -33,10 +33,7 @@ if STUDY.simulation is not None:
             code=code("datasets.simulation"),
             options=section(STUDY.simulation),
             seed=STUDY.seed,
-            images=lambda wildcards, output: output.images[0].removesuffix(
-                STUDY.brain.images.format(subject=wildcards.subject, run=1)
-            )
-            + STUDY.brain.images,
+            images=lambda wildcards: STUDY.brain.images,
         shell:
             "python -m dynalign.datasets.simulation subject --subject {wildcards.subject:q} --options {params.options:q}"
             " --words {input.words:q} --trs {input.trs:q} --labels {input.labels:q} --texts {input.texts:q}"
@@ -49,10 +46,10 @@ if STUDY.simulation is not None:
         rule simulate_rois:
             input:
                 truth=f"{R}/data/sub-{{subject}}_truth.tsv",
-                mask=STUDY.brain.mask,
+                mask=given(STUDY.brain.mask),
             output:
-                image=STUDY.rois.image,
-                labels=STUDY.rois.labels,
+                image=given(STUDY.rois.image),
+                labels=given(STUDY.rois.labels),
             log:
                 f"{R}/logs/simulate_rois/{{subject}}.log",
             localrule: True

@@ -45,8 +45,6 @@ rule emergence_table:
     log:
         f"{R}/logs/emergence_table.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("statistics.emergence"),
     shell:
@@ -63,8 +61,6 @@ rule perplexity_alignment_table:
     log:
         f"{R}/logs/perplexity_alignment_table.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("statistics.emergence"),
         level=STUDY.statistics.alpha,
@@ -95,8 +91,6 @@ for name, drawing in DRAWINGS.items():
         log:
             f"{R}/logs/figures/{name}.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("figures.draw"),
             name=name,
@@ -123,8 +117,6 @@ rule table_1_probing:
     log:
         f"{R}/logs/figures/table-1-probing.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("figures.paper_tables"),
     shell:
@@ -142,8 +134,6 @@ rule table_2_correlations:
     log:
         f"{R}/logs/figures/table-2-correlations.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("figures.paper_tables"),
     shell:

@@ -26,8 +26,6 @@ rule table_dictionary:
     log:
         f"{R}/logs/table_dictionary.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("tables.datapackage"),
         study=STUDY.study,
@@ -49,8 +47,6 @@ rule page:
     log:
         f"{R}/logs/page.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("page.write"),
         assets=content(*sorted((provenance.FOLDER / "page" / "assets").iterdir())),

@@ -56,6 +56,13 @@ def tokenizer_folder():
     return own if Path(own).is_dir() else folder_of(STEPS[0])
 
 
+def tokenizer_file():
+    """What a job reads of the tokenizer, or its folder that a download made whole."""
+    if TRAINED:
+        return f"{tokenizer_folder()}/tokenizer.json"
+    return given(f"{tokenizer_folder()}/tokenizer.json" if LOCAL_MODEL else tokenizer_folder())
+
+
 #: Page faults are a third of torch's time on a CPU unless freed memory is kept.
 MALLOC = "MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456"
 
@@ -168,7 +175,7 @@ rule checkpoints_table:
 rule tokens:
     input:
         words=f"{R}/story/words.tsv",
-        tokenizer=given(tokenizer_folder() + ("/tokenizer.json" if TRAINED or LOCAL_MODEL else "")),
+        tokenizer=tokenizer_file(),
     output:
         f"{R}/representation/tokens.npz",
     log:

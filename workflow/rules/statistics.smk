@@ -12,8 +12,6 @@ rule cell_statistics:
         effects=f"{R}/statistics/{{ckpt}}/{{subject}}.effects.tsv",
     log:
         f"{R}/logs/cell_statistics/{{ckpt}}.{{subject}}.log",
-    conda:
-        "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
     params:
@@ -43,8 +41,6 @@ rule alignment_table:
     log:
         f"{R}/logs/alignment_table.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("statistics.effects"),
     shell:
@@ -63,8 +59,6 @@ rule removal_effects_table:
     log:
         f"{R}/logs/removal_effects_table.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("statistics.effects"),
         level=STUDY.statistics.alpha,
@@ -84,8 +78,6 @@ rule group_statistics:
         f"{R}/statistics/{{ckpt}}/group.tsv",
     log:
         f"{R}/logs/group_statistics/{{ckpt}}.log",
-    conda:
-        "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
     params:
@@ -113,8 +105,6 @@ rule removal_effects_group_table:
     log:
         f"{R}/logs/removal_effects_group_table.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("statistics.effects"),
         level=STUDY.statistics.alpha,
@@ -131,8 +121,6 @@ rule perplexity_table:
     log:
         f"{R}/logs/perplexity_table.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("statistics.effects"),
     shell:
