@@ -1,6 +1,7 @@
 """A finished study: nothing runs again without reason, and growth plans only what is new."""
 
 import copy
+import os
 import re
 import shutil
 
@@ -105,6 +106,17 @@ def test_a_fresh_clone_with_copied_results_plans_nothing(finished, tmp_path):
     assert plan(clone) == {}
     shutil.copytree(finished / ".snakemake", clone / ".snakemake", dirs_exist_ok=True)
     assert plan(clone) == {}
+
+
+def test_a_copied_folder_plans_nothing(finished, tmp_path):
+    """`cp -r`: every file has a new time stamp, in no order; what users edit is seen all the same."""
+    copied = shutil.copytree(finished, tmp_path / "copied", symlinks=True, copy_function=shutil.copy)
+    for number, path in enumerate(sorted((copied / "results").rglob("*"), reverse=True)):
+        os.utime(path, (1e9 + number, 1e9 + number))
+    assert plan(copied) == {}
+    story = copied / "resources/demo/story.txt"
+    story.write_text(story.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    assert plan(copied)["time_story"] == 1
 
 
 def test_touched_code_plans_nothing(finished):

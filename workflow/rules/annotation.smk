@@ -1,13 +1,14 @@
 # Words → parse → labels.
-#: Instead of a parser's models, or the record of those that are fetched. Models that were there are no input.
-PARSE = STUDY.annotation.file or (f"{STUDY.annotation.models}/fetched.json" if STUDY.annotation.download else "")
+#: The record of a parser's models that are fetched. Models that were there are no input.
+FETCHED_MODELS = [f"{STUDY.annotation.models}/fetched.json"] if STUDY.annotation.download else []
+PARSE = [STUDY.annotation.file] if STUDY.annotation.file else FETCHED_MODELS
 
 
 if STUDY.annotation.download:
 
     rule fetch_stanza:
         output:
-            given(f"{STUDY.annotation.models}/fetched.json"),
+            given(*FETCHED_MODELS),
         log:
             f"{R}/logs/fetch_stanza.log",
         retries: 2
@@ -20,10 +21,14 @@ if STUDY.annotation.download:
             " --output {output:q} &> {log:q}"
 
 
+#: Tables of the user's own labels.
+LABELS = [entry.table for entry in STUDY.properties.values() if entry.table is not None]
+
+
 rule annotate:
     input:
         words=f"{R}/story/words.tsv",
-        parse=given(PARSE) if PARSE else [],
+        parse=given(*PARSE),
     output:
         f"{R}/annotation/story.conllu",
     log:
@@ -37,6 +42,7 @@ rule annotate:
         code=code("stimulus.parser"),
         options=section(STUDY.annotation, "package", "processors", "file"),
         models=lambda wildcards: STUDY.annotation.models,
+        content=content(*filter(None, [STUDY.annotation.file])),
     shell:
         "python -m dynalign.stimulus.parser --words {input.words:q} --models {params.models:q}"
         " --options {params.options:q} --output {output:q} &> {log:q}"
@@ -46,7 +52,7 @@ rule properties:
     input:
         words=f"{R}/story/words.tsv",
         annotation=f"{R}/annotation/story.conllu",
-        tables=[given(entry.table) for entry in STUDY.properties.values() if entry.table is not None],
+        tables=given(*LABELS),
     output:
         labels=reported(f"{R}/tables/labels.tsv", "Tables", table="labels"),
         counts=reported(f"{R}/tables/class_counts.tsv", "Tables", table="class counts"),
@@ -61,6 +67,7 @@ rule properties:
             {name: entry.model_dump(mode="json") for name, entry in STUDY.properties.items()}
         ),
         seed=STUDY.seed,
+        content=content(*LABELS),
     shell:
         "python -m dynalign.stimulus.properties --words {input.words:q} --annotation {input.annotation:q}"
         " --properties {params.properties:q} --seed {params.seed} --labels {output.labels:q}"

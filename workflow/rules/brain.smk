@@ -33,7 +33,7 @@ rule score_maps:
     input:
         alignment=f"{R}/tables/alignment.tsv",
         scores=scores_of_subject(),
-        mask=given(STUDY.brain.mask) if STUDY.brain.mask else [],
+        mask=given(*MASK),
     output:
         score=f"{R}/maps/{{subject}}.nii.gz",
         alpha=f"{R}/maps/alpha/{{subject}}.nii.gz",
@@ -99,15 +99,13 @@ rule figure_effect_map:
 
 if STUDY.rois is not None:
 
+    REGIONS = [path for _, path in STUDY.rois.files("{subject}")]
+
     rule rois:
         input:
-            regions=[given(path) for _, path in STUDY.rois.files("{subject}")],
-            space=given(
-                f"{STUDY.story.folder}/data_subject_{{subject}}.npy"
-                if STUDY.story.layout == "arrays"
-                else STUDY.brain.mask
-            ),
-            kept=given(STUDY.brain.voxels) if STUDY.brain.voxels else [],
+            regions=given(*REGIONS),
+            space=given(f"{STUDY.story.folder}/data_subject_{{subject}}.npy" if ARRAY else STUDY.brain.mask),
+            kept=given(*VOXELS),
         output:
             f"{R}/rois/{{subject}}.npz",
         log:
@@ -118,6 +116,7 @@ if STUDY.rois is not None:
         params:
             code=code("statistics.regions"),
             options=section(STUDY.rois),
+            content=content(*([] if STUDY.simulation else REGIONS), *VOXELS),
             space="--array" if STUDY.story.layout == "arrays" else "--mask",
         shell:
             "python -m dynalign.statistics.regions voxels --subject {wildcards.subject:q} --options {params.options:q}"

@@ -20,9 +20,8 @@ from dynalign.config import model as model_config, study as configuration
 from dynalign.config.preflight import check_files
 from dynalign.datasets import harry_potter
 from dynalign.io.atomic import check_writable
-from dynalign.io.digests import sha256
 from dynalign.io.errors import InputError
-from dynalign.io.shipped import shipped
+from dynalign.io.shipped import fingerprint
 from dynalign.models import checkpoints
 
 
@@ -70,13 +69,18 @@ def code(step):
 
 
 def content(*paths):
-    """Digest of small text inputs that come with the workflow, whose time stamps a clone does not keep."""
-    return [sha256(shipped(path))[:12] for path in paths]
+    """Fingerprints of files that no rule makes: as a parameter, they rerun a rule when what it reads has changed.
+
+    Time stamps are not asked, because a clone or a copy does not keep them.
+    """
+    return lambda wildcards: [
+        fingerprint(str(path).replace("{subject}", wildcards.get("subject", ""))) for path in paths
+    ]
 
 
-def given(path):
-    """A file that the study names: it is there, also where a module's `prefix:` moves what the workflow names."""
-    return local(path)
+def given(*paths):
+    """Files that the study names: they are there, also where a module's `prefix:` moves what the workflow names."""
+    return [local(path) for path in paths]
 
 
 def section(part, *names, without=()):
@@ -119,7 +123,7 @@ def reported(path, category, **labels):
     for subject in STUDY.subjects if "{subject}" in path else [""]:
         REPORTED.append(
             {
-                "path": path.replace("{subject}", subject),
+                "path": str(path).replace("{subject}", subject),
                 "caption": caption,
                 "category": category,
                 "labels": {key: text.replace("{subject}", subject) for key, text in labels.items()},

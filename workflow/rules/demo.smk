@@ -23,8 +23,8 @@ if STUDY.simulation is not None:
             labels=f"{R}/tables/labels.tsv",
             texts=TRAINING_TEXTS,
         output:
-            images=IMAGES,
-            mask=given(STUDY.brain.mask),
+            images=given(*IMAGES),
+            mask=given(*MASK),
             truth=f"{R}/data/sub-{{subject}}_truth.tsv",
             parameters=f"{R}/data/sub-{{subject}}_truth.json",
         log:
@@ -46,7 +46,7 @@ if STUDY.simulation is not None:
         rule simulate_rois:
             input:
                 truth=f"{R}/data/sub-{{subject}}_truth.tsv",
-                mask=given(STUDY.brain.mask),
+                mask=given(*MASK),
             output:
                 image=given(STUDY.rois.image),
                 labels=given(STUDY.rois.labels),

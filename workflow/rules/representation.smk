@@ -3,9 +3,7 @@
 TRAINED = STUDY.training is not None
 LOCAL_MODEL = not TRAINED and model_config.is_local(STUDY.model.source)
 HUB_FOLDER = model_config.hub_folder(STUDY.model.source)
-TRAINING_TEXTS = (
-    [] if not TRAINED else [ancient(given(path)) for path in STUDY.training.texts] or [f"{R}/model/corpus.txt"]
-)
+TRAINING_TEXTS = (given(*STUDY.training.texts) or [f"{R}/model/corpus.txt"]) if TRAINED else []
 
 
 def fetched_folder(step):
@@ -38,11 +36,11 @@ def files_of(ckpt):
     if TRAINED:
         return [f"{folder}/model.safetensors"]
     if not LOCAL_MODEL:
-        return [given(folder)]
+        return given(folder)
     weights = checkpoints.weight_files([path.name for path in Path(folder).iterdir()], STUDY.model.weights)
     if not weights:
         raise WorkflowError(f"{folder}: holds no weights of the kind model.weights: {STUDY.model.weights}")
-    return [given(f"{folder}/{name}") for name in ("config.json", *weights)]
+    return given(*(f"{folder}/{name}" for name in ("config.json", *weights)))
 
 
 def tokenizer_folder():
@@ -212,6 +210,7 @@ rule representation:
         code=code("models.representation"),
         step=lambda wildcards: step_of(wildcards.ckpt),
         options=section(STUDY.model, "batch_tokens", "precision", "storage", "weights"),
+        content=lambda wildcards: [fingerprint(path) for path in files_of(wildcards.ckpt)] if LOCAL_MODEL else [],
         malloc=MALLOC,
     shell:
         "{params.malloc} python -m dynalign.models.representation --tokens {input.tokens:q} --checkpoint {input.checkpoint[0]:q}"

@@ -5,7 +5,12 @@ STORY_ARRAYS = ["words_fmri", "time_words_fmri", "time_fmri", "runs_fmri"]
 #: A record of an array stands for it: the check that it passed and its sha256. Not an array itself, which
 #: Snakemake would remove before fetching it again, even one that was placed by hand.
 RECORDED = ".sha256" if STUDY.story.download else ""
-
+#: What the stimulus is read from.
+STORY = (
+    [f"{STUDY.story.folder}/{name}.npy{RECORDED}" for name in STORY_ARRAYS]
+    if STUDY.story.layout == "arrays"
+    else [STUDY.story.words]
+)
 
 if STUDY.story.download == "harry-potter":
 
@@ -24,7 +29,7 @@ if STUDY.story.download == "harry-potter":
 
     rule fetch_harry_potter:
         input:
-            [given(f"{STUDY.story.folder}/{array}.npy.sha256") for array in harry_potter.FILES],
+            given(*(f"{STUDY.story.folder}/{array}.npy.sha256" for array in harry_potter.FILES)),
         output:
             given(f"{STUDY.story.folder}/SHA256SUMS"),
         log:
@@ -38,11 +43,7 @@ if STUDY.story.download == "harry-potter":
 
 rule story:
     input:
-        (
-            [given(f"{STUDY.story.folder}/{name}.npy{RECORDED}") for name in STORY_ARRAYS]
-            if STUDY.story.layout == "arrays"
-            else given(STUDY.story.words)
-        ),
+        given(*STORY),
     output:
         words=f"{R}/story/words.tsv",
         trs=f"{R}/story/trs.tsv",
@@ -52,6 +53,7 @@ rule story:
     params:
         code=code("stimulus.timing"),
         options=section(STUDY.story),
+        content=content(*([] if STUDY.simulation or STUDY.story.download else STORY)),
     shell:
         "python -m dynalign.stimulus.timing --options {params.options:q} --words {output.words:q} --trs {output.trs:q}"
         " &> {log:q}"
