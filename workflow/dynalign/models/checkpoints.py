@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dynalign.cli import note, run
 from dynalign.io.atomic import atomic_folder, write_text
@@ -202,7 +202,7 @@ def look_up_cache(source: str, revision: str) -> tuple[Revision, Path]:
             "into that cache, or set model.source to a local folder"
         ) from None
     folder = Path(folder)
-    files = {path.name: None for path in folder.iterdir() if path.is_file()}
+    files: dict[str, str | None] = {path.name: None for path in folder.iterdir() if path.is_file()}
     return Revision(source, revision, folder.name, files), folder
 
 
@@ -384,7 +384,7 @@ def table(folders: dict[str, Path], kind: str):
     """
     import pandas as pd
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"checkpoint": name, "step": int(name.removeprefix("step-")), **describe(folder, kind)}
         for name, folder in folders.items()
     ]

@@ -166,7 +166,7 @@ def mean_interval(values, low, high) -> tuple[float, float, float]:
     mean, low, high : float
         The interval is that of the mean of these subjects, not of a population of subjects.
     """
-    return tuple(float(np.mean(part)) for part in (values, low, high))
+    return float(np.mean(values)), float(np.mean(low)), float(np.mean(high))
 
 
 def shown_steps(asked: Sequence[int], available: Sequence[float]) -> list[int]:
