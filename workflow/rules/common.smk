@@ -104,9 +104,9 @@ def step_of(ckpt):
 
 
 def scores_of_subject():
-    """A subject's folders of scores, for every checkpoint and layer."""
+    """The digests of a subject's scores, for every checkpoint and layer."""
     return [
-        f"{R}/encoding/{ckpt}/layer-{layer}/{{subject}}"
+        f"{R}/encoding/{ckpt}/layer-{layer}/{{subject}}.sha256"
         for ckpt in STUDY.checkpoints
         for layer in STUDY.layers_of(ckpt)
     ]

@@ -7,9 +7,11 @@ rule encoding:
         words=f"{R}/story/words.tsv",
         trs=f"{R}/story/trs.tsv",
         responses=f"{R}/brain/{{subject}}.npy",
-    # One file per arm, in one folder that appears whole: of tens of thousands of cells, Snakemake tracks the folders.
+    # One file per arm, in one folder that appears whole. Its digests stand for it in the rules that read it: Snakemake
+    # knows a folder by its time stamp alone, which a copy does not keep.
     output:
-        directory(f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}"),
+        scores=directory(f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}"),
+        digests=f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256",
     log:
         f"{R}/logs/encoding/{{ckpt}}.layer-{{layer}}.{{subject}}.log",
     benchmark:
@@ -30,4 +32,4 @@ rule encoding:
         " --labels {input.labels:q} --erasers {input.erasers:q} --words {input.words:q} --trs {input.trs:q}"
         " --responses {input.responses:q} --properties {params.properties:q} --options {params.options:q}"
         " --threads {threads} --gpus {resources.gpu} --block-voxels {params.block_voxels}"
-        " --output-dir {output:q} &> {log:q}"
+        " --output-dir {output.scores:q} &> {log:q} && (cd {output.scores:q} && sha256sum *.npz) > {output.digests:q}"

@@ -31,12 +31,15 @@ def folder_of(ckpt):
 
 
 def files_of(ckpt):
-    """The files of a checkpoint that a job reads, or the folder that a download made whole."""
+    """The files of a checkpoint that a job reads, or the folder that a download made whole.
+
+    The folder is named by its revision: its time stamp tells nothing.
+    """
     folder = folder_of(ckpt)
     if TRAINED:
         return [f"{folder}/model.safetensors"]
     if not LOCAL_MODEL:
-        return given(folder)
+        return ancient(given(folder))
     weights = checkpoints.weight_files([path.name for path in Path(folder).iterdir()], STUDY.model.weights)
     if not weights:
         raise WorkflowError(f"{folder}: holds no weights of the kind model.weights: {STUDY.model.weights}")
@@ -58,7 +61,7 @@ def tokenizer_file():
     """What a job reads of the tokenizer, or its folder that a download made whole."""
     if TRAINED:
         return f"{tokenizer_folder()}/tokenizer.json"
-    return given(f"{tokenizer_folder()}/tokenizer.json" if LOCAL_MODEL else tokenizer_folder())
+    return given(f"{tokenizer_folder()}/tokenizer.json") if LOCAL_MODEL else ancient(given(tokenizer_folder()))
 
 
 #: Page faults are a third of torch's time on a CPU unless freed memory is kept.

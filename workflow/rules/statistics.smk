@@ -2,7 +2,7 @@
 rule cell_statistics:
     input:
         lambda wildcards: expand(
-            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}",
+            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256",
             ckpt=wildcards.ckpt,
             layer=STUDY.layers_of(wildcards.ckpt),
             subject=wildcards.subject,
@@ -69,7 +69,7 @@ rule removal_effects_table:
 rule group_statistics:
     input:
         lambda wildcards: expand(
-            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}",
+            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256",
             ckpt=wildcards.ckpt,
             layer=STUDY.layers_of(wildcards.ckpt),
             subject=STUDY.subjects,
