@@ -179,7 +179,7 @@ def run(folder: Path, args: argparse.Namespace) -> None:
             "-m",
             "snakemake",
             "--snakefile",
-            str(ROOT / "Snakefile"),
+            str(ROOT / "workflow/Snakefile"),
             "--directory",
             str(folder),
         ]

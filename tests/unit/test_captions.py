@@ -12,7 +12,8 @@ from jinja2 import Environment, StrictUndefined
 from dynalign.config.study import load
 
 ROOT = Path(__file__).parents[2]
-CAPTIONS = sorted((ROOT / "workflow/report").glob("*.rst"))
+CAPTIONS = sorted((ROOT / "workflow/dynalign/captions").glob("*.rst"))
+FRONT = ROOT / "workflow/dynalign/captions/workflow.rst"
 STUDIES = {
     "paper": {},
     "demo": yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8")),
@@ -44,15 +45,15 @@ def test_a_caption_renders_without_a_warning_and_without_run_together_sentences(
 
 
 def test_the_front_page_names_what_was_run():
-    html = publish_parts(render(ROOT / "workflow/report/workflow.rst", STUDIES["demo"]), writer="html")["body"]
+    html = publish_parts(render(FRONT, STUDIES["demo"]), writer="html")["body"]
     fields = dict(re.findall(r'<th class="field-name">(\w+):</th><td class="field-body">(.*?)</td>', html))
     assert fields["Checkpoints"] == "steps 0, 8, 32, 128, 512; baselines: random"
     assert fields["Layers"].startswith("0, 2, 4")
     assert "simulated" in fields["Participants"]
     assert fields["Seed"] == "0"
-    backwards = render(ROOT / "workflow/report/workflow.rst", STUDIES["published-code"])
+    backwards = render(FRONT, STUDIES["published-code"])
     assert "warning::" in backwards
-    assert "warning::" not in render(ROOT / "workflow/report/workflow.rst", {})
+    assert "warning::" not in render(FRONT, {})
 
 
 def test_every_figure_has_a_caption():

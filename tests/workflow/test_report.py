@@ -75,13 +75,13 @@ def test_the_page_opens_with_every_figure(finished, results, browser):
 @pytest.mark.parametrize(
     ("name", "jobs"),
     [
-        ("dynalign/page/assets/page.css", {"page": 1}),
-        ("report/figure-08-alignment-by-layer.rst", {"page": 1}),
-        ("dynalign/tables/schema.yaml", {"table_dictionary": 1, "page": 1}),
+        ("page/assets/page.css", {"page": 1}),
+        ("captions/figure-08-alignment-by-layer.rst", {"page": 1}),
+        ("tables/schema.yaml", {"table_dictionary": 1, "page": 1}),
     ],
 )
 def test_an_edit_to_the_pages_files_a_caption_or_the_schema_plans_what_shows_it(finished, name, jobs):
-    path = finished / "workflow" / name
+    path = finished / "workflow/dynalign" / name
     before = path.read_bytes()
     path.write_bytes(before + b"\n")
     try:

@@ -76,7 +76,8 @@ def _arguments(parser: argparse.ArgumentParser, function: Callable, argv: Sequen
     """The values that a command line gives to a function's parameters."""
     hints = get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
-        kind, settings = hints[name], {"default": parameter.default}
+        kind = hints[name]
+        settings: dict[str, Any] = {"default": parameter.default}
         if parameter.default is parameter.empty:
             settings = {"required": True}
         if type(None) in get_args(kind):
@@ -95,7 +96,7 @@ def _arguments(parser: argparse.ArgumentParser, function: Callable, argv: Sequen
     return vars(parser.parse_args(argv))
 
 
-def options(section: type) -> Callable[[str], object]:
+def options(section: Any) -> Callable[[str], object]:
     """An argparse type that reads JSON into a configuration section and checks it.
 
     Examples
@@ -123,7 +124,7 @@ def prepend_to_environment(variable: str, folder: str | os.PathLike) -> None:
     os.environ[variable] = os.pathsep.join(filter(None, [os.fspath(folder), os.environ.get(variable)]))
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[..., None]) -> None:
     """Run a step's `main`; bad input ends it with one line and status 1, a bug with its traceback."""
     try:
         main()

@@ -33,7 +33,7 @@ rule score_maps:
     input:
         alignment=f"{R}/tables/alignment.tsv",
         scores=scores_of_subject(),
-        mask=STUDY.brain.mask or [],
+        mask=given(*MASK),
     output:
         score=f"{R}/maps/{{subject}}.nii.gz",
         alpha=f"{R}/maps/alpha/{{subject}}.nii.gz",
@@ -42,11 +42,9 @@ rule score_maps:
     log:
         f"{R}/logs/score_maps/{{subject}}.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("statistics.maps"),
-        folder=lambda wildcards: f"{R}/encoding",
+        folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
     shell:
         "python -m dynalign.statistics.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
         " --folder {params.folder:q} --mask {input.mask:q} --score {output.score:q} --alpha {output.alpha:q}"
@@ -58,18 +56,11 @@ rule figure_score_map:
         image=f"{R}/maps/{{subject}}.nii.gz",
         index=f"{R}/maps/{{subject}}.tsv",
     output:
-        report(
-            f"{R}/figures/map-{{subject}}.png",
-            category="Maps of the brain",
-            caption="../report/map.rst",
-            labels={"shows": "scores", "subject": "{subject}"},
-        ),
+        reported(f"{R}/figures/map-{{subject}}.png", "Maps of the brain", shows="scores", subject="{subject}"),
         [f"{R}/figures/map-{{subject}}.{suffix}" for suffix in PICTURES[1:]],
     log:
         f"{R}/logs/figures/map-{{subject}}.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
     params:
@@ -84,18 +75,16 @@ rule figure_effect_map:
         image=f"{R}/maps/effects/{{subject}}.nii.gz",
         index=f"{R}/maps/{{subject}}.tsv",
     output:
-        report(
+        reported(
             f"{R}/figures/effect-map-{{subject}}.png",
-            category="Maps of the brain",
-            caption="../report/effect-map.rst",
-            labels={"shows": "effects of removal", "subject": "{subject}"},
+            "Maps of the brain",
+            shows="effects of removal",
+            subject="{subject}",
         ),
         [f"{R}/figures/effect-map-{{subject}}.{suffix}" for suffix in PICTURES[1:]],
     log:
         f"{R}/logs/figures/effect-map-{{subject}}.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
     params:
@@ -110,15 +99,13 @@ rule figure_effect_map:
 
 if STUDY.rois is not None:
 
+    REGIONS = [path for _, path in STUDY.rois.files("{subject}")]
+
     rule rois:
         input:
-            regions=[path for _, path in STUDY.rois.files("{subject}")],
-            space=(
-                f"{STUDY.story.folder}/data_subject_{{subject}}.npy"
-                if STUDY.story.layout == "arrays"
-                else STUDY.brain.mask
-            ),
-            kept=STUDY.brain.voxels or [],
+            regions=given(*REGIONS),
+            space=given(f"{STUDY.story.folder}/data_subject_{{subject}}.npy" if ARRAY else STUDY.brain.mask),
+            kept=given(*VOXELS),
         output:
             f"{R}/rois/{{subject}}.npz",
         log:
@@ -126,11 +113,10 @@ if STUDY.rois is not None:
         # Wrong regions are to be known before hours of encoding are spent, so this goes first.
         priority: 100
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("statistics.regions", "voxels"),
             options=section(STUDY.rois),
+            content=content(*([] if STUDY.simulation else REGIONS), *VOXELS),
             space="--array" if STUDY.story.layout == "arrays" else "--mask",
         shell:
             "python -m dynalign.statistics.regions voxels --subject {wildcards.subject:q} --options {params.options:q}"
@@ -146,15 +132,13 @@ if STUDY.rois is not None:
             effects=f"{R}/rois/{{subject}}.effects.tsv",
         log:
             f"{R}/logs/roi_statistics/{{subject}}.log",
-        conda:
-            "../../envs/analysis.yaml"
         resources:
             runtime=60,
         params:
             code=code("statistics.regions", "subject"),
             options=section(STUDY.statistics),
             gap=STUDY.encoding.gap,
-            folder=lambda wildcards: f"{R}/encoding",
+            folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
         shell:
             "python -m dynalign.statistics.regions subject --subject {wildcards.subject:q} --alignment {input.alignment:q}"
             " --folder {params.folder:q} --rois {input.rois:q} --options {params.options:q}"
@@ -164,18 +148,11 @@ if STUDY.rois is not None:
         input:
             f"{R}/tables/roi_alignment.tsv",
         output:
-            report(
-                f"{R}/figures/roi-alignment.png",
-                category="Maps of the brain",
-                caption="../report/roi-alignment.rst",
-                labels={"shows": "regions", "subject": "all"},
-            ),
+            reported(f"{R}/figures/roi-alignment.png", "Maps of the brain", shows="regions", subject="all"),
             [f"{R}/figures/roi-alignment.{suffix}" for suffix in (*PICTURES[1:], "tsv")],
         log:
             f"{R}/logs/figures/roi-alignment.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("figures.brain_images"),
             options=section(STUDY.figures),
@@ -200,8 +177,6 @@ if STUDY.noise_ceiling.compute:
             f"{R}/logs/noise_ceiling/{{subject}}.log",
         benchmark:
             f"{R}/benchmarks/noise_ceiling/{{subject}}.tsv"
-        conda:
-            "../../envs/language.yaml"
         threads: STUDY.threads.encoding
         resources:
             mem_mb=4000,
@@ -223,8 +198,6 @@ if STUDY.noise_ceiling.compute:
             ratio=f"{R}/ceiling/{{subject}}.ratio.tsv",
         log:
             f"{R}/logs/ceiling_statistics/{{subject}}.log",
-        conda:
-            "../../envs/language.yaml"
         resources:
             runtime=60,
         params:
@@ -233,7 +206,7 @@ if STUDY.noise_ceiling.compute:
             statistics=section(STUDY.statistics),
             gap=STUDY.encoding.gap,
             others=len(STUDY.subjects) - 1,
-            folder=lambda wildcards: f"{R}/encoding",
+            folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
         shell:
             "python -m dynalign.statistics.ceiling ratio --subject {wildcards.subject:q} --n-others {params.others}"
             " --ceiling {input.ceiling:q} --alignment {input.alignment:q} --folder {params.folder:q}"
@@ -246,18 +219,11 @@ if STUDY.noise_ceiling.compute:
             ratios=f"{R}/tables/alignment_to_ceiling.tsv",
             ceilings=f"{R}/tables/noise_ceiling.tsv",
         output:
-            report(
-                f"{R}/figures/noise-ceiling.png",
-                category="Maps of the brain",
-                caption="../report/noise-ceiling.rst",
-                labels={"shows": "noise ceiling", "subject": "all"},
-            ),
+            reported(f"{R}/figures/noise-ceiling.png", "Maps of the brain", shows="noise ceiling", subject="all"),
             [f"{R}/figures/noise-ceiling.{suffix}" for suffix in (*PICTURES[1:], "tsv")],
         log:
             f"{R}/logs/figures/noise-ceiling.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("figures.brain_images"),
             options=section(STUDY.figures),

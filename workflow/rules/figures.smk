@@ -37,11 +37,11 @@ for name, drawing in DRAWINGS.items():
         input:
             **{kind.replace("-", "_"): TABLE_FILES[kind] for kind in drawing.tables},
         output:
-            report(
+            reported(
                 f"{R}/figures/{name}.png",
-                category="Figures" if name in PAPER_FIGURES else "Figures beyond the paper",
-                caption=f"../report/{name}.rst",
-                labels={"figure": name.split("-")[1], "shows": " ".join(name.split("-")[2:])},
+                "Figures" if name in PAPER_FIGURES else "Figures beyond the paper",
+                figure=name.split("-")[1],
+                shows=" ".join(name.split("-")[2:]),
             ),
             f"{R}/figures/{name}.pdf",
             f"{R}/figures/{name}.svg",
@@ -49,8 +49,6 @@ for name, drawing in DRAWINGS.items():
         log:
             f"{R}/logs/figures/{name}.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("figures.draw"),
             name=name,
@@ -69,17 +67,12 @@ rule table_1_probing:
         f"{R}/tables/probing.tsv",
     output:
         tsv=f"{R}/figures/table-1-probing.tsv",
-        html=report(
-            f"{R}/figures/table-1-probing.html",
-            category="Figures",
-            caption="../report/table-1-probing.rst",
-            labels={"figure": "Table 1", "shows": "probing before and after removal"},
+        html=reported(
+            f"{R}/figures/table-1-probing.html", "Figures", figure="Table 1", shows="probing before and after removal"
         ),
     log:
         f"{R}/logs/figures/table-1-probing.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("figures.paper_tables"),
     shell:
@@ -91,17 +84,12 @@ rule table_2_correlations:
         f"{R}/tables/label_correlations.tsv",
     output:
         tsv=f"{R}/figures/table-2-correlations.tsv",
-        html=report(
-            f"{R}/figures/table-2-correlations.html",
-            category="Figures",
-            caption="../report/table-2-correlations.rst",
-            labels={"figure": "Table 2", "shows": "correlations of labels"},
+        html=reported(
+            f"{R}/figures/table-2-correlations.html", "Figures", figure="Table 2", shows="correlations of labels"
         ),
     log:
         f"{R}/logs/figures/table-2-correlations.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("figures.paper_tables"),
     shell:

@@ -10,10 +10,7 @@ rule probing:
         f"{R}/logs/probing/{{ckpt}}.layer-{{layer}}.log",
     benchmark:
         f"{R}/benchmarks/probing/{{ckpt}}.layer-{{layer}}.tsv"
-    conda:
-        "../../envs/language.yaml"
     # Probes are many small fits: a second BLAS thread slows them down.
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=lambda wildcards, attempt: 60 * attempt,

@@ -2,7 +2,7 @@
 rule cell_statistics:
     input:
         lambda wildcards: expand(
-            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}",
+            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256",
             ckpt=wildcards.ckpt,
             layer=STUDY.layers_of(wildcards.ckpt),
             subject=wildcards.subject,
@@ -12,15 +12,13 @@ rule cell_statistics:
         effects=f"{R}/statistics/{{ckpt}}/{{subject}}.effects.tsv",
     log:
         f"{R}/logs/cell_statistics/{{ckpt}}.{{subject}}.log",
-    conda:
-        "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
     params:
         code=code("statistics.effects"),
         options=section(STUDY.statistics),
         step=lambda wildcards: step_of(wildcards.ckpt),
-        folder=lambda wildcards: f"{R}/encoding",
+        folder=lambda wildcards, input: str(Path(input[0]).parents[1]),
         layers=lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
         arms=ARMS,
         gap=STUDY.encoding.gap,
@@ -34,7 +32,7 @@ rule cell_statistics:
 rule group_statistics:
     input:
         lambda wildcards: expand(
-            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}",
+            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256",
             ckpt=wildcards.ckpt,
             layer=STUDY.layers_of(wildcards.ckpt),
             subject=STUDY.subjects,
@@ -43,15 +41,13 @@ rule group_statistics:
         f"{R}/statistics/{{ckpt}}/group.tsv",
     log:
         f"{R}/logs/group_statistics/{{ckpt}}.log",
-    conda:
-        "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
     params:
         code=code("statistics.group", "cells"),
         options=section(STUDY.statistics, "alpha", "block"),
         step=lambda wildcards: step_of(wildcards.ckpt),
-        folder=lambda wildcards: f"{R}/encoding",
+        folder=lambda wildcards, input: str(Path(input[0]).parents[1]),
         layers=lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
         subjects=list(STUDY.subjects),
         arms=ARMS,
@@ -72,8 +68,6 @@ rule removal_effects_group_table:
     log:
         f"{R}/logs/removal_effects_group_table.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("statistics.group", "collect"),
         level=STUDY.statistics.alpha,
@@ -139,8 +133,6 @@ rule emergence_table:
     log:
         f"{R}/logs/emergence_table.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("statistics.emergence", "steps"),
     shell:

@@ -8,6 +8,7 @@ from dynalign.config.brain import HARRY_POTTER_SUBJECTS
 from dynalign.config.model import is_local
 from dynalign.config.study import Study
 from dynalign.io.errors import InputError
+from dynalign.io.shipped import shipped
 
 
 def check_files(study: Study, root: str | Path = ".") -> None:
@@ -23,7 +24,7 @@ def check_files(study: Study, root: str | Path = ".") -> None:
     root = Path(root)
 
     def need(key: str, path: str, hint: str = "") -> None:
-        if not (root / path).exists():
+        if not shipped(path, root).exists():
             raise InputError(f"{key}: no such file {path}{hint}")
 
     story = study.story

@@ -42,6 +42,7 @@ from dynalign.config.story import Story
 from dynalign.io.atomic import write_text
 from dynalign.io.errors import InputError
 from dynalign.io.images import write_image
+from dynalign.io.shipped import shipped
 from dynalign.stimulus.timing import read_trs, read_words
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
@@ -350,7 +351,7 @@ def words(output: str, story_options: Story, options: Simulation = Simulation())
     story_options, options
         Sections `story` and `simulation` as JSON.
     """
-    table, trs = time_words(Path(options.text).read_text(encoding="utf-8"), options, story_options.tr)
+    table, trs = time_words(shipped(options.text).read_text(encoding="utf-8"), options, story_options.tr)
     if list(story_options.trs) != trs:
         raise InputError(f"story.trs is {list(story_options.trs)}, but {options.text} takes {trs} TRs; set it to that")
     write_table(table, output)

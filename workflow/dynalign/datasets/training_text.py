@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from dynalign.cli import command, run
 from dynalign.io.errors import InputError
+from dynalign.io.shipped import shipped
 
 #: Weight of a word of the topic's own field, of a field beside it, of no field, and of another field.
 FIELD_WEIGHTS = {"own": 9.0, "beside": 1.5, "any": 2.0, "other": 0.12}
@@ -357,7 +358,7 @@ def read_grammar(path: str | Path) -> dict:
     import yaml
 
     try:
-        grammar = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        grammar = yaml.safe_load(shipped(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(grammar, dict):

@@ -119,7 +119,7 @@ def encode(
 
             results = []
             for kernel, updates in feature_sets(design, original, list(arms.values()), train, test, choices, direct):
-                if device.tf32 and not number and not results:
+                if isinstance(device, backend.Torch) and device.tf32 and not number and not results:
                     some = voxels[: device.width]
                     rough, exact = (fit(kernel, updates, on, some) for on in (device, device.exact()))
                     report_tf32(rough, exact)

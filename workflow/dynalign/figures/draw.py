@@ -26,6 +26,7 @@ from dynalign.figures.training_curves import (
     perplexity_alignment,
 )
 from dynalign.io.errors import InputError
+from dynalign.io.shipped import shipped
 from dynalign.statistics import summaries
 
 #: All figures by name: the paper's in its order, then those that it does not have.
@@ -123,7 +124,7 @@ def main(
     if options.reference and drawing.reference:
         if reference is None:
             raise InputError("the option `reference` is on, so --reference JSON must name the published values")
-        published = read_reference(reference)
+        published = read_reference(shipped(reference))
     read = {kind: summaries.read(given[kind], kind) for kind in drawing.tables}
     with style.context():
         picture, numbers = drawing.draw(FigureData(read, options, properties, removal, published))

@@ -13,13 +13,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from dynalign.io.atomic import atomic_path
 from dynalign.io.errors import InputError
 
 #: A dataclass of arrays.
-Record = TypeVar("Record")
+Record = TypeVar("Record", bound=Any)
 
 #: What readers of numpy and zip raise on damaged files (an encrypted or unknown kind of member, say).
 _DAMAGE = (ValueError, EOFError, KeyError, RuntimeError, SyntaxError, struct.error, zlib.error)
@@ -127,7 +127,7 @@ def write_array(path: str | os.PathLike, array) -> None:
         stream.write(seal)
 
 
-def write_arrays(path: str | os.PathLike, arrays: Mapping[str, object]) -> None:
+def write_arrays(path: str | os.PathLike, arrays: Mapping[str, Any]) -> None:
     """Write named arrays as a compressed ``.npz`` whose bytes depend on the arrays alone."""
     import numpy as np
 

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from dynalign.cli import commands, note, run
 from dynalign.io.atomic import atomic_folder, write_text
@@ -149,7 +149,7 @@ def look_up_cache(source: str, revision: str) -> tuple[Revision, Path]:
             "into that cache, or set model.source to a local folder"
         ) from None
     folder = Path(folder)
-    files = {path.name: None for path in folder.iterdir() if path.is_file()}
+    files: dict[str, str | None] = {path.name: None for path in folder.iterdir() if path.is_file()}
     return Revision(source, revision, folder.name, files), folder
 
 
@@ -304,7 +304,7 @@ def _compare(names: list[str], folders: list[Path], output: str, weights: Weight
     """
     import pandas as pd
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"checkpoint": name, "step": int(name.removeprefix("step-")), **describe(folder, weights)}
         for name, folder in zip(names, folders, strict=True)
     ]

@@ -272,7 +272,7 @@ def relative_error(approximate: np.ndarray, exact: np.ndarray) -> np.ndarray:
     # Layer by layer: float64 copies of all would be several times the result's size.
     return np.array(
         [
-            np.linalg.norm(a.astype(np.float64) - x) / max(np.linalg.norm(x.astype(np.float64)), 1e-300)
+            np.linalg.norm(a.astype(np.float64) - x) / max(float(np.linalg.norm(x.astype(np.float64))), 1e-300)
             for a, x in zip(approximate, exact, strict=True)
         ]
     )

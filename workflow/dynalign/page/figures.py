@@ -15,7 +15,7 @@ from dynalign.io.errors import InputError
 from dynalign.page.data import MOST_FIGURE_ROWS, table_view
 from dynalign.tables import reader
 
-CAPTIONS = Path(__file__).parents[2] / "report"
+CAPTIONS = Path(__file__).parents[1] / "captions"
 
 #: A vector image above this size is embedded as PNG, so that the page stays small (bytes).
 LARGEST_SVG = 300_000

@@ -1,6 +1,6 @@
 """One page for a study: figures with captions, tables, what was run, and an explorer. It needs nothing beside itself.
 
-The page's template, scripts and style lie in ``assets/``; captions are the report's own (``workflow/report/*.rst``),
+The page's template, scripts and style lie in ``assets/``; captions are the report's own (``captions/*.rst``),
 filled in with the configuration as Snakemake does it. The explorer's charts are Vega-Lite's, which the installed
 vl-convert-python brings along. The bytes depend on the inputs and the installed versions alone.
 

@@ -20,6 +20,7 @@ from dynalign.config.annotation import Annotation
 from dynalign.io.atomic import write_text
 from dynalign.io.digests import sha256
 from dynalign.io.errors import InputError
+from dynalign.io.shipped import shipped
 from dynalign.stimulus.conllu import (
     Sentence,
     Token,
@@ -267,7 +268,7 @@ def main(
     if options.file:
         sentences = match_story(read_sentences(options.file), story, options.file)
     else:
-        sentences = parse(story, load_pipeline(models, options.package, options.processors))
+        sentences = parse(story, load_pipeline(shipped(models), options.package, options.processors))
     write_sentences(output, sentences)
 
 
