@@ -25,7 +25,7 @@ from pathlib import Path
 from dynalign import __version__, provenance
 from dynalign.cli import command, note, run
 from dynalign.config.study import Study
-from dynalign.io import atomic
+from dynalign.io import atomic, digests
 from dynalign.io.errors import InputError
 from dynalign.page.data import embedded_json, explorer, table_view
 from dynalign.page.figures import CAPTIONS, Figure, Figures, caption_html, categories, figure_view, headline
@@ -70,11 +70,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def sha256(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, read in pieces."""
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
     try:
-        with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return digests.sha256(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -110,10 +109,10 @@ def chart_library() -> str:
 
 def policy(scripts: Sequence[str]) -> str:
     """The Content-Security-Policy that allows these scripts and nothing else but styles and embedded images."""
-    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; script-src "
-        + " ".join(f"'sha256-{digest}'" for digest in digests)
+        + " ".join(f"'sha256-{value}'" for value in hashes)
     )
 
 
@@ -172,7 +171,7 @@ def study_page(
         participants=participants(frames, configuration["subjects"]),
         provenance={
             "Versions where this page was written": versions(),
-            "SHA-256 of inputs and tables": {os.path.relpath(p, folder): sha256(p) for p in (*inputs, *tables)},
+            "SHA-256 of inputs and tables": {os.path.relpath(p, folder): digest(p) for p in (*inputs, *tables)},
             "Digest of the code of every step": {step: provenance.digest(step) for step in STEPS},
         },
         explorer=embedded_json(explorer(configuration, frames["alignment"])) if explorable else "",
