@@ -6,7 +6,6 @@ import argparse
 import functools
 import inspect
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -117,11 +116,6 @@ def options(section: Any) -> Callable[[str], object]:
             raise argparse.ArgumentTypeError(f"{where}: {first['msg']} (got {first['input']!r})") from None
 
     return parse
-
-
-def prepend_to_environment(variable: str, folder: str | os.PathLike) -> None:
-    """Put a folder first in a search path that child processes inherit (``PATH``, ``PYTHONPATH``)."""
-    os.environ[variable] = os.pathsep.join(filter(None, [os.fspath(folder), os.environ.get(variable)]))
 
 
 def run(main: Callable[..., None]) -> None:
