@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml envs/constraints.txt
 	@touch $@
 
 demo: $(STAMP)  ## run the embedded study, offline, into results/demo
-	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules
+	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules --show-failed-logs
 	$(BIN)/snakemake --cores 1 --configfile config/demo.yaml --report results/demo/report.zip
 	@echo "The embedded study stands in results/demo: figures/, tables/, maps/, report.zip; open results/demo/index.html in a browser"
 
@@ -41,7 +41,7 @@ test-faults: $(STAMP)  ## kill the workflow at 25 random moments instead of 5, a
 lint: $(STAMP)  ## check style, imports and types
 	$(BIN)/ruff check workflow tests
 	$(BIN)/ruff format --check workflow tests
-	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint --configfile config/demo.yaml

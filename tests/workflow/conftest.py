@@ -141,7 +141,8 @@ class Run:
         table = re.search(r"job +count\n[- ]+\n(.*?)\ntotal ", self.output, re.DOTALL)
         assert table, self.output
         counts = {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
-        counts.pop("all", None)
+        for target in ("all", "default"):
+            counts.pop(target, None)
         return counts
 
 

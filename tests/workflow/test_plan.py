@@ -94,7 +94,7 @@ def test_every_job_has_a_log_memory_and_a_limit_of_time(repository, study):
     jobs = re.findall(r"\n(?:local)?rule (\w+):\n((?: +.*\n)+)", run.output)
     assert len(jobs) == sum(run.jobs.values()) + 1
     for name, text in jobs:
-        if name == "all":
+        if name == "default":
             continue
         assert re.search(r"\n? +log: results/", text), name
         for resource in ("mem_mb", "runtime"):

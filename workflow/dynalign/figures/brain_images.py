@@ -312,7 +312,8 @@ def effects(
 def rois(alignment: str, output: list[str], options: Figures = Figures()) -> None:
     """Draw ``tables/roi_alignment.tsv`` over training; a .tsv among `output` takes the numbers drawn."""
     with style.context():
-        style.write(*regions_over_training(summaries.read(alignment, "roi_alignment"), options), output)
+        picture, numbers = regions_over_training(summaries.read(alignment, "roi_alignment"), options)
+        style.write(picture, numbers, output)
 
 
 def ceiling(alignment: str, ratios: str, ceilings: str, output: list[str], options: Figures = Figures()) -> None:
@@ -323,7 +324,8 @@ def ceiling(alignment: str, ratios: str, ceilings: str, output: list[str], optio
         summaries.read(ceilings, "noise_ceiling"),
     )
     with style.context():
-        style.write(*ceiling_over_training(*tables, options), output)
+        picture, numbers = ceiling_over_training(*tables, options)
+        style.write(picture, numbers, output)
 
 
 main = commands(scores, effects, rois, ceiling)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -41,10 +41,8 @@ def load_image(path: str | Path):
 
 
 @contextmanager
-def gzipped(path: str | Path) -> Iterator[IO[bytes]]:
+def gzipped(path: str | Path) -> Iterator[gzip.GzipFile]:
     """A compressed file to write, whose bytes depend on the content alone (no time stamp in its header)."""
-    import gzip
-
     with (
         atomic_path(path) as temporary,
         open(temporary, "wb") as raw,
