@@ -72,7 +72,7 @@ class _Named:
 
 #: Module and name → what stands for it; numpy's modules were renamed with numpy 2, and protocol 2 spells bytes as text
 #: to be encoded as Latin-1, or as a call of the type.
-ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+ALLOWED: dict[tuple[str, str], Callable] = {
     **{(module, "_reconstruct"): _Array for module in ("numpy.core.multiarray", "numpy._core.multiarray")},
     **{(module, "scalar"): _scalar for module in ("numpy.core.multiarray", "numpy._core.multiarray")},
     ("numpy", "ndarray"): _Array,
