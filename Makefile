@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
+# Jobs call `python`.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slurm test-faults lint bench clean
 
@@ -33,13 +36,14 @@ test-slurm: $(STAMP)  ## test the cluster profiles on a SLURM that is brought up
 	$(BIN)/python -m pytest tests/slurm
 
 test-faults: $(STAMP)  ## kill the workflow at 25 random moments instead of 5, and the other faults
-	FAULTS=25 $(BIN)/python -m pytest tests/workflow/test_faults.py tests/unit/test_damage.py tests/unit/test_snakemake_locks.py
+	FAULTS=25 $(BIN)/python -m pytest tests/workflow/test_faults.py tests/unit/test_damage.py
 
-lint: $(STAMP)  ## check the style of Python and Snakemake code
+lint: $(STAMP)  ## check style, imports and types
 	$(BIN)/ruff check workflow tests
 	$(BIN)/ruff format --check workflow tests
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 
 bench: $(STAMP)  ## time the workflow against other tools (minutes each)

@@ -1,12 +1,8 @@
+# The workflow is workflow/Snakefile; Snakemake takes its default target from this file alone.
 include: "workflow/Snakefile"
 
 
-# Snakemake takes its default target from this file alone.
-rule all:
+rule default:
+    default_target: True
     input:
-        TABLES,
-        FIGURES,
-        MAPS,
-        ROI_RESULTS,
-        CEILING_RESULTS,
-        PAGE,
+        rules.all.input,

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.chromium import Browser
+from tests.chromium import launched
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory):
+def browser():
     """A headless Chromium; skipped, with a message, where none is installed."""
-    with Browser(tmp_path_factory.mktemp("chromium")) as opened:
+    with launched() as opened:
         yield opened

@@ -55,6 +55,12 @@ class Hub:
         if revision not in self.models[source]:
             return 404, {"X-Error-Code": "RevisionNotFound"}, b""
         commit, files = self.models[source][revision]
+        if api and kind == "tree":
+            tree = [
+                {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                for name, content in files.items()
+            ]
+            return 200, {}, json.dumps(tree).encode()
         if api:
             assert kind == "revision"
             siblings = [{"rfilename": name, "size": len(content)} for name, content in files.items()]

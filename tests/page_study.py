@@ -10,8 +10,9 @@ from dynalign.config.properties import paper_properties
 from dynalign.config.study import load
 from dynalign.io import atomic
 from dynalign.page import write as page_write
+from dynalign.page.figures import Figure
 from dynalign.statistics import summaries
-from dynalign.tables import writer
+from dynalign.tables import schema, writer
 
 #: The smallest PNG: one transparent pixel.
 PIXEL = base64.b64decode(
@@ -107,7 +108,9 @@ def write(folder: Path, study: dict, found: dict[str, pd.DataFrame], figures: bo
     paths = []
     for name, table in found.items():
         paths.append(folder / "tables" / f"{name}.tsv")
-        writer.write_table(table, paths[-1])
+        # What the study left out stays empty.
+        names = schema.TABLES[name].described([column for column in table.columns if column in study["properties"]])
+        writer.write_table(table.reindex(columns=list(names)), paths[-1])
     shown = []
     if figures:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
@@ -119,8 +122,11 @@ def write(folder: Path, study: dict, found: dict[str, pd.DataFrame], figures: bo
             path = folder / "figures" / f"{name}.png"
             path.write_bytes(PIXEL)
             category = "Maps of the brain" if name.startswith("map") else "Figures"
-            shown.append(page_write.Figure(path, caption, category, labels, {"subject": "F"}))
+            more = {"category": category, "labels": labels, "wildcards": {"subject": "F"}}
+            shown.append(Figure(path=path, caption=caption, **more))
         if "perplexity" in found:
-            writer.write_table(found["perplexity"].iloc[:, :3], folder / "figures/figure-01-perplexity.tsv")
+            writer.write_table(
+                found["perplexity"].drop(columns="bits_per_word"), folder / "figures/figure-01-perplexity.tsv"
+            )
     atomic.write_text(folder / "index.html", page_write.study_page(study, paths, shown, [], folder))
     return folder / "index.html"

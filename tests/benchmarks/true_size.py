@@ -159,10 +159,10 @@ def run(folder: Path, args: argparse.Namespace) -> None:
 
     from dynalign.io.arrays import read_array
 
-    lexicon = ROOT / "resources/demo/lexicon.yaml"
+    grammar = ROOT / "resources/demo/grammar.yaml"
     command = [sys.executable, "-m", "dynalign.datasets.rehearsal", "--folder", "data", "--subjects", SUBJECT]
     voxels = [] if args.voxels is None else ["--voxels", str(args.voxels)]
-    rows = {"data": measured([*command, "--lexicon", str(lexicon), *voxels], folder)}
+    rows = {"data": measured([*command, "--grammar", str(grammar), *voxels], folder)}
     words = read_array(folder / "data/words_fmri.npy")
     # In a process of its own: a child's peak memory counts from its parent's.
     command = [sys.executable, __file__, "--depth", str(args.depth), "--only-model", str(folder / "model/step0")]
@@ -179,7 +179,7 @@ def run(folder: Path, args: argparse.Namespace) -> None:
             "-m",
             "snakemake",
             "--snakefile",
-            str(ROOT / "Snakefile"),
+            str(ROOT / "workflow/Snakefile"),
             "--directory",
             str(folder),
         ]

@@ -12,8 +12,8 @@ from tests import page_study
 STUDY = {"baselines": ["random", "controls"], "removal": {"methods": ["ridge", "leace"]}}
 #: Whether every drawing is made of numbers.
 DRAWN = (
-    "[...document.querySelectorAll('#charts svg.plot')]"
-    ".every(plot => plot.childElementCount > 3 && !/NaN|Infinity|undefined/.test(plot.outerHTML))"
+    "[...document.querySelectorAll('#charts .plot')].every(plot => plot.querySelectorAll('path').length > 3"
+    " && !/NaN|Infinity|undefined/.test(plot.innerHTML))"
 )
 KEYS = ["checkpoint", "layer", "removal", "property", "subject"]
 
@@ -72,13 +72,16 @@ def row(table, **cell):
     return found
 
 
+def marks(browser, chart, kind, give):
+    """A JavaScript expression `give` of each `mark` of one kind (``point``, ``curve``, ``cell``) of a chart."""
+    nodes = f"#chart-{chart} .{kind}_marks path"
+    return browser.run(f"[...document.querySelectorAll({json.dumps(nodes)})].map(mark => {give})")
+
+
 def points(browser, chart, series):
-    """The values that a curve draws."""
-    nodes = f"#chart-{chart} g[data-series={json.dumps(series)}]"
-    return [
-        float(value)
-        for value in browser.run(f"[...document.querySelectorAll({json.dumps(nodes)})].map(g => g.dataset.value)")
-    ]
+    """The values that a curve draws: Vega keeps each mark's row beside its element."""
+    drawn = marks(browser, chart, "point", "[mark.__data__.datum.series, mark.__data__.datum.y]")
+    return [value for name, value in drawn if name == series]
 
 
 def test_the_page_opens_on_a_whole_view(opened):
@@ -159,6 +162,20 @@ def test_the_curves_are_the_tables_rows_and_follow_the_choice(opened, tables):
         ]
 
 
+def test_the_numbers_drawn_are_a_table_below_the_chart(opened, tables):
+    opened.page.locator("#chart-effects summary").click()
+    effects = tables["removal_effects"]
+    for layer in (2, 4):
+        choose(opened, layer=layer, property="pos", subject="M", checkpoint="step-8", removal="ridge")
+        shown = effects.query(f"layer == {layer} and subject == 'M' and checkpoint == 'step-8' and removal == 'ridge'")
+        heads = opened.page.locator("#chart-effects thead th").all_text_contents()
+        # What all rows share stands in the chart's note.
+        assert heads == [name for name in effects if name not in {*KEYS, "step"} - {"property"}]
+        cells = opened.page.locator(f"#chart-effects tbody td:nth-child({heads.index('mean_difference') + 1})")
+        numbers = [float(cell.get_attribute("title")) for cell in cells.all()]
+        assert sorted(numbers) == sorted(shown["mean_difference"])
+
+
 def test_baselines_stand_at_the_layer_that_they_have(opened, tables):
     choose(opened, layer=4, subject="F", property="tense")
     legend = opened.run("document.querySelector('#chart-training .legend').textContent")
@@ -173,11 +190,8 @@ def test_colours_are_those_of_the_figures(opened):
     from dynalign.figures import style
 
     choose(opened, property="tense")
-    style_of = opened.run(
-        "document.querySelector('#chart-training g[data-series=tense] polygon').getAttribute('style')"
-    )
-    assert style.MARKS["tense"].colour in style_of
-    fill = opened.run("getComputedStyle(document.querySelector('#chart-training g[data-series=tense] polygon')).fill")
+    tense = marks(opened, "training", "point", "[mark.__data__.datum.series, getComputedStyle(mark).fill]")
+    (fill,) = {fill for name, fill in tense if name == "tense"}
     red, green, blue = (int(style.MARKS["tense"].colour[k : k + 2], 16) for k in (1, 3, 5))
     # Chromium gives a mixed colour as oklab(): draw it and read the pixel.
     pixel = opened.run(
@@ -204,26 +218,23 @@ def test_the_address_holds_the_choice(opened, made):
 def test_the_explorer_works_from_the_keyboard(opened):
     opened.run("document.querySelector('select[name=layer]').focus()")
     before = chosen(opened)["layer"]
-    opened.press("ArrowUp" if before != "0" else "ArrowDown", 38 if before != "0" else 40)
+    opened.page.keyboard.press("ArrowUp" if before != "0" else "ArrowDown")
     assert chosen(opened)["layer"] != before
     assert f"layer {chosen(opened)['layer']}," in opened.run("document.querySelector('#sentence').textContent")
 
 
 def test_a_click_on_a_point_or_a_shade_chooses_it(opened):
     choose(opened, checkpoint="step-64", layer=4)
-    opened.run(
-        "document.querySelector('#chart-training g[data-series=original]')"
-        ".dispatchEvent(new MouseEvent('click', {bubbles: true}))"
-    )
+    opened.page.locator("#chart-training .point_marks path").first.click(force=True)
     assert chosen(opened)["checkpoint"] == "step-0"
-    opened.run("document.querySelector('#chart-map rect.pick').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
+    choose(opened, checkpoint="step-64")
+    opened.page.locator("#chart-map .cell_marks path").first.click(force=True)
     assert (chosen(opened)["checkpoint"], chosen(opened)["layer"]) == ("step-0", "0")
 
 
 def test_the_logarithmic_axis_moves_points_and_no_numbers(opened):
     def across():
-        path = "document.querySelector('#chart-training polyline').getAttribute('points')"
-        return [float(pair.split(",")[0]) for pair in opened.run(path).split()]
+        return sorted(set(marks(opened, "training", "point", "mark.__data__.x")))
 
     even, numbers = across(), points(opened, "training", "original")
     opened.run("document.querySelector('input[name=log]').click()")
@@ -273,14 +284,10 @@ def test_a_table_sorts_filters_turns_pages_and_is_saved(opened, tables):
     opened.run(f"{head}.click()")
     assert shown() == list(wanted["mean_r"])
     # What is saved is the file's text, but for the notation of numbers.
-    opened.call("Browser.setDownloadBehavior", behavior="deny")
-    text = opened.run(
-        "(() => { const made = URL.createObjectURL; let kept;"
-        "URL.createObjectURL = (blob) => { kept = blob; return made.call(URL, blob); };"
-        f"[...{details}.querySelectorAll('.bar button')].find(b => b.textContent === 'Download rows').click();"
-        "return kept.text(); })()"
-    )
-    lines = [line.split("\t") for line in text.splitlines()]
+    with opened.page.expect_download() as saved:
+        opened.page.locator(f"details[data-table={name}]").get_by_text("Download rows").click()
+    assert saved.value.suggested_filename == f"{name}.tsv"
+    lines = [line.split("\t") for line in saved.value.path().read_text("utf-8").splitlines()]
     assert lines[0] == list(table.columns)
     assert [float(line[k]) for line in lines[1:]] == list(wanted["mean_r"])
 
@@ -377,7 +384,7 @@ def test_no_name_becomes_markup_or_script(browser, tmp_path):
     browser.run("document.querySelectorAll('a[href^=javascript]').forEach(a => a.click())")
     assert browser.run("window.owned") is None
     assert browser.run("[...document.images].every(i => i.src.startsWith('data:'))")
-    assert browser.run("document.scripts.length") == 2 + len(found) + 1
+    assert browser.run("document.scripts.length") == 2 + len(found) + 2
     assert evil in browser.run("document.querySelector('select[name=property] option').value")
     assert browser.requests == [path.as_uri()]
 
@@ -394,7 +401,7 @@ def test_the_largest_study_opens_and_reacts(browser, tmp_path):
     found = page_study.tables(study)
     assert len(found["alignment"]) == 154 * 13 * 10
     path = page_study.write(tmp_path, study, found)
-    assert path.stat().st_size < 4e6
+    assert path.stat().st_size < 5e6
     browser.open(path)
     choose(browser, layer=7, property="pos", subject="N")
     table = found["alignment"]

@@ -209,8 +209,10 @@ def story(cluster, tmp_path_factory) -> Story:
     killed.process.kill()
     killed.wait()
     finished = killed.finished
-    # As the README says: its jobs are stopped; its lock needs nobody.
+    # As the README says: its jobs are stopped, and its lock is removed.
     subprocess.run(["scancel", "--name", killed.run], check=True)
+    unlock = [sys.executable, "-m", "snakemake", "--unlock", "--configfile", "config/test.yaml"]
+    subprocess.run(unlock, cwd=folder, check=True, capture_output=True)
     wait_until(lambda: not {"PENDING", "RUNNING", "COMPLETING"} & {job.state for job in killed.jobs}, "jobs to stop")
     left = outputs(folder)
     failing = Head(folder, TINY_ON_GPUS).wait()

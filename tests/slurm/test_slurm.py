@@ -11,7 +11,7 @@ from tests.slurm.conftest import CLUSTER, TINY, outputs, wait_until
 from tests.workflow.conftest import copy_repository, snakemake
 
 #: The study's jobs on the cluster: one checkpoint, one baseline, one layer, one subject.
-JOBS = Counter(annotate=1, train_model=1, simulate_subject=1, brain=1, representation=1, baseline=1)
+JOBS = Counter(annotate=1, train_model=1, simulate_subject=1, responses=1, representation=1, baseline=1)
 JOBS += Counter(removal=2, probing=2, encoding=2, cell_statistics=2)
 
 

@@ -81,7 +81,7 @@ def test_by_thresholds_classes_and_tables(story, monkeypatch):
     monkeypatch.chdir(story)
     section["long_sentence"] = section["long_sentence"] | {"thresholds": [2]}  # this story is short
     properties.main(arguments(story, section))
-    labels = properties.read_labels(story / "labels.tsv")
+    labels = reader.read_table(story / "labels.tsv")
     assert labels["long_sentence"].tolist() == [1, 1, 1, 0, 0]
     assert labels["content_word"].tolist() == [0, 3, 1, 0, 1]
     assert labels["animacy"].tolist() == [0, 1, 1, 0, 1]
@@ -106,7 +106,7 @@ def test_by_a_function_of_ten_lines(story):
 
     command = [sys.executable, "-m", "dynalign.stimulus.properties", *arguments(story, YAMLS[1]["properties"])]
     subprocess.run(command, check=True, env={"PYTHONPATH": str(package.parent)}, cwd=story)
-    labels = properties.read_labels(story / "labels.tsv")
+    labels = reader.read_table(story / "labels.tsv")
     assert labels["negation"].tolist() == [0, 0, 0, 1, 1]
     assert labels["negation_raw"].tolist() == ["Neg"] * 3 + ["UNDEF"] * 2
     counts = reader.read_table(story / "class_counts.tsv")

@@ -50,8 +50,8 @@ def command(tmp_path, kind, words, story, seed=5, name="x") -> list[np.ndarray]:
     write_table(words, tmp_path / "words.tsv")
     tokens.write_tokens(tmp_path / "tokens.npz", story)
     output = tmp_path / f"{name}.safetensors"
-    paths = flags(words=tmp_path / "words.tsv", tokens=tmp_path / "tokens.npz", output=output)
-    baselines.main([kind, *paths, *flags(seed=seed)])
+    paths = flags(kind=kind, words=tmp_path / "words.tsv", tokens=tmp_path / "tokens.npz", output=output)
+    baselines.main([*paths, *flags(seed=seed)])
     n_layers = 1 if kind == "controls" else story.depth + 1
     layers = []
     for layer in range(n_layers):

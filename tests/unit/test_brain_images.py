@@ -49,10 +49,10 @@ def test_the_value_furthest_from_zero_is_seen():
 
 def test_of_many_checkpoints_evenly_spaced_ones_are_drawn():
     names = [f"step-{k}" for k in range(100)]
-    shown = brain_images.shown_checkpoints(names)
-    assert len(shown) == brain_images.MOST_ROWS
+    shown = brain_images.evenly_spaced(names, 12)
+    assert len(set(shown)) == 12
     assert (shown[0], shown[-1]) == ("step-0", "step-99")
-    assert brain_images.shown_checkpoints(["b", "a", "b"]) == ["b", "a"]
+    assert brain_images.evenly_spaced(["b", "a"], 12) == ["b", "a"]
 
 
 @pytest.fixture
@@ -156,9 +156,8 @@ def test_the_ceiling_figure_shows_the_ratio_at_the_best_layer_by_inner_score(tmp
     alignment = roi_table().query("roi == 'language'").drop(columns="roi")
     ratios = alignment.drop(columns=["inner_score", "n_invalid"])
     ratios = ratios.assign(ratio=ratios["mean_r"] / 0.5, mean_ceiling=0.5)
-    ceilings = pd.DataFrame(
-        {"subject": ["F", "M"], "n_others": 1, "mean_r_above": 0.5, "n_above": 9, "n_voxels": 12, "threshold": 0.1}
-    )
+    ceilings = pd.DataFrame({"subject": ["F", "M"], "n_others": 1, "mean_r": 0.4, "ci_low": 0.3, "ci_high": 0.5})
+    ceilings = ceilings.assign(inner_score=0.1, mean_r_above=0.5, n_above=9, n_voxels=12, n_invalid=0, threshold=0.1)
     for name, table in (("alignment", alignment), ("ratios", ratios), ("ceilings", ceilings)):
         write_table(table, tmp_path / f"{name}.tsv")
     outputs = [str(tmp_path / f"ceiling.{suffix}") for suffix in ("pdf", "tsv")]

@@ -12,7 +12,8 @@ from jinja2 import Environment, StrictUndefined
 from dynalign.config.study import load
 
 ROOT = Path(__file__).parents[2]
-CAPTIONS = sorted((ROOT / "workflow/report").glob("*.rst"))
+CAPTIONS = sorted((ROOT / "workflow/dynalign/captions").glob("*.rst"))
+FRONT = ROOT / "workflow/dynalign/captions/workflow.rst"
 STUDIES = {
     "paper": {},
     "demo": yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8")),
@@ -44,18 +45,34 @@ def test_a_caption_renders_without_a_warning_and_without_run_together_sentences(
 
 
 def test_the_front_page_names_what_was_run():
-    html = publish_parts(render(ROOT / "workflow/report/workflow.rst", STUDIES["demo"]), writer="html")["body"]
+    html = publish_parts(render(FRONT, STUDIES["demo"]), writer="html")["body"]
     fields = dict(re.findall(r'<th class="field-name">(\w+):</th><td class="field-body">(.*?)</td>', html))
     assert fields["Checkpoints"] == "steps 0, 8, 32, 128, 512; baselines: random"
     assert fields["Layers"].startswith("0, 2, 4")
     assert "simulated" in fields["Participants"]
     assert fields["Seed"] == "0"
-    backwards = render(ROOT / "workflow/report/workflow.rst", STUDIES["published-code"])
+    backwards = render(FRONT, STUDIES["published-code"])
     assert "warning::" in backwards
-    assert "warning::" not in render(ROOT / "workflow/report/workflow.rst", {})
+    assert "warning::" not in render(FRONT, {})
 
 
 def test_every_figure_has_a_caption():
     from dynalign.figures.draw import FIGURES
 
-    assert {f"{name}.rst" for name in FIGURES} <= {path.name for path in CAPTIONS}
+    assert {f"{name}.rst" for name in (*FIGURES, "table-1-probing", "table-2-correlations")} <= {
+        path.name for path in CAPTIONS
+    }
+
+
+@pytest.mark.parametrize("changes", [{}, {"figures": {"steps": [5], "reference": True}, "subjects": ["A"]}])
+def test_captions_state_the_configuration_used(changes):
+    settings = {"model": {"source": "org/model", "steps": [0, 77, 154], "layers": [0, 3], "context_tokens": 33}}
+    texts = {path.stem[:9]: " ".join(render(path, settings | changes).split()) for path in CAPTIONS}
+    assert "steps 0, 77, 154" in texts["figure-01"]
+    assert "33 tokens" in texts["figure-01"]
+    assert "layers 0, 3" in texts["figure-11"]
+    assert "org/model" in texts["figure-04"]
+    assert ("published by Bakalova" in texts["figure-04"]) == bool(changes)
+    assert ("1 participant (A)" if changes else "3 participants (F, M, H)") in texts["figure-08"]
+    assert "the first, the middle and the last trained checkpoint" in texts["figure-07"]
+    assert "step 154" in texts["table-1-p"]

@@ -1,5 +1,7 @@
 """Parameters of a step's function as options of its command."""
 
+from typing import Literal
+
 import pytest
 
 from dynalign import cli
@@ -13,6 +15,7 @@ def step(
     names: list[str],
     steps: list[int] = (),
     quick: bool = False,
+    kind: Literal["a", "b"] = "a",
     other: str | None = None,
     options: Encoding = Encoding(),
 ) -> None:
@@ -44,6 +47,7 @@ def test_parameters_are_options():
         "names": ["a", "b"],
         "steps": (),
         "quick": False,
+        "kind": "a",
         "other": None,
         "options": Encoding(),
     }
@@ -57,6 +61,7 @@ def test_parameters_are_options():
     [
         ([], "the following arguments are required: --words, --layer, --names"),
         (["--layer", "x"], "invalid int value: 'x'"),
+        (["--kind", "c"], "invalid choice: 'c'"),
         (["--options", '{"gaps": 2}'], "gaps: Extra inputs are not permitted"),
         (["--options", "gap"], "not JSON"),
     ],

@@ -212,9 +212,9 @@ def test_text_formats_name_the_file_that_cannot_be_read(tmp_path):
     (tmp_path / "values.json").write_text('{"a": 1')
     with pytest.raises(InputError, match=r"values\.json: cannot be read"):
         draw.read_reference(tmp_path / "values.json")
-    (tmp_path / "lexicon.yaml").write_text("a: [1")
-    with pytest.raises(InputError, match=r"lexicon\.yaml: not a YAML file"):
-        training_text.main(["--lexicon", str(tmp_path / "lexicon.yaml"), "--output", str(tmp_path / "x.txt")])
+    (tmp_path / "grammar.yaml").write_text("a: [1")
+    with pytest.raises(InputError, match=r"grammar\.yaml: not a YAML file"):
+        training_text.main(["--grammar", str(tmp_path / "grammar.yaml"), "--output", str(tmp_path / "x.txt")])
     (tmp_path / "story.conllu").write_bytes(b"# text = a\n1\ta\ta\n")
     with pytest.raises(InputError, match=r"story\.conllu: sentence 0"):
         read_sentences(tmp_path / "story.conllu")

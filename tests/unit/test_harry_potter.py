@@ -83,7 +83,7 @@ def test_the_question_about_viruses_is_answered_for_our_own_file(drive, tmp_path
         (b"", r"not a \.npy file"),
         (
             npy(np.array([{}] * 1351, dtype=object), True),
-            r"never unpickles.*python -m dynalign\.datasets\.unpickle_text \S+/runs_fmri",
+            r"never unpickles.*python -m dynalign\.datasets\.unpickle_text --array \S+/runs_fmri",
         ),
     ],
     ids=["shape", "text", "timing", "too long", "archive", "empty", "pickle"],

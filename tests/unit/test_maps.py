@@ -55,7 +55,8 @@ def build(folder, affine=AFFINES["flipped"], codes=(2, 1)):
                     # The reported score prefers layer 0; the inner score layer 2, but for step-9.
                     inner = 0.2 if (layer == 2) != (checkpoint == "step-9") else 0.1
                     rows.append([checkpoint, step, layer, *arm, subject, 0.3 - inner, inner])
-    write_table(pd.DataFrame(rows, columns=COLUMNS), folder / "alignment.tsv")
+    table = pd.DataFrame(rows, columns=COLUMNS).assign(ci_low=0, ci_high=1, n_voxels=n, n_invalid=1)
+    write_table(table, folder / "alignment.tsv")
     return mask, r, alpha
 
 
@@ -146,6 +147,13 @@ def test_the_same_scores_give_the_same_bytes(study, tmp_path):
     run(folder, tmp_path)
     for name in ("S.nii.gz", "alpha.nii.gz", "effects.nii.gz", "S.tsv"):
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_without_an_inner_score_there_is_no_best_layer(tmp_path):
+    build(tmp_path)
+    write_table(read_table(tmp_path / "alignment.tsv").assign(inner_score=None), tmp_path / "alignment.tsv")
+    with pytest.raises(InputError, match=r"alignment\.tsv: inner_score is empty in some row"):
+        run(tmp_path, tmp_path)
 
 
 def test_a_mask_of_another_subject_is_refused():

@@ -17,8 +17,10 @@ from dynalign.config.study import load
 from dynalign.figures import style
 from dynalign.io import atomic
 from dynalign.io.errors import InputError
+from dynalign.page import figures as page_figures
 from dynalign.page import write as page_write
-from dynalign.page.data import column_json, embedded_json, explorer, table_view
+from dynalign.page.data import column_json, embedded_json, explorer, outline, table_view
+from dynalign.page.highlights import highlights
 from dynalign.tables import writer
 from dynalign.tables.reader import read_table
 
@@ -79,10 +81,9 @@ def test_the_tables_are_embedded_as_they_are(made):
         table = read_table(path.parent / f"tables/{name}.tsv")
         given, text = shown[name]
         stored = json.loads(text)
-        assert stored["rows"] == len(table)
         about = json.loads(given["data-columns"])
         assert [column["name"] for column in about] == list(table.columns)
-        for column, values in zip(stored["columns"], table.items(), strict=True):
+        for column, values in zip(stored, table.items(), strict=True):
             expected = [None if value != value else value for value in values[1]]
             assert decoded(column, len(table)) == expected, values[0]
     assert "figures/figure-01-perplexity" in shown
@@ -126,14 +127,16 @@ def test_nothing_is_fetched_and_only_the_pages_script_may_run(made):
         for tag, given in reader.elements
         if tag == "meta" and given.get("http-equiv") == "Content-Security-Policy"
     ]
-    (script,) = [text for given, text in reader.scripts if not given]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in policy
+    scripts = [text for given, text in reader.scripts if given.get("type") != "application/json"]
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert len(scripts) == 2
+    assert policy.endswith("script-src " + " ".join(f"'sha256-{digest}'" for digest in digests))
+    assert "unsafe-eval" not in policy
     assert policy.startswith("default-src 'none'")
     assert "url(" not in page_write.asset("page.css")
     assert "@import" not in page_write.asset("page.css")
     for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "fetch("):
-        assert forbidden not in page_write.asset("page.js")
+        assert forbidden not in scripts[-1]
 
 
 def test_every_anchor_and_every_identifier_is_one(made):
@@ -183,8 +186,8 @@ def test_captions_state_the_configuration(made):
 @pytest.mark.parametrize("name", ["demo", "published-code"])
 def test_every_caption_renders_for_the_configurations_that_come_with_the_project(name):
     study = load(yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8")))
-    for path in sorted(page_write.CAPTIONS.glob("*.rst")):
-        html = page_write.caption_html(path, study.model_dump(mode="json"), {"subject": "F"})
+    for path in sorted(page_figures.CAPTIONS.glob("*.rst")):
+        html = page_figures.caption_html(path, study.model_dump(mode="json"), {"subject": "F"})
         assert html.strip()
         assert "system-message" not in html
 
@@ -196,26 +199,26 @@ def test_a_caption_holds_no_raw_html_and_includes_no_file(tmp_path):
         f"{{{{ snakemake.config.study }}}}\n\n.. include:: {secret}\n\n.. raw:: html\n   :file: {secret}\n",
         encoding="utf-8",
     )
-    html = page_write.caption_html(path, {"study": "<b>x</b>\n\n.. raw:: html\n\n   <img src=x>\n"}, {})
+    html = page_figures.caption_html(path, {"study": "<b>x</b>\n\n.. raw:: html\n\n   <img src=x>\n"}, {})
     assert "<img" not in html
     assert "<b>" not in html
     assert "hidden words" not in html
     path.write_text("{{ snakemake.config.nothing }}", encoding="utf-8")
     with pytest.raises(InputError, match=r"evil\.rst: the caption cannot be rendered: .*nothing"):
-        page_write.caption_html(path, {}, {})
+        page_figures.caption_html(path, {}, {})
 
 
 def test_a_vector_drawing_is_taken_unless_it_is_large(tmp_path):
     path = tmp_path / "figure.png"
     path.write_bytes(page_study.PIXEL)
-    assert page_write.image_uri(path).startswith("data:image/png;base64,")
+    assert page_figures.image_uri(path).startswith("data:image/png;base64,")
     vector = tmp_path / "figure.svg"
     vector.write_bytes(b"<svg/>")
-    assert page_write.image_uri(path) == "data:image/svg+xml;base64,PHN2Zy8+"
-    vector.write_bytes(b" " * (page_write.LARGEST_SVG + 1))
-    assert page_write.image_uri(path).startswith("data:image/png;base64,")
+    assert page_figures.image_uri(path) == "data:image/svg+xml;base64,PHN2Zy8+"
+    vector.write_bytes(b" " * (page_figures.LARGEST_SVG + 1))
+    assert page_figures.image_uri(path).startswith("data:image/png;base64,")
     with pytest.raises(InputError, match=r"missing\.png: the figure cannot be read"):
-        page_write.image_uri(tmp_path / "missing.png")
+        page_figures.image_uri(tmp_path / "missing.png")
 
 
 def test_a_table_that_is_too_large_is_linked_and_described(tmp_path):
@@ -223,66 +226,65 @@ def test_a_table_that_is_too_large_is_linked_and_described(tmp_path):
     path = tmp_path / "tables/alignment.tsv"
     writer.write_table(table, path)
     for most, embedded in ((len(table), True), (len(table) - 1, False)):
-        view, _ = table_view(path, [], tmp_path, most)
-        assert (view.data is not None) == embedded
-        assert view.href == "tables/alignment.tsv"
-        assert view.columns[0]["text"]
+        view = table_view(path, [], tmp_path, most)
+        assert (view["data"] is not None) == embedded
+        assert view["href"] == "tables/alignment.tsv"
+        assert view["columns"][0]["text"]
 
 
 def test_a_column_is_a_number_where_the_dictionary_says_so(tmp_path):
     """``value`` holds classes in one table and alignment in another, and must sort as such."""
-    for name, cells in (("class_counts", ["10", "9"]), ("figure-07-removal-bars", ["-0.5", ""])):
+    for name, cells in (("tables/class_counts", ["10", "9"]), ("figures/figure-07-removal-bars", ["-0.5", ""])):
         path = tmp_path / f"{name}.tsv"
+        path.parent.mkdir()
         path.write_text("property\tvalue\n" + "".join(f"tense\t{cell}\n" for cell in cells), "utf-8")
-        _, column = json.loads(table_view(path, [], tmp_path)[0].data)["columns"]
-        assert decoded(column, 2) == (["10", "9"] if name == "class_counts" else [-0.5, None])
+        _, column = json.loads(table_view(path, [], tmp_path)["data"])
+        assert decoded(column, 2) == (["10", "9"] if "counts" in name else [-0.5, None])
 
 
 def test_the_explorer_has_the_figures_colours():
     study = page_study.configuration()
-    given = explorer(study, list(study["properties"]))
+    given = explorer(study, page_study.tables(study)["alignment"])
     marks = style.marks(study["properties"])
-    assert given["marks"]["tense"] == {"colour": marks["tense"].colour, "marker": "^"}
+    assert given["marks"]["tense"] == {"colour": marks["tense"].colour, "shape": "M0,-1L-1,1L1,1Z"}
     assert given["marks"]["added"]["colour"] == marks["added"].colour
-    assert given["checkpoints"] == ["step-0", "step-1", "step-8", "step-64", "random"]
-    drawn = set(re.findall(r"[\s{,](\"?[\^<>*\w,]+\"?): (?:polygon|cross|turned)", page_write.asset("page.js")))
-    drawn = {name.strip('"') for name in drawn} | {"o"}
-    every = {
-        mark.marker if isinstance(mark.marker, str) else ",".join(map(str, mark.marker))
-        for mark in (*style.MARKS.values(), *style.FURTHER_MARKS)
-    }
-    assert every <= drawn
+    names = [name for name, _ in given["choices"]["checkpoint"]]
+    assert names == ["step-0", "step-1", "step-8", "step-64", "random"]
+    for mark in (*style.MARKS.values(), *style.FURTHER_MARKS):
+        corners = re.findall(r"(-?[\d.]+),(-?[\d.]+)", outline(mark.marker))
+        assert len(corners) >= 3, mark.marker
+        assert max(abs(float(place)) for corner in corners for place in corner) <= 2, mark.marker
 
 
 def test_the_headline_is_the_first_that_the_study_has(made):
-    assert page_write.is_headline("figure-13-emergence") < page_write.is_headline("figure-04-best-layer-alignment")
-    assert page_write.is_headline("figure-02-sentence-classes") == len(page_write.HEADLINES)
+    views = [{"name": "figure-02-sentence-classes"}, {"name": "figure-04-best-layer"}, {"name": "figure-13-emergence"}]
+    assert [page_figures.headline(views[:n]) for n in (1, 2, 3)] == [None, views[1], views[2]]
     _, reader = made
     figures = [given["id"] for tag, given in reader.elements if tag == "figure"]
     assert figures == ["figure-04-best-layer-alignment", "figure-01-perplexity", "map-F"]
 
 
 def test_categories_come_in_the_order_of_the_reports_menu():
-    shown = [("Tables", {"name": "a"}), ("Figures", {"name": "b"}), ("Tables", {"name": "c"})]
-    assert page_write.categories(shown) == [("Figures", [{"name": "b"}]), ("Tables", [{"name": "a"}, {"name": "c"}])]
+    a, b, c = ({"name": name, "category": kind} for name, kind in (("a", "Tables"), ("b", "Figures"), ("c", "Tables")))
+    assert page_figures.categories([a, b, c]) == [("Figures", [b]), ("Tables", [a, c])]
 
 
 def test_the_highlights_are_the_tables_numbers():
     study = page_study.configuration()
     found = page_study.tables(study)
-    shown = {item["value"]: item["label"] for item in page_write.highlights(found)}
+    shown = dict(highlights(found))
     table = found["alignment"]
     original = table[(table["removal"] == "none") & (table["checkpoint"] == "step-64")]
     expected = np.mean([rows["mean_r"].max() for _, rows in original.groupby("subject")])
     assert "alignment at step 64" in shown[f"{expected:.3f}"]
     effects = found["removal_effects"]
     assert f"{sum(effects['significant'] == 1):,} of {len(effects):,}" in shown
-    assert page_write.highlights({}) == []
+    assert list(highlights({})) == []
 
 
 def test_a_figure_is_named_by_its_labels():
     def named(**labels):
-        return page_write.heading(page_write.Figure(Path("map-F.png"), labels=labels))
+        return page_figures.Figure(path="map-F.png", labels=labels).heading
 
     assert named(figure="4", shows="best layer alignment") == "Figure 4: best layer alignment"
     assert named(figure="Table 1", shows="probing") == "Table 1: probing"
@@ -290,10 +292,10 @@ def test_a_figure_is_named_by_its_labels():
     assert named() == "Map F"
 
 
-def test_the_command_refuses_what_it_cannot_read(tmp_path, capsys):
+def test_the_command_refuses_what_it_cannot_read(capsys):
     for flag, text in (("--configuration", "{"), ("--configuration", '{"a": 1}'), ("--figures", "[1]")):
         with pytest.raises(SystemExit):
-            page_write.main(["--configuration", "{}", flag, text, "--output", str(tmp_path / "index.html")])
+            page_write.main(["--configuration", "{}", "--tables", "a.tsv", flag, text, "--output", "index.html"])
         assert flag in capsys.readouterr().err
 
 
@@ -304,4 +306,4 @@ def test_the_installed_package_brings_the_pages_files():
     patterns = project["tool"]["setuptools"]["package-data"]["dynalign.page"]
     packed = {path for pattern in patterns for path in page_write.ASSETS.parent.glob(pattern)}
     assert packed == set(page_write.ASSETS.iterdir())
-    assert {path.name for path in packed} == {"index.html.j2", "page.css", "page.js"}
+    assert {path.name for path in packed} == {"index.html.j2", "page.css", *page_write.SCRIPTS}

@@ -39,12 +39,16 @@ STORY = [["He", "didn't", "see", "(them)."], ["Yes."]]
 
 
 def write_words(path, sentences, dropped=()):
-    """A words table with the columns that the parser needs; `dropped` words stand at the front."""
-    rows = ["word_index\tword\tsentence\tdropped"]
-    rows += [f"{index}\t{word}\t\t1" for index, word in enumerate(dropped)]
-    for number, sentence in enumerate(sentences):
-        rows += [f"{len(rows) - 1 + k}\t{word}\t{number}\t0" for k, word in enumerate(sentence)]
-    path.write_text("\n".join(rows) + "\n")
+    """The story's table of words; `dropped` words stand at the front."""
+    rows = [f"{word}\t\t1" for word in dropped]
+    rows += [f"{word}\t{number}\t0" for number, sentence in enumerate(sentences) for word in sentence]
+    return write_rows(path, rows)
+
+
+def write_rows(path, rows):
+    lines = ["word\tsentence\tdropped\tword_index\trun\tonset\ttr"]
+    lines += [f"{row}\t{index}\t1\t{index}\t0" for index, row in enumerate(rows)]
+    path.write_text("\n".join(lines) + "\n")
     return path
 
 
@@ -223,8 +227,7 @@ def test_dropped_words_are_not_parsed(tmp_path):
     ],
 )
 def test_bad_words_tables_are_named(tmp_path, rows, message):
-    path = tmp_path / "words.tsv"
-    path.write_text("\n".join(["word\tsentence\tdropped", *rows]) + "\n")
+    path = write_rows(tmp_path / "words.tsv", rows)
     with pytest.raises(InputError, match=message):
         parser.story_sentences(path)
 
@@ -474,7 +477,6 @@ def test_download_that_keeps_failing_is_one_error(tmp_path, server):
     assert not (tmp_path / "fetched.json").exists()
 
 
-def test_words_are_required(capsys):
-    with pytest.raises(SystemExit):
+def test_words_are_required():
+    with pytest.raises(InputError, match="--words: missing"):
         parser.main(["--output", "x"])
-    assert "--words" in capsys.readouterr().err

@@ -352,7 +352,7 @@ def test_codes_stand_for_classes():
     prop = Property(raw="sentence_length", thresholds=(4, 6), codes=(0, 1, 3))
     labels = properties.label_table(story_words(STORY), STORY, {"length": prop}, seed=0)
     assert sorted(set(labels["length"])) == [0, 1, 3]
-    used = properties.class_counts(labels, {"length": prop}).query("distribution == 'used'")
+    used = properties.count_classes(labels, {"length": prop}).query("distribution == 'used'")
     assert used["value"].tolist() == ["1–4", "5–6", ">6"]
     assert used["count"].tolist() == [2, 3, 1]
 
@@ -395,7 +395,7 @@ def test_a_table_adds_a_property(tmp_path):
     labels = properties.label_table(words, [QUESTION], {"mine": prop}, seed=0)
     assert labels["mine_raw"].tolist() == ["01", "null", "1", "01"]
     assert labels["mine"].tolist() == [0, 1, 1, 0]
-    counts = properties.class_counts(labels, {"mine": prop})
+    counts = properties.count_classes(labels, {"mine": prop})
     assert set(counts["level"]) == {"word"}
 
 
@@ -420,7 +420,7 @@ def test_bad_tables_are_named(tmp_path, rows, message):
 def test_counts_are_of_sentences_or_words():
     props = paper_properties()
     labels = properties.label_table(story_words(STORY), STORY, props, seed=0)
-    counts = properties.class_counts(labels, props)
+    counts = properties.count_classes(labels, props)
     assert list(counts) == ["property", "level", "distribution", "value", "count"]
     n_words = sum(len(parse.words) for parse in STORY)
     for (name, level, _), rows in counts.groupby(["property", "level", "distribution"]):
@@ -444,7 +444,7 @@ def test_numeric_values_tie_in_numeric_order():
     labels = pd.DataFrame(
         {"sentence": range(4), "sentence_length": [0, 0, 1, 1], "sentence_length_raw": [10, 9, 30, 30]}
     )
-    counts = properties.class_counts(labels, {"sentence_length": Property(thresholds=(10,))})
+    counts = properties.count_classes(labels, {"sentence_length": Property(thresholds=(10,))})
     assert counts.query("distribution == 'original'")["value"].tolist() == ["30", "9", "10"]
 
 
@@ -525,22 +525,22 @@ PROPS = {
 
 def test_command_writes_what_is_read_back(command):
     labels_path, counts_path, correlations_path = command(PROPS, seed=5)
-    labels = properties.read_labels(labels_path)
+    labels = reader.read_table(labels_path)
     kept = command.words[command.words["dropped"] == 0]
     assert labels["word"].tolist() == kept["word"].tolist()
     assert labels["word_index"].tolist() == kept["word_index"].tolist()
     tenses = [raw_values.tense(parse) for parse in command.story for _ in parse.words]
     assert labels["tense_raw"].tolist() == tenses
-    codes = properties.label_codes(labels, "tense")
+    codes = labels["tense"]
     assert codes.dtype.kind == "i"
     assert codes.tolist() == [0 if value == "Past" else 1 for value in tenses]
-    assert set(properties.label_codes(labels, "size")) == {0, 1, 3}
+    assert set(labels["size"]) == {0, 1, 3}
     counts = reader.read_table(counts_path)
     assert counts.query("property == 'tense' and distribution == 'used'")["value"].tolist() == ["Past", "other"]
     correlations = reader.read_table(correlations_path)
     assert len(correlations) == len(PROPS) ** 2
     row = correlations.query("property_a == 'tense' and property_b == 'pos'").iloc[0]
-    expected = pearsonr(codes, properties.label_codes(labels, "pos"))
+    expected = pearsonr(codes, labels["pos"])
     assert (row["r"], row["p"]) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-6)
 
 
@@ -567,11 +567,3 @@ def test_command_refuses_a_parse_of_other_words(command, tmp_path):
     path.write_text(path.read_text().replace("hens", "cows"))
     with pytest.raises(InputError, match=r"story\.conllu: sentence 0: word 5 is 'cows', in the story 'hens'"):
         command(PROPS)
-
-
-def test_labels_that_lack_a_property_are_named(command):
-    labels = properties.read_labels(command(PROPS)[0])
-    with pytest.raises(InputError, match="no property 'mood'; there are tense, tense_raw, size"):
-        properties.label_codes(labels, "mood")
-    with pytest.raises(InputError, match="'tense_raw' must hold integers"):
-        properties.label_codes(labels, "tense_raw")

@@ -1,5 +1,6 @@
 """The digest changes exactly with the code that a step uses."""
 
+import re
 import shutil
 
 import pytest
@@ -104,7 +105,10 @@ def test_every_step_of_the_package_is_followed_beyond_itself():
             "folds",
             "np.round(np.linspace(",
             "np.rint(np.linspace(",
-            {"removal.fit", "removal.probing", "encoding.encode", "statistics.effects", "statistics.ceiling"},
+            {
+                *("removal.fit", "removal.probing", "encoding.encode"),
+                *("statistics.effects", "statistics.group", "statistics.ceiling"),
+            },
         ),
         ("encoding.ridge", "TIE = 1e-6", "TIE = 2e-6", {"encoding.encode", "statistics.ceiling"}),
         ("removal.logistic", "tol: float = 1e-5", "tol: float = 1e-6", {"removal.probing"}),
@@ -123,7 +127,7 @@ def test_an_edit_changes_exactly_the_steps_that_use_it(tmp_path, module, old, ne
     steps = [
         ".".join(p.relative_to(package).with_suffix("").parts)
         for p in package.rglob("*.py")
-        if "\ndef main(" in p.read_text(encoding="utf-8")
+        if re.search(r"^(def main\(|main = )", p.read_text(encoding="utf-8"), re.MULTILINE)
     ]
     assert {s for s in steps if provenance.digest(s, folder=package) != provenance.digest(s)} == users
 
@@ -131,3 +135,9 @@ def test_an_edit_changes_exactly_the_steps_that_use_it(tmp_path, module, old, ne
 def test_an_unknown_step_is_refused():
     with pytest.raises(ValueError, match="no function 'main' in a module 'nothing'"):
         provenance.digest("nothing")
+
+
+def test_a_sub_commands_digest_is_its_own():
+    reached = {name: set(provenance.reachable("statistics.emergence", name)) for name in ("steps", "correlation")}
+    assert ("statistics.emergence", "spearman") in reached["correlation"] - reached["steps"]
+    assert ("statistics.emergence", "clears") in reached["steps"] - reached["correlation"]

@@ -108,18 +108,7 @@ def test_the_command_counts_bad_voxels_and_keeps_them(tmp_path, series, capsys):
         tmp_path / "trs.tsv",
     )
     np.save(tmp_path / "S.npy", series)
-    recordings.main(
-        [
-            "--trs",
-            f"{tmp_path}/trs.tsv",
-            "--subject",
-            "S",
-            "--array",
-            f"{tmp_path}/S.npy",
-            "--output",
-            f"{tmp_path}/out.npy",
-        ]
-    )
+    recordings.main(flags(trs=tmp_path / "trs.tsv", subject="S", array=tmp_path / "S.npy", output=tmp_path / "out.npy"))
     assert "1 not finite, 1 constant" in capsys.readouterr().err
     np.testing.assert_allclose(read_array(tmp_path / "out.npy"), series[5:], rtol=1e-6)
 

@@ -16,16 +16,9 @@ from dynalign.io.arrays import write_array, write_arrays
 from dynalign.io.errors import InputError
 from dynalign.responses import regions as responses_regions
 from dynalign.responses.regions import from_arrays, read_regions, subset, write_regions
-from dynalign.statistics.regions import (
-    CELL,
-    adjust,
-    main,
-    region_alignment,
-    region_effect,
-    restrict,
-    subject_cells,
-    subject_tables,
-)
+from dynalign.statistics.cells import CELL, read_cells
+from dynalign.statistics.regions import main, region_alignment, region_effect, restrict, subject_tables
+from dynalign.tables import collect
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
@@ -102,6 +95,8 @@ def test_arrays_may_overlap_and_are_cut_to_the_voxels_kept(tmp_path):
         "left": left.tolist(),
         "right": right.tolist(),
     }
+    with pytest.raises(InputError, match="give one of --mask and --array"):
+        main([*command, *flags(mask="mask.nii.gz", output="x.npz")])
     main([*command, *flags(kept=tmp_path / "S/kept.npy", output=tmp_path / "cut.npz")])
     regions = read_regions(tmp_path / "cut.npz")
     assert regions["left"].tolist() == [True, True, False, False]
@@ -156,15 +151,6 @@ def test_an_effects_test_is_the_corrected_t_over_the_folds_means():
     assert nothing["n_invalid"] == 12
 
 
-def test_p_is_adjusted_over_all_regions_and_a_missing_one_stays_missing():
-    p = np.array([0.001, np.nan, 0.04, 0.5, 0.01])
-    table = adjust(pd.DataFrame({"p": p}), 0.05)
-    expected = stats.false_discovery_control(p[np.isfinite(p)])
-    np.testing.assert_allclose(table["p_fdr"].dropna(), expected)
-    assert np.isnan(table["p_fdr"][1])
-    assert table["significant"].tolist() == [1, 0, 0, 0, 1]
-
-
 @pytest.fixture
 def study(tmp_path):
     """Region 'planted' aligns at step 9 and loses it when `tense` is removed; 'silent' never does."""
@@ -179,7 +165,8 @@ def study(tmp_path):
             arrays = {key: np.asarray(value) for key, value in vars(scores(r)).items()}
             write_arrays(tmp_path / f"encoding/{checkpoint}/layer-2/S/{removal}.{name}.npz", arrays)
             rows += [[checkpoint, step, 2, removal, name, subject] for subject in ("S", "T")]
-    write_table(pd.DataFrame(rows, columns=[*CELL, "subject"]), tmp_path / "alignment.tsv")
+    table = pd.DataFrame(rows, columns=[*CELL, "subject"]).assign(mean_r=0.1, ci_low=0, ci_high=1)
+    write_table(table.assign(inner_score=0, n_voxels=60, n_invalid=0), tmp_path / "alignment.tsv")
     write_regions(tmp_path / "S.npz", regions)
     return tmp_path
 
@@ -188,7 +175,7 @@ def test_the_planted_region_aligns_and_no_other(study):
     command = flags(subject="S", alignment=study / "alignment.tsv", folder=study / "encoding")
     command += flags(rois=study / "S.npz", gap=0, options=Statistics().model_dump_json())
     main(["subject", *command, *flags(alignment_output=study / "a.tsv", effects_output=study / "e.tsv")])
-    main(["collect", str(study / "e.tsv"), *flags(fdr=0.05, output=study / "effects.tsv")])
+    collect.main(flags(tables=study / "e.tsv", fdr=0.05, output=study / "effects.tsv"))
     alignment = read_table(study / "a.tsv")
     columns = "checkpoint step layer removal property subject roi mean_r ci_low ci_high inner_score n_voxels n_invalid"
     assert alignment.columns.tolist() == columns.split()
@@ -205,8 +192,8 @@ def test_the_planted_region_aligns_and_no_other(study):
 
 def test_regions_of_another_subject_are_told(study):
     write_regions(study / "S.npz", {"planted": np.ones(59, dtype=bool)})
-    cells = subject_cells(read_table(study / "alignment.tsv"), "S")
+    cells = read_cells(study / "alignment.tsv", "S")
     with pytest.raises(InputError, match="scores of 60 voxels, regions of 59"):
         subject_tables(cells, study / "encoding", read_regions(study / "S.npz"), 0.05, 0)
     with pytest.raises(InputError, match="has no subject 'X'"):
-        subject_cells(cells, "X")
+        read_cells(study / "alignment.tsv", "X")

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
-from dynalign.datasets import harry_potter, rehearsal
+from dynalign.datasets import harry_potter, rehearsal, training_text
+from dynalign.io.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def story():
-    lexicon = yaml.safe_load((ROOT / "resources/demo/lexicon.yaml").read_text(encoding="utf-8"))
-    return rehearsal.words(lexicon, 0)
+    return rehearsal.words(training_text.read_grammar(ROOT / "resources/demo/grammar.yaml"), 0)
 
 
 def test_the_words_are_as_many_and_as_long_as_the_real_ones(story):
@@ -78,7 +77,7 @@ def test_seeds_and_subjects_differ(story):
 def test_the_command_writes_what_passes_as_the_real_data(tmp_path, monkeypatch):
     """Through the checks that the real files meet."""
     monkeypatch.setitem(harry_potter.SHAPES, "data_subject_N", (1211, 50))
-    arguments = ["--folder", str(tmp_path), "--lexicon", str(ROOT / "resources/demo/lexicon.yaml")]
+    arguments = ["--folder", str(tmp_path), "--grammar", str(ROOT / "resources/demo/grammar.yaml")]
     rehearsal.main([*arguments, "--subjects", "N", "--voxels", "50", "--dtype", "float32"])
     for name in ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri", "data_subject_N"):
         harry_potter.check(tmp_path / f"{name}.npy", name)
@@ -89,3 +88,17 @@ def test_the_command_writes_what_passes_as_the_real_data(tmp_path, monkeypatch):
     process = subprocess.run(wrong, cwd=ROOT / "workflow", capture_output=True, text=True, check=False)
     assert process.returncode == 1
     assert process.stderr == "error: --voxels 0: at least 1\n"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--subjects", "X"], "--subjects X: the data's subjects are"),
+        (["--dtype", "int8"], "--dtype int8: float64 or float32"),
+        (["--grammar", "none.yaml"], "none.yaml: not a YAML file"),
+    ],
+)
+def test_what_cannot_be_made_is_told(wrong, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        rehearsal.main(["--folder", str(tmp_path), *wrong])
+    assert not any(tmp_path.iterdir())

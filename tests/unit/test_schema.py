@@ -1,23 +1,15 @@
-"""The data dictionary: complete, in step with the tables, readable by programs."""
+"""The schema of tables: complete, in step with the tables, readable by programs, held to by readers and writers."""
 
 import json
 import subprocess
 
+import pandas as pd
 import pytest
+import yaml
 
 from dynalign.io.errors import InputError
 from dynalign.removal import probing
-from dynalign.tables import columns, datapackage, schema
-
-#: First lines of tables as their steps write them; tests/workflow/test_report.py asks a finished study.
-HEADERS = {
-    "checkpoints": "checkpoint step source revision commit sha256",
-    "class_counts": "property level distribution value count",
-    "label_correlations": "property_a property_b r p",
-    "labels": "word_index word sentence tr run tense tense_raw own own_raw",
-    "perplexity": "checkpoint step perplexity bits_per_word n_tokens",
-    "probing": " ".join(probing.COLUMNS),
-}
+from dynalign.tables import datapackage, reader, schema, writer
 
 
 def write(path, *lines):
@@ -26,26 +18,75 @@ def write(path, *lines):
     return path
 
 
-@pytest.mark.parametrize("name", HEADERS)
-def test_columns_are_described_in_the_order_of_the_file(name):
-    assert list(schema.TABLES[name].described(["tense", "own"])) == HEADERS[name].split()
-
-
 def test_every_column_named_has_a_description_and_a_known_type():
     for name, table in schema.TABLES.items():
-        described = table.described(["tense"])
-        assert set(table.key.split()) <= set(described), name
+        described = table.described(["tense"]) | dict(table.optional)
+        assert set(table.key) <= set(described), name
         for column, about in described.items():
             assert about.type in ("string", "integer", "number", "boolean"), (name, column)
             assert about.text.endswith("."), (name, column)
             assert "{" not in about.text, (name, column)
-        # Each entry of its own is used, so that a renamed column leaves no orphan.
-        assert set(table.own) <= set(table.columns.split()), name
 
 
-def test_no_common_column_is_left_over():
-    used = {name for table in schema.TABLES.values() for name in table.columns.split()}
-    assert set(columns.COLUMNS) <= used
+def test_no_column_is_left_over():
+    """A shared one is used, and one of a table's own differs from the shared one, so that neither is an orphan."""
+    raw = yaml.safe_load(schema.FILE.read_text(encoding="utf-8"))
+    used = set()
+    for part in ("tables", "figures", "steps"):
+        for name, table in raw[part].items():
+            for entry in [*table["columns"], *table.get("optional", ())]:
+                if isinstance(entry, str):
+                    used |= set(entry.split())
+                    continue
+                for column, own in entry.items():
+                    shared = raw["columns"].get(column, {})
+                    assert any(shared.get(key) != value for key, value in own.items()), (name, column)
+                    used |= set() if "type" in own else {column}
+    assert used == set(raw["columns"])
+
+
+def test_a_table_of_the_study_is_written_in_the_schemas_order_and_no_other(tmp_path):
+    path = tmp_path / "tables/class_counts.tsv"
+    path.parent.mkdir()
+    table = pd.DataFrame({"property": ["tense"], "level": "word", "distribution": "used", "count": 3, "value": "18"})
+    writer.write_table(table, path)
+    assert path.read_text(encoding="utf-8").splitlines()[0] == "property level distribution value count".replace(
+        " ", "\t"
+    )
+    # A value is text there, whatever it looks like.
+    assert reader.read_table(path)["value"].tolist() == ["18"]
+    for bad, message in (
+        (table.drop(columns="level"), "lacks column 'level'"),
+        (table.assign(more=1), "column 'more' is unknown"),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"class_counts\.tsv: {message}; schema\.yaml describes .* of class_counts"
+        ):
+            writer.write_table(bad, path)
+    labels = pd.DataFrame({"word_index": [0], "word": "a", "sentence": 0, "tr": 1, "run": 1, "own": 1, "own_raw": "1"})
+    writer.write_table(labels, tmp_path / "tables/labels.tsv")
+    read = reader.read_table(tmp_path / "tables/labels.tsv")
+    assert (read["own"].tolist(), read["own_raw"].tolist()) == ([1], ["1"])
+    with pytest.raises(ValueError, match="column 'own_raw' is unknown"):
+        writer.write_table(labels.drop(columns="own"), tmp_path / "tables/labels.tsv")
+    # Elsewhere a table may be of any kind.
+    writer.write_table(table.assign(more=1), tmp_path / "class_counts.tsv")
+    figure = pd.DataFrame({"checkpoint": ["step-0"], "step": 0, "published": 9.0, "perplexity": 8.0, "n_tokens": 2})
+    assert schema.TABLES["figure-01-perplexity"].in_order(figure.columns)[-1] == "published"
+
+
+def test_a_table_asked_for_by_its_kind_is_checked(tmp_path):
+    header = ["checkpoint", "step", "perplexity", "bits_per_word", "n_tokens"]
+    good = ["step-0", "0", "1.5", "1", "2"]
+    table = reader.read_table(write(tmp_path / "p.tsv", header, good, ["random", "", "1", "1", ""]), kind="perplexity")
+    assert table["step"].isna().tolist() == [False, True]
+    for lines, message in (
+        ((header[:-1], good[:-1]), "lacks column 'n_tokens'; it has checkpoint, step"),
+        ((header, [*good[:-1], "many"]), "column 'n_tokens' must hold numbers, it begins with 'many'"),
+        ((header, good, good), "two rows for checkpoint step-0; there must be one"),
+    ):
+        with pytest.raises(InputError, match=rf"p\.tsv: {message}"):
+            reader.read_table(write(tmp_path / "p.tsv", *lines), kind="perplexity")
 
 
 def test_columns_of_the_studys_own_properties_are_described():
@@ -56,11 +97,8 @@ def test_columns_of_the_studys_own_properties_are_described():
 
 
 def test_the_sides_of_the_null_interval_are_those_that_probing_knows():
-    (sides,) = {
-        table.described()["crossfit_position"].values
-        for table in schema.TABLES.values()
-        if "crossfit_position" in table.columns
-    }
+    known = [table.described() for table in schema.TABLES.values() if "crossfit_position" in table.columns]
+    (sides,) = {columns["crossfit_position"].values for columns in known}  # noqa: PD011
     assert set(sides) == {probing.crossfit_position(value, 0.4, 0.6) for value in (0.3, 0.5, 0.7)}
 
 
@@ -71,7 +109,7 @@ def test_the_package_says_what_a_program_needs(tmp_path, capsys):
         ["step-0", "0", "1.5", "1", "2", ""],
     )
     output = tmp_path / "tables/datapackage.json"
-    datapackage.main([str(path), "--study", "Mine", "--output", str(output)])
+    datapackage.main(["--tables", str(path), "--study", "Mine", "--output", str(output)])
     assert "unheard_of has no description" in capsys.readouterr().err
     package = json.loads(output.read_text(encoding="utf-8"))
     assert (package["profile"], package["name"]) == ("tabular-data-package", "mine-tables")

@@ -22,7 +22,10 @@ from dynalign.stimulus import conllu, timing
 from dynalign.tables import reader
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted((ROOT / "workflow/dynalign").glob("*.py"))
+PACKAGE = ROOT / "workflow/dynalign"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+#: Reads pickled text with names of its own in place of those in the file.
+UNPICKLES = PACKAGE / "datasets/unpickle_text.py"
 
 #: Calls that can run what a file holds, or hand text to a shell.
 DANGEROUS = {
@@ -43,12 +46,13 @@ IMPORTS = {
 }
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_module_can_run_what_it_reads(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            assert not {alias.name.split(".")[0] for alias in node.names} & set(IMPORTS), ast.unparse(node)
+            dangerous = {alias.name.split(".")[0] for alias in node.names} & set(IMPORTS)
+            assert dangerous <= ({"pickle"} if path == UNPICKLES else set()), ast.unparse(node)
         elif isinstance(node, ast.ImportFrom) and node.module in IMPORTS:
             assert {alias.name for alias in node.names} <= IMPORTS[node.module], ast.unparse(node)
         elif isinstance(node, ast.Call):
@@ -66,7 +70,7 @@ def test_no_module_can_run_what_it_reads(path):
             if owner == "torch" and name == "load":
                 assert given.get("weights_only") == "True", text
             if owner == "yaml":
-                assert name in ("safe_load", "safe_dump"), text
+                assert name in ("safe_load", "safe_dump") or given.get("Loader") == "yaml.CSafeLoader", text
             if name == "from_pretrained" and owner.startswith("Auto"):
                 assert given.get("trust_remote_code") == "False", text
                 assert given.get("local_files_only") == "True", text

@@ -81,7 +81,8 @@ def study():
 
 
 def subject(study, seed, options=OPTIONS):
-    return simulation.simulate_subject(*study, options, np.random.default_rng(seed))
+    courses = simulation.driver_courses(*study, options)
+    return simulation.simulate_subject(courses, study[1]["run"].to_numpy(), options, np.random.default_rng(seed))
 
 
 def test_property_voxels_follow_their_label_and_no_other(study):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from scipy import stats
+from tests.helpers import flags
 
 from dynalign.config.encoding import Encoding
 from dynalign.config.statistics import Statistics
@@ -12,8 +13,12 @@ from dynalign.encoding import encode
 from dynalign.encoding.arms import make_design, outer_splits
 from dynalign.encoding.scores import Scores, write_scores
 from dynalign.io.errors import InputError
-from dynalign.statistics import block_tests, collect
-from dynalign.statistics.effects import alignment_row, effect_row, group_row, main, read_table, write_table
+from dynalign.statistics import block_tests, effects, group
+from dynalign.statistics.effects import alignment_row, effect_row
+from dynalign.statistics.group import group_row
+from dynalign.tables import collect
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
 
 #: Blocks for the short time courses of these tests.
 SMALL = Statistics(block=5)
@@ -59,11 +64,6 @@ def test_degenerate_cases():
     assert block_tests.corrected_t(np.full(5, 0.1), 0.25, 0.05)["p"] == pytest.approx(0, abs=1e-12)
     with pytest.raises(InputError, match="2 parts"):
         block_tests.corrected_t(np.ones(1), 0.25, 0.05)
-
-
-def test_benjamini_hochberg_is_scipys():
-    p = np.random.default_rng(2).uniform(size=200) ** 2
-    np.testing.assert_allclose(block_tests.benjamini_hochberg(p), stats.false_discovery_control(p))
 
 
 def test_the_papers_test_is_scipys_and_skips_invalid_voxels():
@@ -138,10 +138,21 @@ def test_the_false_discovery_rate_is_adjusted_over_the_whole_grid(tmp_path):
     for part in range(2):
         table = pd.DataFrame({"checkpoint": "step-0", "p": p[10 * part : 10 * part + 10]})
         write_table(table, tmp_path / f"{part}.tsv")
-    table = collect.collect([str(tmp_path / "0.tsv"), str(tmp_path / "1.tsv")], alpha=0.05)
-    expected = stats.false_discovery_control(p)
+    table = collect.collect([str(tmp_path / "0.tsv"), str(tmp_path / "1.tsv")], fdr=0.05)
+    # The largest p·n/rank of all that are as small or smaller, by Benjamini and Hochberg's own rule.
+    expected = [min(q * 20 / np.sum(p <= q) for q in p[p >= one]) for one in p]
     np.testing.assert_allclose(table["p_fdr"], expected, rtol=1e-6)
-    assert table["significant"].tolist() == (expected < 0.05).astype(int).tolist()
+    assert table["significant"].tolist() == [int(one < 0.05) for one in expected]
+
+
+def test_a_missing_p_stays_missing_and_counts_for_nothing():
+    import pandas as pd
+
+    p = np.array([0.001, np.nan, 0.04, 0.5, 0.01])
+    table = collect.adjust(pd.DataFrame({"p": p}), 0.05)
+    np.testing.assert_allclose(table["p_fdr"].dropna(), stats.false_discovery_control(p[np.isfinite(p)]))
+    assert np.isnan(table["p_fdr"][1])
+    assert table["significant"].tolist() == [1, 0, 0, 0, 1]
 
 
 def equal_folds(n_folds, size):
@@ -355,29 +366,27 @@ def test_a_group_is_the_mean_of_its_subjects_and_the_population_scipys_t_over_th
 def test_the_commands_write_what_the_functions_say(tmp_path):
     rng = np.random.default_rng(14)
     found = {subject: small_study(rng) for subject in ("F", "M")}
-    for layer in (0, 2):
-        for subject, arms in found.items():
-            folder = tmp_path / f"encoding/layer-{layer}/{subject}"
-            folder.mkdir(parents=True)
-            for (method, name), one in arms.items():
-                write_scores(folder / f"{method}.{name}.npz", one)
-    for checkpoint, step in (("step-8", "8"), ("random", "")):
-        common = ["--checkpoint", checkpoint, f"--step={step}", "--folder", str(tmp_path / "encoding")]
-        common += ["--layers", "0", "2", "--arms", "none.original", "ridge.tense", "--gap", "2"]
-        common += ["--options", json.dumps({"block": 5})]
+    checkpoints = {"step-8": "8", "random": ""}
+    for checkpoint, step in checkpoints.items():
+        for layer in (0, 2):
+            for subject, arms in found.items():
+                folder = tmp_path / f"encoding/{checkpoint}/layer-{layer}/{subject}"
+                folder.mkdir(parents=True)
+                for (method, name), one in arms.items():
+                    write_scores(folder / f"{method}.{name}.npz", one)
+        common = ["--checkpoint", checkpoint, f"--step={step}", *flags(folder=tmp_path / "encoding", gap=2)]
+        common += flags(layers=[0, 2], arms=["none.original", "ridge.tense"], options=json.dumps({"block": 5}))
         for subject in ("F", "M"):
-            tables = [str(tmp_path / f"{checkpoint}.{subject}.{kind}") for kind in ("alignment", "effects")]
-            wanted = ["--alignment", tables[0], "--effects", tables[1]]
-            main(["cell", *common, "--subject", subject, *wanted])
-        group = ["group", *common, "--subjects", "F", "M", "--output", str(tmp_path / f"{checkpoint}.group")]
-        main(group)
-    cells = [str(tmp_path / f"{name}.{who}.effects") for name in ("step-8", "random") for who in ("F", "M")]
-    effects = str(tmp_path / "effects.tsv")
-    main(["collect", *cells, "--fdr", "0.05", "--output", effects])
-    groups = [str(tmp_path / f"{name}.group") for name in ("step-8", "random")]
-    output = str(tmp_path / "group.tsv")
-    main(["collect-group", *groups, "--effects", effects, "--fdr", "0.05", "--output", output])
-    single, table = read_table(effects), read_table(output)
+            tables = {kind: tmp_path / f"{checkpoint}.{subject}.{kind}" for kind in ("alignment", "effects")}
+            effects.main([*common, *flags(subject=subject, **tables)])
+        group.main(["cells", *common, *flags(subjects=["F", "M"], output=tmp_path / f"{checkpoint}.group")])
+    cells = [tmp_path / f"{name}.{who}.effects" for name in checkpoints for who in ("F", "M")]
+    collect.main(flags(tables=cells, fdr=0.05, output=tmp_path / "effects.tsv"))
+    groups = [tmp_path / f"{name}.group" for name in checkpoints]
+    command = flags(tables=groups, effects=tmp_path / "effects.tsv", fdr=0.05, output=tmp_path / "group.tsv")
+    group.main(["collect", *command])
+    single = read_table(tmp_path / "effects.tsv", kind="removal_effects")
+    table = read_table(tmp_path / "group.tsv", kind="removal_effects_group")
     assert (len(single), len(table)) == (8, 4)
     key = ["checkpoint", "layer", "removal", "property"]
     np.testing.assert_allclose(

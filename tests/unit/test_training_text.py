@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from dynalign.datasets import training_text
+from dynalign.io.errors import InputError
 
 DEMO = Path(__file__).parents[2] / "resources" / "demo"
 N_CHARACTERS = 600_000
@@ -30,13 +30,13 @@ def sentences(text: str) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def lexicon() -> dict:
-    return yaml.safe_load((DEMO / "lexicon.yaml").read_text(encoding="utf-8"))
+def grammar() -> dict:
+    return training_text.read_grammar(DEMO / "grammar.yaml")
 
 
 @pytest.fixture(scope="module")
-def text(lexicon) -> str:
-    return training_text.generate(lexicon, N_CHARACTERS, seed=0)
+def text(grammar) -> str:
+    return training_text.generate(grammar, N_CHARACTERS, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -77,25 +77,25 @@ def test_story_has_common_words_and_no_odd_marks(story):
 # The training text
 
 
-def test_same_seed_same_text_other_seed_other_text(lexicon):
-    first = training_text.generate(lexicon, 20_000, seed=3)
-    assert training_text.generate(lexicon, 20_000, seed=3) == first
-    assert training_text.generate(lexicon, 20_000, seed=4) != first
+def test_same_seed_same_text_other_seed_other_text(grammar):
+    first = training_text.generate(grammar, 20_000, seed=3)
+    assert training_text.generate(grammar, 20_000, seed=3) == first
+    assert training_text.generate(grammar, 20_000, seed=4) != first
 
 
 @pytest.mark.parametrize("n_characters", [20_000, 100_000, N_CHARACTERS])
-def test_length_is_within_one_percent(lexicon, n_characters):
-    assert len(training_text.generate(lexicon, n_characters, seed=1)) == pytest.approx(n_characters, rel=0.01)
+def test_length_is_within_one_percent(grammar, n_characters):
+    assert len(training_text.generate(grammar, n_characters, seed=1)) == pytest.approx(n_characters, rel=0.01)
 
 
-def test_no_text_of_no_length(lexicon):
+def test_no_text_of_no_length(grammar):
     with pytest.raises(ValueError, match="positive"):
-        training_text.generate(lexicon, 0, seed=0)
+        training_text.generate(grammar, 0, seed=0)
 
 
-def test_generating_is_fast(lexicon):
+def test_generating_is_fast(grammar):
     start = time.process_time()
-    training_text.generate(lexicon, N_CHARACTERS, seed=2)
+    training_text.generate(grammar, N_CHARACTERS, seed=2)
     assert time.process_time() - start < 5
 
 
@@ -106,8 +106,8 @@ def test_covers_the_running_words_of_the_story(text, story):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_shares_no_sentence_and_no_line_with_the_story(lexicon, story, seed):
-    text = training_text.generate(lexicon, N_CHARACTERS, seed)
+def test_shares_no_sentence_and_no_line_with_the_story(grammar, story, seed):
+    text = training_text.generate(grammar, N_CHARACTERS, seed)
     longer = {tuple(map(bare, sentence)) for sentence in sentences(story) if len(sentence) > 6}
     assert longer.isdisjoint(tuple(map(bare, sentence)) for sentence in sentences(text))
     assert {line for line in story.splitlines() if line}.isdisjoint(text.splitlines())
@@ -143,13 +143,13 @@ def test_word_frequencies_fall_with_rank(text):
     assert -1.6 < slope < -0.7
 
 
-def test_words_of_a_field_meet_within_paragraphs(text, lexicon):
+def test_words_of_a_field_meet_within_paragraphs(text, grammar):
     paragraphs = [{bare(word) for word in paragraph.split()} for paragraph in text.split("\n\n")]
-    fields = {
-        field: [entry for kind in ("thing", "animal", "mass") for entry in kinds.get(kind, ())]
-        for field, kinds in lexicon["nouns"].items()
-        if field != "any"
-    }
+    fields: dict[str, list[str]] = {}
+    for kind in ("thing", "animal", "mass"):
+        for field, entries in grammar["nouns"][kind].items():
+            if field != "any":
+                fields.setdefault(field, []).extend(entries)
     places = Counter(word for words in fields.values() for word in set(words))
     home = {word: field for field, words in fields.items() for word in words if places[word] == 1}
     held = {word: np.array([word in paragraph for paragraph in paragraphs]) for word in home if word.isalpha()}
@@ -191,27 +191,122 @@ def test_tense_is_one_within_a_sentence(text):
 
 
 @pytest.mark.parametrize(
-    ("entry", "forms"),
+    ("base", "irregular", "forms"),
     [
-        ("walk", ("walk", "walks", "walked", "walked", "walking")),
-        ("stop", ("stop", "stops", "stopped", "stopped", "stopping")),
-        ("carry", ("carry", "carries", "carried", "carried", "carrying")),
-        ("obey", ("obey", "obeys", "obeyed", "obeyed", "obeying")),
-        ("go/went/gone", ("go", "goes", "went", "gone", "going")),
-        ("have/had/had", ("have", "has", "had", "had", "having")),
-        ("begin/began/begun", ("begin", "begins", "began", "begun", "beginning")),
-        ("lie/lied/lied", ("lie", "lies", "lied", "lied", "lying")),
-        ("see/saw/seen", ("see", "sees", "saw", "seen", "seeing")),
-        ("whisper", ("whisper", "whispers", "whispered", "whispered", "whispering")),
+        ("walk", "", "walk walks walked walked walking"),
+        ("stop", "", "stop stops stopped stopped stopping"),
+        ("carry", "", "carry carries carried carried carrying"),
+        ("obey", "", "obey obeys obeyed obeyed obeying"),
+        ("go", "went gone", "go goes went gone going"),
+        ("have", "had had", "have has had had having"),
+        ("lie", "", "lie lies lied lied lying"),
+        ("see", "saw seen", "see sees saw seen seeing"),
+        ("whisper", "", "whisper whispers whispered whispered whispering"),
     ],
 )
-def test_inflect(entry, forms):
-    assert training_text.inflect(entry) == forms
+def test_forms_of_verbs(base, irregular, forms):
+    assert " ".join(training_text.verb_forms(base, irregular).values()) == forms
 
 
-def test_command_writes_the_same_text(lexicon, tmp_path):
+def test_forms_of_special_verbs():
+    assert training_text.verb_forms("begin", "began begun", doubled=True)["ing"] == "beginning"
+    assert "ing" not in training_text.verb_forms("know", "knew known", state=True)
+
+
+@pytest.mark.parametrize(
+    ("entry", "forms"),
+    [
+        ("lamp", {"singular": "lamp", "plural": "lamps", "at": "in the lamp"}),
+        ("story/stories", {"singular": "story", "plural": "stories", "at": "in the story"}),
+        ("box@on", {"singular": "box", "plural": "boxes", "at": "on the box"}),
+        ("dark/-", {"singular": "dark", "at": "in the dark"}),
+        ("stairs/+@on", {"plural": "stairs", "at": "on the stairs"}),
+    ],
+)
+def test_forms_of_nouns(entry, forms):
+    assert training_text.noun_forms(entry) == forms
+
+
+@pytest.mark.parametrize(
+    ("base", "irregular", "forms"),
+    [
+        ("small", "", "small smaller smallest"),
+        ("big", "", "big bigger biggest"),
+        ("happy", "", "happy happier happiest"),
+        ("strange", "", "strange stranger strangest"),
+        ("bad", "worse worst", "bad worse worst"),
+    ],
+)
+def test_forms_of_adjectives(base, irregular, forms):
+    assert " ".join(training_text.adjective_forms(base, irregular).values()) == forms
+    assert training_text.adjective_forms(base, compared=False) == {"base": base}
+
+
+SMALL = {
+    "topics": {"sea": []},
+    "rules": {"mode": "calm", "hero": "she", "hero-name": "Nora", "sentence": "<Clause tense=past>."},
+    "words": {"colour": ["red"]},
+    **{name: {} for name in ("nouns", "verbs", "irregular", "adjectives", "comparison")},
+    **{name: [] for name in ("doubled", "states", "absolute")},
+}
+
+
+def small(**rules: str) -> str:
+    return training_text.generate(SMALL | {"rules": SMALL["rules"] | rules}, 40, seed=0)
+
+
+def test_conditions_choices_and_features_of_rules():
+    """Each notation that the grammar's head explains, in grammars of one line."""
+    assert small(clause="tense=present: wrong\ntense=past|future 2: right").startswith("Right. Right.")
+    assert small(clause="$name [sat|sat] in a <colour> <colour 0%> hat").startswith("Nora sat in a red hat.")
+    assert small(clause="<who at~hero kind=cat>", who="$at and a $kind").startswith("She and a cat.")
+    assert small(clause="a apple, an other egg , a   use").startswith("An apple, another egg, a use.")
+    two = small(clause="1: one\n99999: two").lower()
+    assert "two" in two
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"clause": "a <ship.plural>"}, r"neither a rule nor words <ship\.plural>"),
+        ({"clause": "tense=present: none"}, "rule clause .* no alternative"),
+        ({"clause": "the $beast"}, r"uses \$beast, which is not set"),
+    ],
+)
+def test_a_gap_in_the_grammar_is_told(rules, message):
+    with pytest.raises(InputError, match=message):
+        small(**rules)
+
+
+def test_a_missing_section_is_told():
+    with pytest.raises(InputError, match="no section 'topics'"):
+        training_text.generate({}, 10, seed=0)
+
+
+def test_a_file_that_is_no_grammar_is_told(tmp_path):
+    (tmp_path / "grammar.yaml").write_text("- a list\n")
+    with pytest.raises(InputError, match=r"grammar\.yaml: has no sections"):
+        training_text.read_grammar(tmp_path / "grammar.yaml")
+
+
+def test_every_reference_of_the_grammar_is_met(grammar):
+    """Whatever a rule names stands there: a rule, or words."""
+    known = {
+        name
+        for key in ("rules", "words", "nouns", "verbs", "adjectives")
+        for keys in grammar[key]
+        for name in keys.split()
+    }
+    written = "\n".join(
+        [*grammar["rules"].values(), *(entry for words in grammar["words"].values() for entry in words)]
+    )
+    named = set(re.findall(r"<([\w-]+)[ .>]", written)) | set(re.findall(r"~([\w-]+)", written))
+    named |= set(re.findall(r"verb=([\w-]+)[ >]", written))
+    assert {name[0].lower() + name[1:] for name in named if not name.endswith("-")} <= known
+
+
+def test_command_writes_the_same_text(grammar, tmp_path):
     output = tmp_path / "corpus.txt"
-    arguments = ["--lexicon", str(DEMO / "lexicon.yaml"), "--characters", "5000", "--output", str(output)]
-    training_text.main(arguments)
-    assert output.read_text(encoding="utf-8") == training_text.generate(lexicon, 5000, seed=0)
+    training_text.main(["--grammar", str(DEMO / "grammar.yaml"), "--characters", "5000", "--output", str(output)])
+    assert output.read_text(encoding="utf-8") == training_text.generate(grammar, 5000, seed=0)
     assert list(tmp_path.iterdir()) == [output]

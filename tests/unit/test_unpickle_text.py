@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+from tests.helpers import flags
 
 from dynalign.datasets import unpickle_text
 from dynalign.io.errors import InputError
@@ -35,7 +36,7 @@ def test_text_comes_out_as_it_was(tmp_path, protocol, kind):
 
 def test_the_command_writes_what_the_workflow_reads(tmp_path):
     np.save(tmp_path / "words.npy", np.array(WORDS, dtype=object), allow_pickle=True)
-    unpickle_text.main([str(tmp_path / "words.npy"), "--output", str(tmp_path / "plain.npy")])
+    unpickle_text.main(flags(array=tmp_path / "words.npy", output=tmp_path / "plain.npy"))
     plain = np.load(tmp_path / "plain.npy", allow_pickle=False)
     assert plain.dtype.kind == "U"
     assert plain.tolist() == WORDS
@@ -76,6 +77,56 @@ def test_nothing_is_called_whatever_the_pickle_asks_for(tmp_path, protocol, func
     with pytest.raises(InputError, match=r"x\.npy: holds no plain text that can be taken out safely"):
         unpickle_text.read_text(path)
     assert not sprung.exists()
+
+
+NAME = b"cnumpy.core.multiarray\nscalar\n"
+
+#: Pickles, by what they try: each leaves `sprung` behind if it gets its way.
+HOSTILE = {
+    "a call": b"cos\nsystem\n(S'touch sprung'\ntR.",
+    "an instance": b"(S'touch sprung'\nios\nsystem\n.",
+    "an object": b"(cos\nsystem\nS'touch sprung'\no.",
+    "a new object": b"\x80\x02csubprocess\nPopen\nS'touch sprung'\n\x85\x81.",
+    "a name on the stack": b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x0ctouch sprung\x85R.",
+    "an attribute of what is allowed": b"\x80\x04\x8c\x15numpy.core.multiarray\x8c\x12scalar.__globals__\x93.",
+    "a chain of attributes": b"\x80\x04\x8c\x05numpy\x8c\x11ndarray.__class__\x93.",
+    "a helper of numpy": b"cnumpy.f2py.diagnose\nrun_command\n(S'touch sprung'\ntR.",
+    "a state for a name": NAME + b"}(S'_function'\ncos\nsystem\nsb.",
+    "a plain state for a name": NAME + b"}S'_function'\nS'x'\nsb.",
+    "slots for a name": NAME + b"(N}S'__call__'\nS'x'\nstb.",
+    "a call of what is no function": b"S'touch sprung'\n(tR.",
+    "a name as a class": b"\x80\x02" + NAME + b")\x81.",
+    "a state for a list": b"](N}S'append'\nS'x'\nstb.",
+    "a registered extension": b"\x80\x02\x82\x01.",
+    "something kept elsewhere": b"Pos.system\n.",
+    "all memory": b"\x80\x02]r\xff\xff\xff\x7f.",
+    "more bytes than there are": b"\x80\x05\x96\xff\xff\xff\xff\x0f\x00\x00\x00a.",
+    "bytes for objects": b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+    b"(I1\n(I1\ntcnumpy\ndtype\n(S'O8'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbI00\nS'AAAAAAAA'\ntb.",
+}
+
+
+@pytest.mark.parametrize("pickled", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_pickles_are_refused(tmp_path, monkeypatch, pickled):
+    monkeypatch.chdir(tmp_path)
+    path = store(tmp_path / "x.npy", np.empty(1, dtype=object), 2)
+    path.write_bytes(path.read_bytes()[:128] + pickled)
+    with pytest.raises(InputError, match="no plain text that can be taken out safely"):
+        unpickle_text.read_text(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_what_stands_for_names_stays_as_it_was(tmp_path):
+    """A pickle cannot change what the next one calls."""
+    before = dict(unpickle_text.ALLOWED)
+    slots = {name: vars(kind).copy() for name, kind in vars(unpickle_text).items() if isinstance(kind, type)}
+    for pickled in HOSTILE.values():
+        path = store(tmp_path / "x.npy", np.empty(1, dtype=object), 2)
+        path.write_bytes(path.read_bytes()[:128] + pickled)
+        with pytest.raises(InputError):
+            unpickle_text.read_text(path)
+    assert before == unpickle_text.ALLOWED
+    assert slots == {name: vars(kind) for name, kind in vars(unpickle_text).items() if isinstance(kind, type)}
 
 
 @pytest.mark.parametrize("value", [np.array([{}], dtype=object), np.array([1, "a"], dtype=object), np.zeros(3)])

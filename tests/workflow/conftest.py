@@ -1,5 +1,7 @@
 """A clean copy of the repository, and the small study run once in it."""
 
+import copy
+import os
 import re
 import shutil
 import subprocess
@@ -9,7 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dynalign.config.simulation import Simulation
+from dynalign.datasets.simulation import time_words
+
 ROOT = Path(__file__).parents[2]
+# As `. .venv/bin/activate` does: jobs call `python`.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 #: The embedded study, cut to what the tests need: one subject, two checkpoints, one layer.
 SMALL = {
@@ -43,6 +50,51 @@ SMALL = {
 }
 
 
+#: All stages, and of the figures (2 s of imports each) two: one that draws a table, one that reads scores.
+TARGETS = [
+    *(f"results/tiny/tables/{name}.tsv" for name in ("checkpoints", "perplexity", "probing", "alignment")),
+    "results/tiny/tables/removal_effects.tsv",
+    "results/tiny/figures/table-2-correlations.tsv",
+    "results/tiny/figures/figure-01-perplexity.png",
+    "results/tiny/maps/F.nii.gz",
+]
+
+
+def tiny_story(text: str) -> str:
+    """Two runs of six and five paragraphs."""
+    first, second = text.split("\n---\n")[:2]
+    return "\n---\n".join("\n\n".join(run.split("\n\n")[:n]) for run, n in ((first, 6), (second, 5)))
+
+
+def tiny_study(folder: Path) -> dict:
+    """The smallest study in which every rule has a job: a story of two minutes, two checkpoints, one layer.
+
+    Its story is written into the folder; all else comes with the workflow.
+    """
+    text = tiny_story((ROOT / "resources/demo/story.txt").read_text(encoding="utf-8"))
+    (folder / "tiny.txt").write_text(text, encoding="utf-8")
+    simulation = {"text": "tiny.txt", "shape": [6, 8, 5]}
+    study = copy.deepcopy(SMALL)
+    study["study"] = "tiny"
+    study["story"] |= {
+        "words": "results/tiny/data/words.tsv",
+        "trs": time_words(text, Simulation(**simulation), 2.0)[1],
+        "trim": {"start": 2, "end": 2},
+    }
+    study["brain"] |= {
+        "images": "results/tiny/data/sub-{subject}_run-{run}_bold.nii.gz",
+        "mask": "results/tiny/data/sub-{subject}_mask.nii.gz",
+    }
+    study["training"] = {"steps": 16, "depth": 1, "hidden": 32, "vocabulary": 300, "characters": 40_000, "sequence": 32}
+    study["model"] |= {"depth": 1, "steps": [0, 16], "layers": [1], "context_tokens": 16}
+    study["properties"] = {"tense": {"classes": ["Past"]}, "sentence_length": {"thresholds": [7, 16]}}
+    study["probing"] = {"permutations": 10, "C": [0.01, 1.0], "folds": 2, "inner_folds": 2}
+    study["encoding"] = {"inner_folds": 3, "folds": 3, "alphas": [1.0, 1000.0, 1e6], "delays": [1, 2], "gap": 2}
+    study["simulation"] = simulation
+    study["figures"] = {"properties": ["tense"], "steps": [16]}
+    return study
+
+
 #: Rules that put cells together: they run again when there is one more.
 AGGREGATIONS = {
     "alignment_table",
@@ -68,9 +120,9 @@ def copy_repository(target: Path) -> Path:
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).is_file():
+        if (ROOT / name).is_file() or (ROOT / name).is_symlink():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, target / name)
+            shutil.copy(ROOT / name, target / name, follow_symlinks=False)
     return target
 
 
@@ -89,19 +141,28 @@ class Run:
         table = re.search(r"job +count\n[- ]+\n(.*?)\ntotal ", self.output, re.DOTALL)
         assert table, self.output
         counts = {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
-        counts.pop("all", None)
+        for target in ("all", "default"):
+            counts.pop(target, None)
         return counts
 
 
 def snakemake(folder: Path, *arguments: str, config: dict | str | None = None) -> Run:
-    """Call snakemake in a folder; a configuration given as a dict is written there first."""
+    """Call snakemake in a folder; a configuration given as a dict is written there first.
+
+    The package is the folder's own where it has one, as after ``pip install -e``.
+    """
     if isinstance(config, dict):
         (folder / "config" / "test.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         config = "config/test.yaml"
+    environment = dict(os.environ)
+    if (folder / "workflow/dynalign").is_dir():
+        environment["PYTHONPATH"] = str(folder / "workflow")
     command = [sys.executable, "-m", "snakemake", *arguments]
     if config is not None:
         command += ["--configfile", config]
-    return Run(subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200, check=False))
+    return Run(
+        subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200, check=False)
+    )
 
 
 @pytest.fixture(scope="session")

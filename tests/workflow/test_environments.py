@@ -1,57 +1,10 @@
-"""Where jobs run: conda environments, partitions, login node or compute node. Nothing here needs a cluster."""
+"""Where jobs run: partitions, login node or compute node. Nothing here needs a cluster."""
 
-import json
 import re
-import sys
 
 import pytest
 
 from tests.workflow.conftest import ROOT, SMALL, copy_repository, snakemake
-
-#: Answers what Snakemake asks of conda. An environment is a python that notes its calls and is this one.
-CONDA = """#!/usr/bin/env bash
-case "$1 $2" in
-    "info --json") echo '{info}' ;;
-    "--version ") echo "conda 24.9.2" ;;
-    "config --get") echo '{{"get": {{"channel_priority": "strict"}}}}' ;;
-    "env create")
-        prefix=$(sed 's/.*--prefix //' <<<"$*")
-        mkdir -p "$prefix/bin"
-        printf '#!/usr/bin/env bash\\necho "$@" >>%q/calls\\nexec %q "$@"\\n' "$prefix" {python} >"$prefix/bin/python"
-        chmod +x "$prefix/bin/python" ;;
-    "clean -y") ;;
-    *) echo "not asked before: $*" >&2; exit 1 ;;
-esac
-"""
-
-
-@pytest.fixture
-def conda(tmp_path, monkeypatch):
-    """A stand-in for conda, first on the PATH."""
-    (tmp_path / "bin").mkdir()
-    info = json.dumps({"conda_prefix": str(tmp_path), "platform": "linux-64"})
-    (tmp_path / "bin/conda").write_text(CONDA.format(info=info, python=sys.executable))
-    (tmp_path / "bin/conda").chmod(0o755)
-    (tmp_path / "bin/activate").write_text('export PATH="$1/bin:$PATH"\n')
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-
-
-def test_every_rule_is_planned_with_conda(repository, conda):
-    for config in ("config/config.yaml", "config/demo.yaml"):
-        run = snakemake(repository, "-n", "--cores", "1", "--software-deployment-method", "conda", config=config)
-        assert run.status == 0, run.output
-        created = re.findall(r"Conda environment (\S+) will be created", run.output)
-        assert {name.rsplit("/", 1)[1] for name in created} == {"language.yaml", "analysis.yaml"}
-
-
-def test_a_job_runs_in_its_environment_not_in_that_of_the_head(conda, tmp_path):
-    folder = copy_repository(tmp_path / "study")
-    words = "results/small/data/words.tsv"
-    run = snakemake(folder, words, "--cores", "1", "--software-deployment-method", "conda", config=SMALL)
-    assert run.status == 0, run.output
-    calls = [path.read_text() for path in folder.glob(".snakemake/conda/*/calls")]
-    assert len(calls) == 1
-    assert calls[0].startswith("-m dynalign.datasets.simulation words ")
 
 
 def blocks(output: str) -> list[tuple[str, str, str]]:
@@ -82,7 +35,7 @@ def test_only_rules_with_a_device_ask_for_gpus(repository):
         planned = on_slurm(repository, device)
         assert {name for _, name, text in planned if re.search(r"\bgpu=1\b", text)} == expected
         stated = {name for _, name, text in planned if re.search(r"mem_mb=\d+.*runtime=\d+.*gpu=\d", text)}
-        assert stated == {name for _, name, _ in planned} - {"all"}
+        assert stated == {name for _, name, _ in planned} - {"all", "default"}
 
 
 @pytest.mark.parametrize("profile", sorted(path.parent.name for path in ROOT.glob("workflow/profiles/*/config.yaml")))

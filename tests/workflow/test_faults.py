@@ -1,12 +1,13 @@
 """Kills at random moments, a full disk, damage, two heads: what is lost is nothing, and the same command goes on.
 
+After a killed head, ``snakemake --unlock`` comes first.
+
 Every try ends in the same check: no output that stands in the folder differs from an undisturbed run's, whether the
 run had ended or not, and a rerun brings the missing ones. ``FAULTS=20 pytest tests/workflow/test_faults.py`` sets the
 number of kills.
 """
 
 import contextlib
-import copy
 import hashlib
 import os
 import random
@@ -22,51 +23,9 @@ import psutil
 import pytest
 import yaml
 
-from dynalign.config.simulation import Simulation
-from dynalign.datasets.simulation import time_words
-from tests.workflow.conftest import SMALL, copy_repository, snakemake
+from tests.workflow.conftest import TARGETS, copy_repository, snakemake, tiny_study
 
-#: All stages, and of the figures (2 s of imports each) two: one that draws a table, one that reads scores.
-TARGETS = [
-    *(f"results/tiny/tables/{name}.tsv" for name in ("checkpoints", "perplexity", "probing", "alignment")),
-    "results/tiny/tables/removal_effects.tsv",
-    "results/tiny/figures/table-2-correlations.tsv",
-    "results/tiny/figures/figure-01-perplexity.png",
-    "results/tiny/maps/F.nii.gz",
-]
 KILLS = int(os.environ.get("FAULTS", "5"))
-
-
-def tiny_story(text: str) -> str:
-    """Two runs of six and five paragraphs."""
-    first, second = text.split("\n---\n")[:2]
-    return "\n---\n".join("\n\n".join(run.split("\n\n")[:n]) for run, n in ((first, 6), (second, 5)))
-
-
-def tiny_study(folder: Path) -> dict:
-    """The smallest study in which every rule has a job: a story of two minutes, two checkpoints, one layer."""
-    text = tiny_story((folder / "resources/demo/story.txt").read_text(encoding="utf-8"))
-    (folder / "resources/demo/tiny.txt").write_text(text, encoding="utf-8")
-    simulation = {"text": "resources/demo/tiny.txt", "shape": [6, 8, 5]}
-    study = copy.deepcopy(SMALL)
-    study["study"] = "tiny"
-    study["story"] |= {
-        "words": "results/tiny/data/words.tsv",
-        "trs": time_words(text, Simulation(**simulation), 2.0)[1],
-        "trim": {"start": 2, "end": 2},
-    }
-    study["brain"] |= {
-        "images": "results/tiny/data/sub-{subject}_run-{run}_bold.nii.gz",
-        "mask": "results/tiny/data/sub-{subject}_mask.nii.gz",
-    }
-    study["training"] = {"steps": 16, "depth": 1, "hidden": 32, "vocabulary": 300, "characters": 40_000, "sequence": 32}
-    study["model"] |= {"depth": 1, "steps": [0, 16], "layers": [1], "context_tokens": 16}
-    study["properties"] = {"tense": {"classes": ["Past"]}, "sentence_length": {"thresholds": [7, 16]}}
-    study["probing"] = {"permutations": 10, "C": [0.01, 1.0], "folds": 2, "inner_folds": 2}
-    study["encoding"] = {"inner_folds": 3, "folds": 3, "alphas": [1.0, 1000.0, 1e6], "delays": [1, 2], "gap": 2}
-    study["simulation"] = simulation
-    study["figures"] = {"properties": ["tense"], "steps": [16]}
-    return study
 
 
 def outputs(folder: Path) -> dict[str, str]:
@@ -156,8 +115,11 @@ def test_kills_at_random_moments_lose_nothing(undisturbed, tmp_path, record_prop
                 failed = True
         status = head.wait(timeout=300)
         output = (folder / "head.log").read_text(encoding="utf-8")
-        # The killed job is all that went wrong: no lock is in the way, no file was found broken.
+        # The killed job is all that went wrong: no file was found broken.
         assert status in ({0, 1} if failed else {0, -signal.SIGKILL}), output[-3000:]
+        if status == -signal.SIGKILL and list((folder / ".snakemake/locks").glob("*")):
+            assert "cannot be locked" in undisturbed.run(folder).output
+            assert undisturbed.run(folder, "--unlock").status == 0
         assert "\nerror: " not in output, output[-3000:]
         undisturbed.check(folder, complete=False)
         if status == 0:

@@ -24,8 +24,8 @@ def responses(voxels: int) -> bytes:
 
 @pytest.fixture
 def drive(monkeypatch):
-    lexicon = yaml.safe_load((ROOT / "resources/demo/lexicon.yaml").read_text(encoding="utf-8"))
-    arrays = {"words_fmri": rehearsal.words(lexicon, 0), **harry_potter.timing()}
+    grammar = yaml.safe_load((ROOT / "resources/demo/grammar.yaml").read_text(encoding="utf-8"))
+    arrays = {"words_fmri": rehearsal.words(grammar, 0), **harry_potter.timing()}
     with stand_in.serve() as served:
         for name, number in harry_potter.FILES.items():
             if name in arrays:

@@ -1,6 +1,7 @@
 """A finished study: nothing runs again without reason, and growth plans only what is new."""
 
 import copy
+import os
 import re
 import shutil
 
@@ -12,11 +13,11 @@ from tests.workflow.conftest import AGGREGATIONS, SMALL, copy_repository, snakem
 FILES_OF_REGIONS = {"image": "nii.gz", "labels": "tsv"}
 
 
-def plan(folder, **changes) -> dict[str, int]:
+def plan(folder, *arguments, **changes) -> dict[str, int]:
     study = copy.deepcopy(SMALL)
     for key, value in changes.items():
         study[key] = study.get(key, {}) | value if isinstance(value, dict) else value
-    run = snakemake(folder, "-n", "--cores", "1", config=study)
+    run = snakemake(folder, "-n", "--cores", "1", *arguments, config=study)
     assert run.status == 0, run.output
     return run.jobs
 
@@ -38,7 +39,7 @@ def test_one_more_checkpoint(finished):
 
 def test_one_more_subject(finished):
     jobs = plan(finished, subjects=["F", "M"])
-    assert branch(jobs) == {"simulate_subject": 1, "brain": 1, "encoding": 3}
+    assert branch(jobs) == {"simulate_subject": 1, "responses": 1, "encoding": 3}
     assert jobs["cell_statistics"] == 3
     assert jobs["score_maps"] == 1 + 1
 
@@ -107,6 +108,18 @@ def test_a_fresh_clone_with_copied_results_plans_nothing(finished, tmp_path):
     assert plan(clone) == {}
 
 
+def test_a_copied_folder_plans_nothing(finished, tmp_path):
+    """`cp -r`: every file has a new time stamp, in no order; what users edit is seen all the same."""
+    copied = shutil.copytree(finished, tmp_path / "copied", symlinks=True, copy_function=shutil.copy)
+    for number, path in enumerate(sorted((copied / "results").rglob("*"), reverse=True)):
+        os.utime(path, (1e9 + number, 1e9 + number))
+    by_content = ("--workflow-profile", "workflow/profiles/default")
+    assert plan(copied, *by_content) == {}
+    story = copied / "resources/demo/story.txt"
+    story.write_text(story.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    assert plan(copied, *by_content)["time_story"] == 1
+
+
 def test_touched_code_plans_nothing(finished):
     for path in [*(finished / "workflow").rglob("*"), *(finished / "resources").rglob("*")]:
         if path.is_file():
@@ -132,8 +145,8 @@ def edit(finished):
 
 
 def test_a_comment_or_a_docstring_plans_nothing(finished, edit):
-    edit("encoding", '"""', '"""Reworded. ')
-    edit("statistics", "import numpy as np", "import numpy as np  # arrays")
+    edit("encoding/encode", '"""', '"""Reworded. ')
+    edit("statistics/effects", "import numpy as np", "import numpy as np  # arrays")
     assert plan(finished) == {}
 
 
@@ -141,12 +154,12 @@ def test_a_comment_or_a_docstring_plans_nothing(finished, edit):
     ("module", "old", "new", "rules"),
     # Snakemake names the rules where the change enters; those behind them run because their input changes.
     [
-        ("ridge", "TIE = 1e-6", "TIE = 2e-6", {"encoding"}),
-        ("logistic", "float = 1e-5", "float = 1e-6", {"probing"}),
+        ("encoding/ridge", "TIE = 1e-6", "TIE = 2e-6", {"encoding"}),
+        ("removal/logistic", "float = 1e-5", "float = 1e-6", {"probing"}),
         ("folds", "np.round(np.linspace(", "np.rint(np.linspace(", {"removal", "perplexity_table"}),
-        ("simulation", "_AR = 0.4", "_AR = 0.5", {"time_story"}),
+        ("datasets/simulation", "_AR = 0.4", "_AR = 0.5", {"time_story"}),
         # The page names the code of every step by its digest.
-        ("codehash", "[:12]", "[:12].lower()", {"page"}),
+        ("provenance", "[:12]", "[:12].lower()", {"page"}),
     ],
 )
 def test_an_edit_to_an_imported_function_reruns_exactly_the_rules_that_use_it(finished, edit, module, old, new, rules):
@@ -158,7 +171,7 @@ def test_an_edit_to_an_imported_function_reruns_exactly_the_rules_that_use_it(fi
 
 
 def test_code_that_nobody_uses_reruns_nothing(finished, edit):
-    edit("delays", "\n\n\ndef ", "\n\n\ndef unused_helper():\n    return 1\n\n\ndef ")
+    edit("encoding/delays", "\n\n\ndef ", "\n\n\ndef unused_helper():\n    return 1\n\n\ndef ")
     assert plan(finished) == {}
 
 

@@ -44,7 +44,7 @@ def test_arms_are_named_by_method_and_a_parse_of_ones_own_needs_no_parser(reposi
     arms = re.search(r"--folder results/small/encoding/step-128 --layers 2 --arms (.*?) --options", run.output)
     assert arms
     assert {"none.original", "ridge.tense", "leace.tense", "ridge.pos", "leace.pos"} < set(arms[1].split())
-    assert "output: results/small/encoding/step-128/layer-2/F\n" in run.output
+    assert "output: results/small/encoding/step-128/layer-2/F, " in run.output
     assert run.jobs["encoding"] == run.jobs["probing"] == run.jobs["removal"] == 3
     assert run.jobs["annotate"] == 1
     assert "fetch_stanza" not in run.jobs
@@ -94,7 +94,7 @@ def test_every_job_has_a_log_memory_and_a_limit_of_time(repository, study):
     jobs = re.findall(r"\n(?:local)?rule (\w+):\n((?: +.*\n)+)", run.output)
     assert len(jobs) == sum(run.jobs.values()) + 1
     for name, text in jobs:
-        if name == "all":
+        if name == "default":
             continue
         assert re.search(r"\n? +log: results/", text), name
         for resource in ("mem_mb", "runtime"):

@@ -163,7 +163,7 @@ def test_shifting_the_words_by_three_trs_destroys_alignment(finished, results, r
             flags(representation=results / "representation/step-128.safetensors", layer=2)
             + flags(labels=results / "tables/labels.tsv", erasers=results / "removal/step-128/layer-2.npz")
             + flags(words=tmp_path / f"words{moved}.tsv", trs=results / "story/trs.tsv")
-            + flags(responses=results / "brain/F.npy", properties='["tense"]', output_dir=tmp_path / str(moved))
+            + flags(responses=results / "brain/F.npy", properties="tense", output_dir=tmp_path / str(moved))
             + flags(options=json.dumps({"delays": [2, 3], "inner_folds": 5}))
         )
         scores[moved] = voxel_scores(read_scores(tmp_path / f"{moved}/none.original.npz"))

@@ -4,4 +4,4 @@ One module per idea, one command per workflow rule (``python -m dynalign.<step> 
 does not know Snakemake; ``workflow/rules`` calls it.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"  # x-release-please-version

@@ -6,11 +6,10 @@ import argparse
 import functools
 import inspect
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from dynalign.io.errors import InputError
 
@@ -18,8 +17,9 @@ from dynalign.io.errors import InputError
 def command(function: Callable[..., None]) -> Callable[[Sequence[str] | None], None]:
     """Make a step's function a command: each parameter is an option of the same name.
 
-    ``layer: int`` is a required ``--layer 3``; a default makes an option optional; ``list[str]`` takes several values;
-    a boolean is a flag; a section of the configuration is given as JSON. The help is the function's docstring.
+    ``layer: int`` is a required ``--layer 3``; a default makes an option optional; ``list[str]`` takes several values,
+    a ``Literal`` one of its own; a boolean is a flag; a section of the configuration is given as JSON. The help is the
+    function's docstring.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ def _arguments(parser: argparse.ArgumentParser, function: Callable, argv: Sequen
     """The values that a command line gives to a function's parameters."""
     hints = get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
-        kind, settings = hints[name], {"default": parameter.default}
+        kind = hints[name]
+        settings: dict[str, Any] = {"default": parameter.default}
         if parameter.default is parameter.empty:
             settings = {"required": True}
         if type(None) in get_args(kind):
@@ -84,6 +85,8 @@ def _arguments(parser: argparse.ArgumentParser, function: Callable, argv: Sequen
             settings["action"] = "store_true"
         elif get_origin(kind) in (list, tuple):
             settings |= {"type": get_args(kind)[0], "nargs": "*" if "default" in settings else "+"}
+        elif get_origin(kind) is Literal:
+            settings["choices"] = get_args(kind)
         elif hasattr(kind, "model_validate"):
             settings["type"] = options(kind)
         else:
@@ -92,7 +95,7 @@ def _arguments(parser: argparse.ArgumentParser, function: Callable, argv: Sequen
     return vars(parser.parse_args(argv))
 
 
-def options(section: type) -> Callable[[str], object]:
+def options(section: Any) -> Callable[[str], object]:
     """An argparse type that reads JSON into a configuration section and checks it.
 
     Examples
@@ -115,12 +118,7 @@ def options(section: type) -> Callable[[str], object]:
     return parse
 
 
-def prepend_to_environment(variable: str, folder: str | os.PathLike) -> None:
-    """Put a folder first in a search path that child processes inherit (``PATH``, ``PYTHONPATH``)."""
-    os.environ[variable] = os.pathsep.join(filter(None, [os.fspath(folder), os.environ.get(variable)]))
-
-
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[..., None]) -> None:
     """Run a step's `main`; bad input ends it with one line and status 1, a bug with its traceback."""
     try:
         main()

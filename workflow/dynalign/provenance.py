@@ -35,8 +35,8 @@ class _Module:
                 continue
             else:
                 self.always.append(node)
-        for node in ast.walk(tree):
-            self.imports.update(_package_imports(node, folder))
+        for inner in ast.walk(tree):
+            self.imports.update(_package_imports(inner, folder))
 
 
 def _is_docstring(node: ast.AST) -> bool:
@@ -77,7 +77,7 @@ def _strip(node: ast.AST) -> str:
     for inner in ast.walk(node):
         body = getattr(inner, "body", None)
         if isinstance(body, list) and body and _is_docstring(body[0]):
-            inner.body = body[1:] or [ast.Pass()]
+            body[:] = body[1:] or [ast.Pass()]
         if isinstance(inner, ast.Call):
             inner.keywords = [word for word in inner.keywords if word.arg not in ("description", "help")]
     return ast.unparse(node)

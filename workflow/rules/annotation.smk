@@ -1,22 +1,18 @@
 # Words → parse → labels.
-#: What stands for the models: the record of a download, or what a folder of models holds.
-STANZA_MODELS = f"{STUDY.annotation.models}/{'fetched' if STUDY.annotation.download else 'resources'}.json"
+#: The record of a parser's models that are fetched. Models that were there are no input.
+FETCHED_MODELS = [f"{STUDY.annotation.models}/fetched.json"] if STUDY.annotation.download else []
+PARSE = [STUDY.annotation.file] if STUDY.annotation.file else FETCHED_MODELS
 
 
 if STUDY.annotation.download:
 
     rule fetch_stanza:
         output:
-            STANZA_MODELS,
+            given(*FETCHED_MODELS),
         log:
             f"{R}/logs/fetch_stanza.log",
         retries: 2
         localrule: True
-        conda:
-            "../../envs/language.yaml"
-        resources:
-            mem_mb=4000,
-            runtime=60,
         params:
             models=STUDY.annotation.models,
             options=section(STUDY.annotation, "package", "processors"),
@@ -25,23 +21,20 @@ if STUDY.annotation.download:
             " --output {output:q} &> {log:q}"
 
 
+#: Tables of the user's own labels.
+LABELS = [entry.table for entry in STUDY.properties.values() if entry.table is not None]
+
+
 rule annotate:
     input:
         words=f"{R}/story/words.tsv",
-        parse=(
-            STUDY.annotation.file
-            if STUDY.annotation.file is not None
-            else STANZA_MODELS if STUDY.annotation.download else ancient(STANZA_MODELS)
-        ),
+        parse=given(*PARSE),
     output:
         f"{R}/annotation/story.conllu",
     log:
         f"{R}/logs/annotate.log",
     benchmark:
         f"{R}/benchmarks/annotate.tsv"
-    conda:
-        "../../envs/language.yaml"
-    threads: 1
     resources:
         mem_mb=6000,
         runtime=60,
@@ -49,6 +42,7 @@ rule annotate:
         code=code("stimulus.parser"),
         options=section(STUDY.annotation, "package", "processors", "file"),
         models=lambda wildcards: STUDY.annotation.models,
+        content=content(*filter(None, [STUDY.annotation.file])),
     shell:
         "python -m dynalign.stimulus.parser --words {input.words:q} --models {params.models:q}"
         " --options {params.options:q} --output {output:q} &> {log:q}"
@@ -58,31 +52,14 @@ rule properties:
     input:
         words=f"{R}/story/words.tsv",
         annotation=f"{R}/annotation/story.conllu",
-        tables=[entry.table for entry in STUDY.properties.values() if entry.table is not None],
+        tables=given(*LABELS),
     output:
-        labels=report(
-            f"{R}/tables/labels.tsv",
-            category="Tables",
-            caption="../report/labels-table.rst",
-            labels={"table": "labels"},
-        ),
-        counts=report(
-            f"{R}/tables/class_counts.tsv",
-            category="Tables",
-            caption="../report/class-counts-table.rst",
-            labels={"table": "class counts"},
-        ),
-        correlations=report(
-            f"{R}/tables/label_correlations.tsv",
-            category="Tables",
-            caption="../report/label-correlations-table.rst",
-            labels={"table": "label correlations"},
-        ),
+        labels=table("labels", "labels"),
+        counts=table("class_counts", "class counts"),
+        correlations=table("label_correlations", "label correlations"),
     log:
         f"{R}/logs/properties.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("stimulus.properties"),
         # A function, because Snakemake would expand braces in a plain string: a class may be called anything.
@@ -90,6 +67,7 @@ rule properties:
             {name: entry.model_dump(mode="json") for name, entry in STUDY.properties.items()}
         ),
         seed=STUDY.seed,
+        content=content(*LABELS),
     shell:
         "python -m dynalign.stimulus.properties --words {input.words:q} --annotation {input.annotation:q}"
         " --properties {params.properties:q} --seed {params.seed} --labels {output.labels:q}"

@@ -33,7 +33,7 @@ rule score_maps:
     input:
         alignment=f"{R}/tables/alignment.tsv",
         scores=scores_of_subject(),
-        mask=STUDY.brain.mask or [],
+        mask=given(*MASK),
     output:
         score=f"{R}/maps/{{subject}}.nii.gz",
         alpha=f"{R}/maps/alpha/{{subject}}.nii.gz",
@@ -42,11 +42,9 @@ rule score_maps:
     log:
         f"{R}/logs/score_maps/{{subject}}.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("statistics.maps"),
-        folder=lambda wildcards: f"{R}/encoding",
+        folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
     shell:
         "python -m dynalign.statistics.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
         " --folder {params.folder:q} --mask {input.mask:q} --score {output.score:q} --alpha {output.alpha:q}"
@@ -58,18 +56,11 @@ rule figure_score_map:
         image=f"{R}/maps/{{subject}}.nii.gz",
         index=f"{R}/maps/{{subject}}.tsv",
     output:
-        report(
-            f"{R}/figures/map-{{subject}}.png",
-            category="Maps of the brain",
-            caption="../report/map.rst",
-            labels={"shows": "scores", "subject": "{subject}"},
-        ),
+        reported(f"{R}/figures/map-{{subject}}.png", "Maps of the brain", shows="scores", subject="{subject}"),
         [f"{R}/figures/map-{{subject}}.{suffix}" for suffix in PICTURES[1:]],
     log:
         f"{R}/logs/figures/map-{{subject}}.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
     params:
@@ -84,18 +75,16 @@ rule figure_effect_map:
         image=f"{R}/maps/effects/{{subject}}.nii.gz",
         index=f"{R}/maps/{{subject}}.tsv",
     output:
-        report(
+        reported(
             f"{R}/figures/effect-map-{{subject}}.png",
-            category="Maps of the brain",
-            caption="../report/effect-map.rst",
-            labels={"shows": "effects of removal", "subject": "{subject}"},
+            "Maps of the brain",
+            shows="effects of removal",
+            subject="{subject}",
         ),
         [f"{R}/figures/effect-map-{{subject}}.{suffix}" for suffix in PICTURES[1:]],
     log:
         f"{R}/logs/figures/effect-map-{{subject}}.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
     params:
@@ -110,15 +99,13 @@ rule figure_effect_map:
 
 if STUDY.rois is not None:
 
+    REGIONS = [path for _, path in STUDY.rois.files("{subject}")]
+
     rule rois:
         input:
-            regions=[path for _, path in STUDY.rois.files("{subject}")],
-            space=(
-                f"{STUDY.story.folder}/data_subject_{{subject}}.npy"
-                if STUDY.story.layout == "arrays"
-                else STUDY.brain.mask
-            ),
-            kept=STUDY.brain.voxels or [],
+            regions=given(*REGIONS),
+            space=given(f"{STUDY.story.folder}/data_subject_{{subject}}.npy" if ARRAY else STUDY.brain.mask),
+            kept=given(*VOXELS),
         output:
             f"{R}/rois/{{subject}}.npz",
         log:
@@ -126,11 +113,10 @@ if STUDY.rois is not None:
         # Wrong regions are to be known before hours of encoding are spent, so this goes first.
         priority: 100
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
-            code=code("statistics.regions"),
+            code=code("statistics.regions", "voxels"),
             options=section(STUDY.rois),
+            content=content(*([] if STUDY.simulation else REGIONS), *VOXELS),
             space="--array" if STUDY.story.layout == "arrays" else "--mask",
         shell:
             "python -m dynalign.statistics.regions voxels --subject {wildcards.subject:q} --options {params.options:q}"
@@ -146,77 +132,27 @@ if STUDY.rois is not None:
             effects=f"{R}/rois/{{subject}}.effects.tsv",
         log:
             f"{R}/logs/roi_statistics/{{subject}}.log",
-        conda:
-            "../../envs/analysis.yaml"
         resources:
             runtime=60,
         params:
-            code=code("statistics.regions"),
+            code=code("statistics.regions", "subject"),
             options=section(STUDY.statistics),
             gap=STUDY.encoding.gap,
-            folder=lambda wildcards: f"{R}/encoding",
+            folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
         shell:
             "python -m dynalign.statistics.regions subject --subject {wildcards.subject:q} --alignment {input.alignment:q}"
             " --folder {params.folder:q} --rois {input.rois:q} --options {params.options:q}"
             " --gap {params.gap} --alignment-output {output.alignment:q} --effects-output {output.effects:q} &> {log:q}"
 
-    rule roi_alignment_table:
-        input:
-            expand(f"{R}/rois/{{subject}}.alignment.tsv", subject=STUDY.subjects),
-        output:
-            report(
-                f"{R}/tables/roi_alignment.tsv",
-                category="Tables",
-                caption="../report/roi-alignment-table.rst",
-                labels={"table": "alignment by region"},
-            ),
-        log:
-            f"{R}/logs/roi_alignment_table.log",
-        localrule: True
-        conda:
-            "../../envs/analysis.yaml"
-        params:
-            code=code("statistics.regions"),
-        shell:
-            "python -m dynalign.statistics.regions collect {input:q} --output {output:q} &> {log:q}"
-
-    rule roi_effects_table:
-        input:
-            expand(f"{R}/rois/{{subject}}.effects.tsv", subject=STUDY.subjects),
-        output:
-            report(
-                f"{R}/tables/roi_effects.tsv",
-                category="Tables",
-                caption="../report/roi-effects-table.rst",
-                labels={"table": "removal effects by region"},
-            ),
-        log:
-            f"{R}/logs/roi_effects_table.log",
-        localrule: True
-        conda:
-            "../../envs/analysis.yaml"
-        params:
-            code=code("statistics.regions"),
-            level=STUDY.statistics.alpha,
-        shell:
-            "python -m dynalign.statistics.regions collect {input:q} --fdr {params.level} --output {output:q} &> {log:q}"
-
     rule figure_roi_alignment:
         input:
             f"{R}/tables/roi_alignment.tsv",
         output:
-            report(
-                f"{R}/figures/roi-alignment.png",
-                category="Maps of the brain",
-                caption="../report/roi-alignment.rst",
-                labels={"shows": "regions", "subject": "all"},
-            ),
+            reported(f"{R}/figures/roi-alignment.png", "Maps of the brain", shows="regions", subject="all"),
             [f"{R}/figures/roi-alignment.{suffix}" for suffix in (*PICTURES[1:], "tsv")],
         log:
             f"{R}/logs/figures/roi-alignment.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("figures.brain_images"),
             options=section(STUDY.figures),
@@ -241,14 +177,12 @@ if STUDY.noise_ceiling.compute:
             f"{R}/logs/noise_ceiling/{{subject}}.log",
         benchmark:
             f"{R}/benchmarks/noise_ceiling/{{subject}}.tsv"
-        conda:
-            "../../envs/language.yaml"
         threads: STUDY.threads.encoding
         resources:
             mem_mb=4000,
             runtime=lambda wildcards, attempt: 60 * attempt,
         params:
-            code=code("statistics.ceiling"),
+            code=code("statistics.ceiling", "predict"),
             encoding=section(STUDY.encoding, "alphas", "folds", "inner_folds", "gap"),
         shell:
             "python -m dynalign.statistics.ceiling predict --responses {input.responses:q} --others {input.others:q}"
@@ -264,62 +198,20 @@ if STUDY.noise_ceiling.compute:
             ratio=f"{R}/ceiling/{{subject}}.ratio.tsv",
         log:
             f"{R}/logs/ceiling_statistics/{{subject}}.log",
-        conda:
-            "../../envs/language.yaml"
         resources:
             runtime=60,
         params:
-            code=code("statistics.ceiling"),
+            code=code("statistics.ceiling", "ratio"),
             options=section(STUDY.noise_ceiling),
             statistics=section(STUDY.statistics),
             gap=STUDY.encoding.gap,
             others=len(STUDY.subjects) - 1,
-            folder=lambda wildcards: f"{R}/encoding",
+            folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
         shell:
             "python -m dynalign.statistics.ceiling ratio --subject {wildcards.subject:q} --n-others {params.others}"
             " --ceiling {input.ceiling:q} --alignment {input.alignment:q} --folder {params.folder:q}"
             " --options {params.options:q} --statistics {params.statistics:q}"
             " --gap {params.gap} --ceiling-output {output.ceiling:q} --output {output.ratio:q} &> {log:q}"
-
-    rule noise_ceiling_table:
-        input:
-            expand(f"{R}/ceiling/{{subject}}.ceiling.tsv", subject=STUDY.subjects),
-        output:
-            report(
-                f"{R}/tables/noise_ceiling.tsv",
-                category="Tables",
-                caption="../report/noise-ceiling-table.rst",
-                labels={"table": "noise ceiling"},
-            ),
-        log:
-            f"{R}/logs/noise_ceiling_table.log",
-        localrule: True
-        conda:
-            "../../envs/language.yaml"
-        params:
-            code=code("statistics.ceiling"),
-        shell:
-            "python -m dynalign.statistics.ceiling collect {input:q} --output {output:q} &> {log:q}"
-
-    rule alignment_to_ceiling_table:
-        input:
-            expand(f"{R}/ceiling/{{subject}}.ratio.tsv", subject=STUDY.subjects),
-        output:
-            report(
-                f"{R}/tables/alignment_to_ceiling.tsv",
-                category="Tables",
-                caption="../report/alignment-to-ceiling-table.rst",
-                labels={"table": "alignment / noise ceiling"},
-            ),
-        log:
-            f"{R}/logs/alignment_to_ceiling_table.log",
-        localrule: True
-        conda:
-            "../../envs/language.yaml"
-        params:
-            code=code("statistics.ceiling"),
-        shell:
-            "python -m dynalign.statistics.ceiling collect {input:q} --output {output:q} &> {log:q}"
 
     rule figure_noise_ceiling:
         input:
@@ -327,18 +219,11 @@ if STUDY.noise_ceiling.compute:
             ratios=f"{R}/tables/alignment_to_ceiling.tsv",
             ceilings=f"{R}/tables/noise_ceiling.tsv",
         output:
-            report(
-                f"{R}/figures/noise-ceiling.png",
-                category="Maps of the brain",
-                caption="../report/noise-ceiling.rst",
-                labels={"shows": "noise ceiling", "subject": "all"},
-            ),
+            reported(f"{R}/figures/noise-ceiling.png", "Maps of the brain", shows="noise ceiling", subject="all"),
             [f"{R}/figures/noise-ceiling.{suffix}" for suffix in (*PICTURES[1:], "tsv")],
         log:
             f"{R}/logs/figures/noise-ceiling.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("figures.brain_images"),
             options=section(STUDY.figures),

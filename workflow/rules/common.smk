@@ -1,48 +1,44 @@
 # Paths, wildcards and helpers of the rules. No science here.
-import hashlib
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.io import apply_wildcards, get_flag_value, is_flagged
 
-# Every process that reads this file (the head, a job on a cluster node) finds the package and the Python
-# that runs it, whatever the environment: nothing is installed into a job's environment, nothing is tracked.
-WORKFLOW = Path(workflow.current_basedir).parent
-sys.path.insert(0, str(WORKFLOW))
+INSTALL = "install it as README.md says (`make setup`, then `. .venv/bin/activate`; or `pip install`)"
+try:
+    import dynalign
+except ImportError:
+    raise WorkflowError(f"{sys.executable}, which runs Snakemake, has no package dynalign; {INSTALL}") from None
 
-from dynalign import provenance, snakemake_locks
-from dynalign.cli import prepend_to_environment
+from dynalign import provenance
 from dynalign.config import model as model_config, study as configuration
 from dynalign.config.preflight import check_files
 from dynalign.datasets import harry_potter
 from dynalign.io.atomic import check_writable
 from dynalign.io.errors import InputError
+from dynalign.io.shipped import fingerprint
 from dynalign.models import checkpoints
 
-prepend_to_environment("PYTHONPATH", WORKFLOW)
-prepend_to_environment("PATH", Path(sys.executable).parent)
 
-# A run that was killed goes on with the same command. Locks of dead heads are removed; jobs that were at work are done
-# again without --rerun-incomplete: files appear whole or not at all, but a job of several may have written some.
-if workflow.is_main_process:
-    HEAD = snakemake_locks.attend(".snakemake")
-    prepare_dag = workflow._prepare_dag
+def package_of_jobs():
+    """Where the `python` of jobs finds the package."""
+    python = shutil.which("python")
+    if python and Path(python).parent.samefile(Path(sys.executable).parent):
+        return dynalign.__file__
+    command = [python or "python", "-c", "import dynalign; print(dynalign.__file__)"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() if python else None
 
-    def prepare_dag_anew(*arguments, **options):
-        """Snakemake has its settings only after this file is read."""
-        workflow.dag_settings.force_incomplete = True
-        if workflow.executor_plugin is not None and not workflow.dryrun:
-            try:
-                check_writable(R)
-            except InputError as error:
-                raise WorkflowError(str(error)) from None
-        return prepare_dag(*arguments, **options)
 
-    workflow._prepare_dag = prepare_dag_anew
+if package_of_jobs() != dynalign.__file__:
+    raise WorkflowError(
+        f"jobs call `python`, here {shutil.which('python')}, which has not the package dynalign of {sys.executable}; "
+        "activate its environment (`. .venv/bin/activate`)"
+    )
 
 try:
     STUDY = configuration.load(config)
@@ -67,14 +63,27 @@ wildcard_constraints:
     subject="|".join(map(re.escape, STUDY.subjects)),
 
 
-def code(step):
-    """Digest of the code behind a step's command: as a parameter, it reruns exactly the rules whose code changed."""
-    return provenance.digest(step)
+def code(step, entry="main"):
+    """Digest of the code behind a step's command, or one of its sub-commands (the function's name).
+
+    As a parameter, it reruns exactly the rules whose code changed.
+    """
+    return provenance.digest(step, entry)
 
 
 def content(*paths):
-    """Digest of small text inputs that live in the repository, whose time stamps a clone does not keep."""
-    return [hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] for path in paths]
+    """Fingerprints of files that no rule makes: as a parameter, they rerun a rule when what it reads has changed.
+
+    Time stamps are not asked, because a clone or a copy does not keep them.
+    """
+    return lambda wildcards: [
+        fingerprint(str(path).replace("{subject}", wildcards.get("subject", ""))) for path in paths
+    ]
+
+
+def given(*paths):
+    """Files that the study names: they are there, also where a module's `prefix:` moves what the workflow names."""
+    return [local(path) for path in paths]
 
 
 def section(part, *names, without=()):
@@ -98,108 +107,48 @@ def step_of(ckpt):
 
 
 def scores_of_subject():
-    """A subject's folders of scores, for every checkpoint and layer."""
+    """The digests of a subject's scores, for every checkpoint and layer."""
     return [
-        f"{R}/encoding/{ckpt}/layer-{layer}/{{subject}}"
+        f"{R}/encoding/{ckpt}/layer-{layer}/{{subject}}.sha256"
         for ckpt in STUDY.checkpoints
         for layer in STUDY.layers_of(ckpt)
     ]
 
 
-def reported(targets, suffixes):
-    """Outputs of these kinds marked for the report, of the rules that make any of the targets, in their order.
-
-    Returns
-    -------
-    list of dict
-        path, caption (file name), category, labels, wildcards.
-    """
-    found, targets = [], set(targets)
-    for one in workflow.rules:
-        if not one.wildcard_names <= {"subject"}:
-            continue
-        for subject in STUDY.subjects if "subject" in one.wildcard_names else [""]:
-            wildcards = {"subject": subject} if subject else {}
-            paths = {path: apply_wildcards(str(path), wildcards) for path in one.output}
-            if targets.isdisjoint(paths.values()):
-                continue
-            for path, filled in paths.items():
-                if is_flagged(path, "report") and Path(filled).suffix in suffixes:
-                    marked = get_flag_value(path, "report")
-                    found.append(
-                        {
-                            "path": filled,
-                            "caption": Path(marked.caption.get_path_or_uri(secret_free=True)).name,
-                            "category": marked.category,
-                            "labels": {
-                                key: apply_wildcards(str(text), wildcards) for key, text in marked.labels.items()
-                            },
-                            "wildcards": wildcards,
-                        }
-                    )
-    return found
+#: What Snakemake's report shows, in the order of the rules; the page shows the same.
+REPORTED = []
 
 
-#: With `--cache`, downloads and representations are shared between workflows ($SNAKEMAKE_OUTPUT_CACHE).
-#: Snakemake warns of every rule that could be cached and is not, so rules say so only when asked.
-CACHED = workflow.workflow_settings.cache is not None
-
-# Where checkpoints come from: trained here, a local folder, or the hub.
-TRAINED = STUDY.training is not None
-LOCAL_MODEL = not TRAINED and model_config.is_local(STUDY.model.source)
-HUB_FOLDER = model_config.hub_folder(STUDY.model.source)
-TRAINING_TEXTS = [] if not TRAINED else [ancient(path) for path in STUDY.training.texts] or [f"{R}/model/corpus.txt"]
-
-
-def fetched_folder(step):
-    """Name of a step's folder of downloads: studies share it exactly where they fetch the same."""
-    revision = "--".join(Path(STUDY.model.revision_of(step)).parts)
-    commit = STUDY.model.commits.get(step)
-    kind = STUDY.model.weights
-    return revision + (f"@{commit}" if commit else "") + (f"+{kind}" if kind != "safetensors" else "")
+def reported(path, category, **labels):
+    """Mark an output for the report and list it in REPORTED. The file of its caption has its name."""
+    name = Path(path).stem.replace("_", "-").removesuffix("-{subject}")
+    caption = f"{name}-table.rst" if category == "Tables" else f"{name}.rst"
+    for subject in STUDY.subjects if "{subject}" in path else [""]:
+        REPORTED.append(
+            {
+                "path": str(path).replace("{subject}", subject),
+                "caption": caption,
+                "category": category,
+                "labels": {key: text.replace("{subject}", subject) for key, text in labels.items()},
+                "wildcards": {"subject": subject} if subject else {},
+            }
+        )
+    return report(path, category=category, caption=f"../dynalign/captions/{caption}", labels=labels)
 
 
-def pinned(what):
-    """Option that pins a step's (or the tokenizer's) commit."""
-    commit = STUDY.model.commits.get(what)
-    return f"--commit {commit}" if commit else ""
+def table(name, label):
+    """An output in ``tables/``, marked for the report."""
+    return reported(f"{R}/tables/{name}.tsv", "Tables", table=label)
 
 
-def folder_of(ckpt):
-    """Folder of a checkpoint."""
-    step = int(step_of(ckpt))
-    if TRAINED:
-        return f"{R}/model/{ckpt}"
-    if LOCAL_MODEL:
-        return f"{STUDY.model.source}/{STUDY.model.revision_of(step)}"
-    return f"{HUB_FOLDER}/{fetched_folder(step)}"
+def check_results():
+    """Stop before the first job where results cannot be written."""
+    try:
+        check_writable(R)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
-def files_of(ckpt):
-    """The files of a checkpoint that a job reads, or the folder that a download made whole."""
-    folder = folder_of(ckpt)
-    if TRAINED:
-        return [f"{folder}/model.safetensors"]
-    if not LOCAL_MODEL:
-        return [folder]
-    weights = checkpoints.weight_files([path.name for path in Path(folder).iterdir()], STUDY.model.weights)
-    if not weights:
-        raise WorkflowError(f"{folder}: holds no weights of the kind model.weights: {STUDY.model.weights}")
-    return [f"{folder}/{name}" for name in ("config.json", *weights)]
-
-
-def tokenizer_folder():
-    """Folder of the tokenizer and the model's config.json: apart, so that a new checkpoint leaves it alone."""
-    if TRAINED:
-        return f"{R}/model/tokenizer"
-    if not LOCAL_MODEL:
-        commit = STUDY.model.commits.get("tokenizer")
-        return f"{HUB_FOLDER}/tokenizer" + (f"@{commit}" if commit else "")
-    own = f"{STUDY.model.source}/tokenizer"
-    return own if Path(own).is_dir() else folder_of(STEPS[0])
-
-
-# On one machine nothing would keep two jobs from sharing a GPU (all take the first that they see), so jobs with one
-# run one at a time unless --resources gpu=N says otherwise. A cluster's scheduler counts its own.
-if "gpu" not in workflow.global_resources and workflow.nodes is None:
-    workflow.register_resource("gpu", 1)
+#: With `--cache`, downloads and representations are shared between workflows in this folder.
+#: Snakemake warns of every rule that could be cached and is not, so rules say so only where there is one.
+CACHED = "SNAKEMAKE_OUTPUT_CACHE" in os.environ

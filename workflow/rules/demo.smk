@@ -2,15 +2,11 @@
 if STUDY.simulation is not None:
 
     rule time_story:
-        input:
-            text=ancient(STUDY.simulation.text),
         output:
-            STUDY.story.words,
+            given(STUDY.story.words),
         log:
             f"{R}/logs/time_story.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("datasets.simulation"),
             text=content(STUDY.simulation.text),
@@ -27,24 +23,21 @@ if STUDY.simulation is not None:
             labels=f"{R}/tables/labels.tsv",
             texts=TRAINING_TEXTS,
         output:
-            images=[STUDY.brain.images.replace("{run}", str(number + 1)) for number in range(len(STUDY.story.trs))],
-            mask=STUDY.brain.mask,
+            images=given(*IMAGES),
+            mask=given(*MASK),
             truth=f"{R}/data/sub-{{subject}}_truth.tsv",
             parameters=f"{R}/data/sub-{{subject}}_truth.json",
         log:
             f"{R}/logs/simulate_subject/{{subject}}.log",
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("datasets.simulation"),
             options=section(STUDY.simulation),
             seed=STUDY.seed,
             images=lambda wildcards: STUDY.brain.images,
-            mask=lambda wildcards: STUDY.brain.mask,
         shell:
             "python -m dynalign.datasets.simulation subject --subject {wildcards.subject:q} --options {params.options:q}"
             " --words {input.words:q} --trs {input.trs:q} --labels {input.labels:q} --texts {input.texts:q}"
-            " --seed {params.seed} --images {params.images:q} --mask {params.mask:q} --truth {output.truth:q}"
+            " --seed {params.seed} --images {params.images:q} --mask {output.mask:q} --truth {output.truth:q}"
             " &> {log:q}"
 
     # A rule of its own: asking for regions simulates no subject again.
@@ -53,15 +46,13 @@ if STUDY.simulation is not None:
         rule simulate_rois:
             input:
                 truth=f"{R}/data/sub-{{subject}}_truth.tsv",
-                mask=STUDY.brain.mask,
+                mask=given(*MASK),
             output:
-                image=STUDY.rois.image,
-                labels=STUDY.rois.labels,
+                image=given(STUDY.rois.image),
+                labels=given(STUDY.rois.labels),
             log:
                 f"{R}/logs/simulate_rois/{{subject}}.log",
             localrule: True
-            conda:
-                "../../envs/analysis.yaml"
             params:
                 code=code("datasets.simulation"),
             shell:

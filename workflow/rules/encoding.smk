@@ -1,36 +1,4 @@
 # One layer, its removals and a subject's responses → scores of every arm.
-rule brain:
-    input:
-        trs=f"{R}/story/trs.tsv",
-        array=(
-            [f"{STUDY.story.folder}/data_subject_{{subject}}.npy{RECORDED}"] if STUDY.story.layout == "arrays" else []
-        ),
-        images=(
-            [STUDY.brain.images.replace("{run}", str(number + 1)) for number in range(len(STUDY.story.trs))]
-            + [STUDY.brain.mask]
-            if STUDY.story.layout == "table"
-            else []
-        ),
-        voxels=STUDY.brain.voxels or [],
-    output:
-        f"{R}/brain/{{subject}}.npy",
-    log:
-        f"{R}/logs/brain/{{subject}}.log",
-    # Responses that do not fit the story stop a study before hours are spent on its representations.
-    priority: 100
-    conda:
-        "../../envs/analysis.yaml"
-    resources:
-        mem_mb=8000,
-    params:
-        code=code("responses.recordings"),
-        options=section(STUDY.brain),
-        array=lambda wildcards, input: [path.removesuffix(RECORDED) for path in input.array],
-    shell:
-        "python -m dynalign.responses.recordings --trs {input.trs:q} --subject {wildcards.subject:q} --array {params.array:q}"
-        " --options {params.options:q} --output {output:q} &> {log:q}"
-
-
 rule encoding:
     input:
         representation=f"{R}/representation/{{ckpt}}.safetensors",
@@ -39,15 +7,15 @@ rule encoding:
         words=f"{R}/story/words.tsv",
         trs=f"{R}/story/trs.tsv",
         responses=f"{R}/brain/{{subject}}.npy",
-    # One file per arm, in one folder that appears whole: of tens of thousands of cells, Snakemake tracks the folders.
+    # One file per arm, in one folder that appears whole. Its digests stand for it in the rules that read it: Snakemake
+    # knows a folder by its time stamp alone, which a copy does not keep.
     output:
-        directory(f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}"),
+        scores=directory(f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}"),
+        digests=f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256",
     log:
         f"{R}/logs/encoding/{{ckpt}}.layer-{{layer}}.{{subject}}.log",
     benchmark:
         f"{R}/benchmarks/encoding/{{ckpt}}.layer-{{layer}}.{{subject}}.tsv"
-    conda:
-        "../../envs/language.yaml"
     threads: STUDY.threads.encoding
     resources:
         mem_mb=4000,
@@ -67,4 +35,4 @@ rule encoding:
         " --responses {input.responses:q} --properties {params.properties:q} --options {params.options:q}"
         " --removal-options {params.removal:q} --seed {params.seed}"
         " --threads {threads} --gpus {resources.gpu} --block-voxels {params.block_voxels}"
-        " --output-dir {output:q} &> {log:q}"
+        " --output-dir {output.scores:q} &> {log:q} && (cd {output.scores:q} && sha256sum *.npz) > {output.digests:q}"

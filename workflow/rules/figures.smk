@@ -4,13 +4,7 @@ from dynalign.figures.draw import FIGURES as DRAWINGS, PAPER_FIGURES
 PUBLISHED = "resources/paper_values.json"
 #: Which files a drawing's tables are.
 TABLE_FILES = {
-    "class-counts": f"{R}/tables/class_counts.tsv",
-    "perplexity": f"{R}/tables/perplexity.tsv",
-    "alignment": f"{R}/tables/alignment.tsv",
-    "removal-effects": f"{R}/tables/removal_effects.tsv",
-    "probing": f"{R}/tables/probing.tsv",
-    "emergence": f"{R}/tables/emergence.tsv",
-    "perplexity-alignment": f"{R}/tables/perplexity_alignment.tsv",
+    kind: f"{R}/tables/{kind.replace('-', '_')}.tsv" for drawing in DRAWINGS.values() for kind in drawing.tables
 }
 TABLES = [
     f"{R}/tables/{name}.tsv"
@@ -34,56 +28,6 @@ FIGURES += [
 ]
 
 
-rule emergence_table:
-    input:
-        alignment=f"{R}/tables/alignment.tsv",
-        probing=f"{R}/tables/probing.tsv",
-        perplexity=f"{R}/tables/perplexity.tsv",
-        labels=f"{R}/tables/labels.tsv",
-    output:
-        report(
-            f"{R}/tables/emergence.tsv",
-            category="Tables",
-            caption="../report/emergence-table.rst",
-            labels={"table": "emergence"},
-        ),
-    log:
-        f"{R}/logs/emergence_table.log",
-    localrule: True
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        code=code("statistics.emergence"),
-    shell:
-        "python -m dynalign.statistics.emergence steps --alignment {input.alignment:q} --probing {input.probing:q}"
-        " --perplexity {input.perplexity:q} --labels {input.labels:q} --output {output:q} &> {log:q}"
-
-
-rule perplexity_alignment_table:
-    input:
-        alignment=f"{R}/tables/alignment.tsv",
-        perplexity=f"{R}/tables/perplexity.tsv",
-    output:
-        report(
-            f"{R}/tables/perplexity_alignment.tsv",
-            category="Tables",
-            caption="../report/perplexity-alignment-table.rst",
-            labels={"table": "perplexity and alignment"},
-        ),
-    log:
-        f"{R}/logs/perplexity_alignment_table.log",
-    localrule: True
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        code=code("statistics.emergence"),
-        level=STUDY.statistics.alpha,
-        seed=STUDY.seed,
-    shell:
-        "python -m dynalign.statistics.emergence correlation --alignment {input.alignment:q} --perplexity {input.perplexity:q}"
-        " --level {params.level} --seed {params.seed} --output {output:q} &> {log:q}"
-
-
 # One rule per figure, because a report's caption belongs to a rule.
 for name, drawing in DRAWINGS.items():
 
@@ -93,11 +37,11 @@ for name, drawing in DRAWINGS.items():
         input:
             **{kind.replace("-", "_"): TABLE_FILES[kind] for kind in drawing.tables},
         output:
-            report(
+            reported(
                 f"{R}/figures/{name}.png",
-                category="Figures" if name in PAPER_FIGURES else "Figures beyond the paper",
-                caption=f"../report/{name}.rst",
-                labels={"figure": name.split("-")[1], "shows": " ".join(name.split("-")[2:])},
+                "Figures" if name in PAPER_FIGURES else "Figures beyond the paper",
+                figure=name.split("-")[1],
+                shows=" ".join(name.split("-")[2:]),
             ),
             f"{R}/figures/{name}.pdf",
             f"{R}/figures/{name}.svg",
@@ -105,19 +49,17 @@ for name, drawing in DRAWINGS.items():
         log:
             f"{R}/logs/figures/{name}.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("figures.draw"),
             name=name,
-            tables=[word for kind in drawing.tables for word in (f"--{kind}", TABLE_FILES[kind])],
             options=section(STUDY.figures),
             properties=PROPERTIES,
             removal=STUDY.removal.headline,
             published=PUBLISHED,
         shell:
-            "python -m dynalign.figures.draw {params.name} {params.tables:q} --options {params.options:q}"
-            " --properties {params.properties:q} --removal {params.removal} --reference {params.published:q} --output {output:q} &> {log:q}"
+            "python -m dynalign.figures.draw --figure {params.name} --tables {input:q} --options {params.options:q}"
+            " --properties {params.properties:q} --removal {params.removal} --reference {params.published:q}"
+            " --output {output:q} &> {log:q}"
 
 
 rule table_1_probing:
@@ -125,17 +67,12 @@ rule table_1_probing:
         f"{R}/tables/probing.tsv",
     output:
         tsv=f"{R}/figures/table-1-probing.tsv",
-        html=report(
-            f"{R}/figures/table-1-probing.html",
-            category="Figures",
-            caption="../report/table-1-probing.rst",
-            labels={"figure": "Table 1", "shows": "probing before and after removal"},
+        html=reported(
+            f"{R}/figures/table-1-probing.html", "Figures", figure="Table 1", shows="probing before and after removal"
         ),
     log:
         f"{R}/logs/figures/table-1-probing.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("figures.paper_tables"),
     shell:
@@ -147,17 +84,12 @@ rule table_2_correlations:
         f"{R}/tables/label_correlations.tsv",
     output:
         tsv=f"{R}/figures/table-2-correlations.tsv",
-        html=report(
-            f"{R}/figures/table-2-correlations.html",
-            category="Figures",
-            caption="../report/table-2-correlations.rst",
-            labels={"figure": "Table 2", "shows": "correlations of labels"},
+        html=reported(
+            f"{R}/figures/table-2-correlations.html", "Figures", figure="Table 2", shows="correlations of labels"
         ),
     log:
         f"{R}/logs/figures/table-2-correlations.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("figures.paper_tables"),
     shell:

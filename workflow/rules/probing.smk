@@ -10,10 +10,7 @@ rule probing:
         f"{R}/logs/probing/{{ckpt}}.layer-{{layer}}.log",
     benchmark:
         f"{R}/benchmarks/probing/{{ckpt}}.layer-{{layer}}.tsv"
-    conda:
-        "../../envs/language.yaml"
     # Probes are many small fits: a second BLAS thread slows them down.
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=lambda wildcards, attempt: 60 * attempt,
@@ -29,24 +26,3 @@ rule probing:
         " --labels {input.labels:q} --erasers {input.erasers:q} --properties {params.properties:q}"
         " --options {params.options:q} --removal-options {params.removal:q} --seed {params.seed}"
         " --checkpoint {wildcards.ckpt} --step={params.step} --output {output:q} &> {log:q}"
-
-
-rule probing_table:
-    input:
-        [f"{R}/probing/{ckpt}/layer-{layer}.tsv" for ckpt in STUDY.checkpoints for layer in STUDY.layers_of(ckpt)],
-    output:
-        report(
-            f"{R}/tables/probing.tsv",
-            category="Tables",
-            caption="../report/probing-table.rst",
-            labels={"table": "probing"},
-        ),
-    log:
-        f"{R}/logs/probing_table.log",
-    localrule: True
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        code=code("statistics.effects"),
-    shell:
-        "python -m dynalign.statistics.effects collect {input:q} --output {output:q} &> {log:q}"

@@ -7,9 +7,6 @@ rule removal:
         f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
     log:
         f"{R}/logs/removal/{{ckpt}}.layer-{{layer}}.log",
-    conda:
-        "../../envs/language.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
     params:

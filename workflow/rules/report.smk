@@ -3,8 +3,8 @@
 #: Tables and figures of the study, with those that it asked for besides.
 ALL_TABLES = TABLES + [path for path in [*ROI_RESULTS, *CEILING_RESULTS] if path.endswith(".tsv")]
 ALL_FIGURES = FIGURES + MAPS + [path for path in [*ROI_RESULTS, *CEILING_RESULTS] if path.endswith(".png")]
-#: What the page shows is what the report shows: the outputs marked `report`.
-SHOWN = reported([*ALL_TABLES, *ALL_FIGURES], {".png", ".html"})
+#: The page shows what the report shows.
+SHOWN = [entry for entry in REPORTED if entry["path"] in ALL_FIGURES and entry["path"].endswith((".png", ".html"))]
 #: The numbers that figures draw.
 NUMBERS = (
     [f"{R}/figures/{name}.tsv" for name in DRAWINGS]
@@ -12,6 +12,8 @@ NUMBERS = (
     + [f"{path.removesuffix('.png')}.tsv" for path in [*ROI_RESULTS, *CEILING_RESULTS] if path.endswith(".png")]
 )
 PAGE = [f"{R}/index.html", f"{R}/tables/datapackage.json", f"{R}/figures/datapackage.json"]
+#: What every column means.
+SCHEMA = provenance.FOLDER / "tables" / "schema.yaml"
 #: What the page names by hash besides the tables.
 SOURCES = [f"{R}/story/words.tsv", f"{R}/story/trs.tsv"] + [f"{R}/brain/{name}.npy" for name in STUDY.subjects]
 
@@ -26,17 +28,14 @@ rule table_dictionary:
     log:
         f"{R}/logs/table_dictionary.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("tables.datapackage"),
+        schema=content(SCHEMA),
         study=STUDY.study,
         properties=PROPERTIES,
     shell:
-        "(python -m dynalign.tables.datapackage {input.tables:q} --study {params.study} --properties {params.properties:q}"
-        " --output {output.tables:q};"
-        " python -m dynalign.tables.datapackage {input.figures:q} --study {params.study} --properties {params.properties:q}"
-        " --output {output.figures:q}) &> {log:q}"
+        "python -m dynalign.tables.datapackage --tables {input.tables:q} {input.figures:q} --study {params.study}"
+        " --properties {params.properties:q} --output {output:q} &> {log:q}"
 
 
 rule page:
@@ -49,14 +48,17 @@ rule page:
     log:
         f"{R}/logs/page.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("page.write"),
-        assets=content(*sorted((WORKFLOW / "dynalign" / "page" / "assets").iterdir())),
-        captions=content(*sorted((WORKFLOW / "report").glob("*.rst"))),
+        schema=content(SCHEMA),
+        assets=content(*sorted((provenance.FOLDER / "page" / "assets").iterdir())),
+        captions=content(*sorted((provenance.FOLDER / "captions").iterdir())),
         study=section(STUDY, without=("threads",)),
         shown=lambda wildcards: json.dumps(SHOWN),
+        # Where a module's `prefix:` put them.
+        figures=lambda wildcards, input: json.dumps(
+            [entry | {"path": path} for entry, path in zip(SHOWN, input.figures)]
+        ),
     shell:
         "python -m dynalign.page.write --configuration {params.study:q} --tables {input.tables:q}"
-        " --figures {params.shown:q} --inputs {input.sources:q} --output {output:q} &> {log:q}"
+        " --figures {params.figures:q} --inputs {input.sources:q} --output {output:q} &> {log:q}"

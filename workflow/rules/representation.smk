@@ -1,4 +1,69 @@
 # Checkpoints → all layers of all words, and perplexity.
+# Where checkpoints come from: trained here, a local folder, or the hub.
+TRAINED = STUDY.training is not None
+LOCAL_MODEL = not TRAINED and model_config.is_local(STUDY.model.source)
+HUB_FOLDER = model_config.hub_folder(STUDY.model.source)
+TRAINING_TEXTS = (given(*STUDY.training.texts) or [f"{R}/model/corpus.txt"]) if TRAINED else []
+
+
+def fetched_folder(step):
+    """Name of a step's folder of downloads: studies share it exactly where they fetch the same."""
+    revision = "--".join(Path(STUDY.model.revision_of(step)).parts)
+    commit = STUDY.model.commits.get(step)
+    kind = STUDY.model.weights
+    return revision + (f"@{commit}" if commit else "") + (f"+{kind}" if kind != "safetensors" else "")
+
+
+def pinned(what):
+    """Option that pins a step's (or the tokenizer's) commit."""
+    commit = STUDY.model.commits.get(what)
+    return f"--commit {commit}" if commit else ""
+
+
+def folder_of(ckpt):
+    """Folder of a checkpoint."""
+    step = int(step_of(ckpt))
+    if TRAINED:
+        return f"{R}/model/{ckpt}"
+    if LOCAL_MODEL:
+        return f"{STUDY.model.source}/{STUDY.model.revision_of(step)}"
+    return f"{HUB_FOLDER}/{fetched_folder(step)}"
+
+
+def files_of(ckpt):
+    """The files of a checkpoint that a job reads, or the folder that a download made whole.
+
+    The folder is named by its revision: its time stamp tells nothing.
+    """
+    folder = folder_of(ckpt)
+    if TRAINED:
+        return [f"{folder}/model.safetensors"]
+    if not LOCAL_MODEL:
+        return ancient(given(folder))
+    weights = checkpoints.weight_files([path.name for path in Path(folder).iterdir()], STUDY.model.weights)
+    if not weights:
+        raise WorkflowError(f"{folder}: holds no weights of the kind model.weights: {STUDY.model.weights}")
+    return given(*(f"{folder}/{name}" for name in ("config.json", *weights)))
+
+
+def tokenizer_folder():
+    """Folder of the tokenizer and the model's config.json: apart, so that a new checkpoint leaves it alone."""
+    if TRAINED:
+        return f"{R}/model/tokenizer"
+    if not LOCAL_MODEL:
+        commit = STUDY.model.commits.get("tokenizer")
+        return f"{HUB_FOLDER}/tokenizer" + (f"@{commit}" if commit else "")
+    own = f"{STUDY.model.source}/tokenizer"
+    return own if Path(own).is_dir() else folder_of(STEPS[0])
+
+
+def tokenizer_file():
+    """What a job reads of the tokenizer, or its folder that a download made whole."""
+    if TRAINED:
+        return f"{tokenizer_folder()}/tokenizer.json"
+    return given(f"{tokenizer_folder()}/tokenizer.json") if LOCAL_MODEL else ancient(given(tokenizer_folder()))
+
+
 #: Page faults are a third of torch's time on a CPU unless freed memory is kept.
 MALLOC = "MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456"
 
@@ -8,22 +73,19 @@ if TRAINED:
     if not STUDY.training.texts:
 
         rule generate_text:
-            input:
-                lexicon=ancient(STUDY.training.lexicon),
             output:
                 f"{R}/model/corpus.txt",
             log:
                 f"{R}/logs/generate_text.log",
             localrule: True
-            conda:
-                "../../envs/analysis.yaml"
             params:
                 code=code("datasets.training_text"),
-                lexicon=content(STUDY.training.lexicon),
+                grammar=lambda wildcards: STUDY.training.grammar,
+                rules=content(STUDY.training.grammar),
                 characters=STUDY.training.characters,
                 seed=STUDY.seed,
             shell:
-                "python -m dynalign.datasets.training_text --lexicon {input.lexicon:q} --characters {params.characters}"
+                "python -m dynalign.datasets.training_text --grammar {params.grammar:q} --characters {params.characters}"
                 " --seed {params.seed} --output {output:q} &> {log:q}"
 
     rule train_model:
@@ -36,8 +98,6 @@ if TRAINED:
             f"{R}/logs/train_model.log",
         benchmark:
             f"{R}/benchmarks/train_model.tsv"
-        conda:
-            "../../envs/language.yaml"
         threads: STUDY.threads.training
         resources:
             mem_mb=4000,
@@ -45,9 +105,9 @@ if TRAINED:
         params:
             code=code("models.training"),
             texts=content(*STUDY.training.texts),
-            options=section(STUDY.training, without=("texts", "lexicon", "characters")),
+            options=section(STUDY.training, without=("texts", "grammar", "characters")),
             seed=STUDY.seed,
-            folder=lambda wildcards: f"{R}/model",
+            folder=lambda wildcards, output: str(Path(output.tokenizer).parents[1]),
             malloc=MALLOC,
         shell:
             "{params.malloc} python -m dynalign.models.training --texts {input:q} --options {params.options:q} --seed {params.seed}"
@@ -60,17 +120,13 @@ elif not LOCAL_MODEL:
 
     rule fetch_checkpoint:
         output:
-            directory(f"{HUB_FOLDER}/{{fetched}}"),
+            directory(given(f"{HUB_FOLDER}/{{fetched}}")),
         log:
             f"{R}/logs/fetch_checkpoint/{{fetched}}.log",
         wildcard_constraints:
             fetched="|".join(map(re.escape, FETCHED)),
         cache: CACHED
         localrule: True
-        conda:
-            "../../envs/language.yaml"
-        resources:
-            runtime=120,
         params:
             source=STUDY.model.source,
             revision=lambda wildcards: STUDY.model.revision_of(FETCHED[wildcards.fetched]),
@@ -82,15 +138,11 @@ elif not LOCAL_MODEL:
 
     rule fetch_tokenizer:
         output:
-            directory(tokenizer_folder()),
+            directory(given(tokenizer_folder())),
         log:
             f"{R}/logs/fetch_tokenizer.log",
         cache: CACHED
         localrule: True
-        conda:
-            "../../envs/language.yaml"
-        resources:
-            runtime=60,
         params:
             source=STUDY.model.source,
             commit=pinned("tokenizer"),
@@ -103,25 +155,18 @@ rule checkpoints_table:
     input:
         [file for name in STEPS for file in files_of(name)],
     output:
-        report(
-            f"{R}/tables/checkpoints.tsv",
-            category="Tables",
-            caption="../report/checkpoints-table.rst",
-            labels={"table": "checkpoints"},
-        ),
+        table("checkpoints", "checkpoints"),
     log:
         f"{R}/logs/checkpoints_table.log",
     # It stops a study whose checkpoints are not what they say: before hours are spent on them.
     priority: 100
     localrule: True
-    conda:
-        "../../envs/language.yaml"
-    resources:
-        runtime=60,
     params:
         code=code("models.checkpoints"),
         names=STEPS,
-        folders=[folder_of(name) for name in STEPS],
+        folders=lambda wildcards, input: (
+            [str(Path(path).parent) for path in input] if TRAINED else map(folder_of, STEPS)
+        ),
         weights=STUDY.model.weights,
     shell:
         "python -m dynalign.models.checkpoints compare --names {params.names} --folders {params.folders:q}"
@@ -131,14 +176,12 @@ rule checkpoints_table:
 rule tokens:
     input:
         words=f"{R}/story/words.tsv",
-        tokenizer=f"{tokenizer_folder()}/tokenizer.json" if TRAINED or LOCAL_MODEL else tokenizer_folder(),
+        tokenizer=tokenizer_file(),
     output:
         f"{R}/representation/tokens.npz",
     log:
         f"{R}/logs/tokens.log",
     localrule: True
-    conda:
-        "../../envs/language.yaml"
     params:
         code=code("models.tokens"),
         context=STUDY.model.context_tokens,
@@ -161,8 +204,6 @@ rule representation:
     wildcard_constraints:
         ckpt="|".join(STEPS),
     cache: CACHED
-    conda:
-        "../../envs/language.yaml"
     threads: STUDY.threads.representation
     resources:
         mem_mb=8000,
@@ -172,6 +213,7 @@ rule representation:
         code=code("models.representation"),
         step=lambda wildcards: step_of(wildcards.ckpt),
         options=section(STUDY.model, "batch_tokens", "precision", "storage", "weights"),
+        content=lambda wildcards: [fingerprint(path) for path in files_of(wildcards.ckpt)] if LOCAL_MODEL else [],
         malloc=MALLOC,
     shell:
         "{params.malloc} python -m dynalign.models.representation --tokens {input.tokens:q} --checkpoint {input.checkpoint[0]:q}"
@@ -192,13 +234,11 @@ if STUDY.baselines:
             f"{R}/logs/representation/{{baseline}}.log",
         wildcard_constraints:
             baseline="|".join(STUDY.baselines),
-        conda:
-            "../../envs/language.yaml"
         resources:
             mem_mb=4000,
         params:
             code=code("models.baselines"),
             seed=STUDY.seed,
         shell:
-            "python -m dynalign.models.baselines {wildcards.baseline} --words {input.words:q} --tokens {input.tokens:q}"
+            "python -m dynalign.models.baselines --kind {wildcards.baseline} --words {input.words:q} --tokens {input.tokens:q}"
             " --seed {params.seed} --output {output:q} &> {log:q}"

@@ -1,8 +1,8 @@
-# Scores → alignment, effects of removal.
+# Scores → alignment, effects of removal, by subject and over subjects; tables of cells → tables of the study.
 rule cell_statistics:
     input:
         lambda wildcards: expand(
-            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}",
+            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256",
             ckpt=wildcards.ckpt,
             layer=STUDY.layers_of(wildcards.ckpt),
             subject=wildcards.subject,
@@ -12,80 +12,27 @@ rule cell_statistics:
         effects=f"{R}/statistics/{{ckpt}}/{{subject}}.effects.tsv",
     log:
         f"{R}/logs/cell_statistics/{{ckpt}}.{{subject}}.log",
-    conda:
-        "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
     params:
         code=code("statistics.effects"),
         options=section(STUDY.statistics),
         step=lambda wildcards: step_of(wildcards.ckpt),
-        folder=lambda wildcards: f"{R}/encoding/{wildcards.ckpt}",
+        folder=lambda wildcards, input: str(Path(input[0]).parents[2]),
         layers=lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
         arms=ARMS,
         gap=STUDY.encoding.gap,
     shell:
-        "python -m dynalign.statistics.effects cell --checkpoint {wildcards.ckpt} --step={params.step}"
+        "python -m dynalign.statistics.effects --checkpoint {wildcards.ckpt} --step={params.step}"
         " --subject {wildcards.subject:q} --folder {params.folder:q} --layers {params.layers}"
         " --arms {params.arms:q} --options {params.options:q} --gap {params.gap}"
         " --alignment {output.alignment:q} --effects {output.effects:q} &> {log:q}"
 
 
-rule alignment_table:
-    input:
-        expand(
-            f"{R}/statistics/{{ckpt}}/{{subject}}.alignment.tsv",
-            ckpt=STUDY.checkpoints,
-            subject=STUDY.subjects,
-        ),
-    output:
-        report(
-            f"{R}/tables/alignment.tsv",
-            category="Tables",
-            caption="../report/alignment-table.rst",
-            labels={"table": "alignment"},
-        ),
-    log:
-        f"{R}/logs/alignment_table.log",
-    localrule: True
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        code=code("statistics.effects"),
-    shell:
-        "python -m dynalign.statistics.effects collect {input:q} --output {output:q} &> {log:q}"
-
-
-rule removal_effects_table:
-    input:
-        expand(
-            f"{R}/statistics/{{ckpt}}/{{subject}}.effects.tsv",
-            ckpt=STUDY.checkpoints,
-            subject=STUDY.subjects,
-        ),
-    output:
-        report(
-            f"{R}/tables/removal_effects.tsv",
-            category="Tables",
-            caption="../report/removal-effects-table.rst",
-            labels={"table": "removal effects"},
-        ),
-    log:
-        f"{R}/logs/removal_effects_table.log",
-    localrule: True
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        code=code("statistics.effects"),
-        level=STUDY.statistics.alpha,
-    shell:
-        "python -m dynalign.statistics.effects collect {input:q} --fdr {params.level} --output {output:q} &> {log:q}"
-
-
 rule group_statistics:
     input:
         lambda wildcards: expand(
-            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}",
+            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256",
             ckpt=wildcards.ckpt,
             layer=STUDY.layers_of(wildcards.ckpt),
             subject=STUDY.subjects,
@@ -94,21 +41,19 @@ rule group_statistics:
         f"{R}/statistics/{{ckpt}}/group.tsv",
     log:
         f"{R}/logs/group_statistics/{{ckpt}}.log",
-    conda:
-        "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
     params:
-        code=code("statistics.effects"),
+        code=code("statistics.group", "cells"),
         options=section(STUDY.statistics, "alpha", "block"),
         step=lambda wildcards: step_of(wildcards.ckpt),
-        folder=lambda wildcards: f"{R}/encoding/{wildcards.ckpt}",
+        folder=lambda wildcards, input: str(Path(input[0]).parents[2]),
         layers=lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
         subjects=list(STUDY.subjects),
         arms=ARMS,
         gap=STUDY.encoding.gap,
     shell:
-        "python -m dynalign.statistics.effects group --checkpoint {wildcards.ckpt} --step={params.step}"
+        "python -m dynalign.statistics.group cells --checkpoint {wildcards.ckpt} --step={params.step}"
         " --subjects {params.subjects:q} --folder {params.folder:q} --layers {params.layers}"
         " --arms {params.arms:q} --options {params.options:q} --gap {params.gap}"
         " --output {output:q} &> {log:q}"
@@ -119,41 +64,97 @@ rule removal_effects_group_table:
         cells=expand(f"{R}/statistics/{{ckpt}}/group.tsv", ckpt=STUDY.checkpoints),
         effects=f"{R}/tables/removal_effects.tsv",
     output:
-        report(
-            f"{R}/tables/removal_effects_group.tsv",
-            category="Tables",
-            caption="../report/removal-effects-group-table.rst",
-            labels={"table": "removal effects, all subjects"},
-        ),
+        table("removal_effects_group", "removal effects, all subjects"),
     log:
         f"{R}/logs/removal_effects_group_table.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
-        code=code("statistics.effects"),
+        code=code("statistics.group", "collect"),
         level=STUDY.statistics.alpha,
     shell:
-        "python -m dynalign.statistics.effects collect-group {input.cells:q} --effects {input.effects:q}"
+        "python -m dynalign.statistics.group collect --tables {input.cells:q} --effects {input.effects:q}"
         " --fdr {params.level} --output {output:q} &> {log:q}"
 
 
-rule perplexity_table:
+def cells_of(pattern, checkpoints=STUDY.checkpoints):
+    """Tables of all cells, in the order of checkpoints, layers and subjects."""
+    places = (
+        {"ckpt": ckpt, "layer": layer, "subject": subject}
+        for ckpt in checkpoints
+        for layer in STUDY.layers_of(ckpt)
+        for subject in STUDY.subjects
+    )
+    return list(dict.fromkeys(f"{R}/{pattern.format(**place)}.tsv" for place in places))
+
+
+#: Tables put together from those of cells: label in the report, tables of cells, whether p is adjusted over all rows.
+COLLECTED = {
+    "perplexity": ("perplexity", cells_of("representation/{ckpt}.perplexity", STEPS), False),
+    "probing": ("probing", cells_of("probing/{ckpt}/layer-{layer}"), False),
+    "alignment": ("alignment", cells_of("statistics/{ckpt}/{subject}.alignment"), False),
+    "removal_effects": ("removal effects", cells_of("statistics/{ckpt}/{subject}.effects"), True),
+}
+if STUDY.rois is not None:
+    COLLECTED["roi_alignment"] = ("alignment by region", cells_of("rois/{subject}.alignment"), False)
+    COLLECTED["roi_effects"] = ("removal effects by region", cells_of("rois/{subject}.effects"), True)
+if STUDY.noise_ceiling.compute:
+    COLLECTED["noise_ceiling"] = ("noise ceiling", cells_of("ceiling/{subject}.ceiling"), False)
+    COLLECTED["alignment_to_ceiling"] = ("alignment / noise ceiling", cells_of("ceiling/{subject}.ratio"), False)
+
+for name, (label, cells, adjusted) in COLLECTED.items():
+
+    rule:
+        name:
+            f"{name}_table"
+        input:
+            cells,
+        output:
+            table(name, label),
+        log:
+            f"{R}/logs/{name}_table.log",
+        localrule: True
+        conda:
+            "../../envs/analysis.yaml"
+        params:
+            code=code("tables.collect"),
+            fdr=["--fdr", str(STUDY.statistics.alpha)] if adjusted else [],
+        shell:
+            "python -m dynalign.tables.collect --tables {input:q} {params.fdr:q} --output {output:q} &> {log:q}"
+
+
+rule emergence_table:
     input:
-        expand(f"{R}/representation/{{ckpt}}.perplexity.tsv", ckpt=STEPS),
+        alignment=f"{R}/tables/alignment.tsv",
+        probing=f"{R}/tables/probing.tsv",
+        perplexity=f"{R}/tables/perplexity.tsv",
+        labels=f"{R}/tables/labels.tsv",
     output:
-        report(
-            f"{R}/tables/perplexity.tsv",
-            category="Tables",
-            caption="../report/perplexity-table.rst",
-            labels={"table": "perplexity"},
-        ),
+        table("emergence", "emergence"),
     log:
-        f"{R}/logs/perplexity_table.log",
+        f"{R}/logs/emergence_table.log",
+    localrule: True
+    params:
+        code=code("statistics.emergence", "steps"),
+    shell:
+        "python -m dynalign.statistics.emergence steps --alignment {input.alignment:q} --probing {input.probing:q}"
+        " --perplexity {input.perplexity:q} --labels {input.labels:q} --output {output:q} &> {log:q}"
+
+
+rule perplexity_alignment_table:
+    input:
+        alignment=f"{R}/tables/alignment.tsv",
+        perplexity=f"{R}/tables/perplexity.tsv",
+    output:
+        table("perplexity_alignment", "perplexity and alignment"),
+    log:
+        f"{R}/logs/perplexity_alignment_table.log",
     localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
-        code=code("statistics.effects"),
+        code=code("statistics.emergence", "correlation"),
+        level=STUDY.statistics.alpha,
+        seed=STUDY.seed,
     shell:
-        "python -m dynalign.statistics.effects collect {input:q} --output {output:q} &> {log:q}"
+        "python -m dynalign.statistics.emergence correlation --alignment {input.alignment:q}"
+        " --perplexity {input.perplexity:q} --level {params.level} --seed {params.seed} --output {output:q} &> {log:q}"

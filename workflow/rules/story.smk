@@ -5,22 +5,23 @@ STORY_ARRAYS = ["words_fmri", "time_words_fmri", "time_fmri", "runs_fmri"]
 #: A record of an array stands for it: the check that it passed and its sha256. Not an array itself, which
 #: Snakemake would remove before fetching it again, even one that was placed by hand.
 RECORDED = ".sha256" if STUDY.story.download else ""
-
+#: What the stimulus is read from.
+STORY = (
+    [f"{STUDY.story.folder}/{name}.npy{RECORDED}" for name in STORY_ARRAYS]
+    if STUDY.story.layout == "arrays"
+    else [STUDY.story.words]
+)
 
 if STUDY.story.download == "harry-potter":
 
     rule fetch_array:
         output:
-            f"{STUDY.story.folder}/{{array}}.npy.sha256",
+            given(f"{STUDY.story.folder}/{{array}}.npy.sha256"),
         log:
             f"{R}/logs/fetch_array/{{array}}.log",
         wildcard_constraints:
             array="|".join(map(re.escape, harry_potter.FILES)),
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
-        resources:
-            runtime=60,
         params:
             array=lambda wildcards, output: output[0].removesuffix(".sha256"),
         shell:
@@ -28,16 +29,12 @@ if STUDY.story.download == "harry-potter":
 
     rule fetch_harry_potter:
         input:
-            expand(f"{STUDY.story.folder}/{{array}}.npy.sha256", array=harry_potter.FILES),
+            given(*(f"{STUDY.story.folder}/{array}.npy.sha256" for array in harry_potter.FILES)),
         output:
-            f"{STUDY.story.folder}/SHA256SUMS",
+            given(f"{STUDY.story.folder}/SHA256SUMS"),
         log:
             f"{R}/logs/fetch_harry_potter.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
-        resources:
-            runtime=60,
         params:
             folder=lambda wildcards, output: str(Path(output[0]).parent),
         shell:
@@ -46,22 +43,17 @@ if STUDY.story.download == "harry-potter":
 
 rule story:
     input:
-        (
-            [f"{STUDY.story.folder}/{name}.npy{RECORDED}" for name in STORY_ARRAYS]
-            if STUDY.story.layout == "arrays"
-            else STUDY.story.words
-        ),
+        given(*STORY),
     output:
         words=f"{R}/story/words.tsv",
         trs=f"{R}/story/trs.tsv",
     log:
         f"{R}/logs/story.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("stimulus.timing"),
         options=section(STUDY.story),
+        content=content(*([] if STUDY.simulation or STUDY.story.download else STORY)),
     shell:
         "python -m dynalign.stimulus.timing --options {params.options:q} --words {output.words:q} --trs {output.trs:q}"
         " &> {log:q}"

@@ -8,16 +8,13 @@ from dynalign.config.brain import HARRY_POTTER_SUBJECTS
 from dynalign.config.model import is_local
 from dynalign.config.study import Study
 from dynalign.io.errors import InputError
+from dynalign.io.shipped import shipped
 
 
 def check_files(study: Study, root: str | Path = ".") -> None:
     """Check that every file that the configuration names is there, unless the workflow makes it.
 
-    Parameters
-    ----------
-    study : Study
-    root : path-like
-        Folder that relative paths start from.
+    Relative paths start from `root`.
 
     Raises
     ------
@@ -27,16 +24,16 @@ def check_files(study: Study, root: str | Path = ".") -> None:
     root = Path(root)
 
     def need(key: str, path: str, hint: str = "") -> None:
-        if not (root / path).exists():
+        if not shipped(path, root).exists():
             raise InputError(f"{key}: no such file {path}{hint}")
 
     story = study.story
     if story.layout == "arrays" and story.download is None:
-        folder = root / story.folder
         need("story.folder", story.folder)
         for name in ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri"):
             need("story.folder", f"{story.folder}/{name}.npy")
-        there = sorted(path.stem.removeprefix("data_subject_") for path in folder.glob("data_subject_*.npy"))
+        names = [path.stem for path in (root / story.folder).glob("data_subject_*.npy")]
+        there = sorted(name.removeprefix("data_subject_") for name in names)
         for subject in study.subjects:
             if subject not in there:
                 raise InputError(
@@ -49,26 +46,23 @@ def check_files(study: Study, root: str | Path = ".") -> None:
                 raise InputError(
                     f"subjects: unknown {subject!r}; the Harry Potter data has {', '.join(HARRY_POTTER_SUBJECTS)}"
                 )
-    elif study.simulation is None:
+    elif study.simulation is not None:
+        need("simulation.text", study.simulation.text)
+    else:
         need("story.words", story.words)
-        for subject in study.subjects:
-            need("brain.mask", study.brain.mask.format(subject=subject), f" (subject {subject!r})")
+    for subject in study.subjects:
+        hint = f" (subject {subject!r})"
+        if story.layout == "table" and study.simulation is None:
+            need("brain.mask", study.brain.mask.format(subject=subject), hint)
             for number in range(1, len(story.trs) + 1):
                 path = study.brain.images.format(subject=subject, run=number)
                 need("brain.images", path, f" (subject {subject!r}, run {number})")
-    else:
-        need("simulation.text", study.simulation.text)
-
-    if study.brain.voxels is not None:
-        for subject in study.subjects:
-            path = study.brain.voxels.format(subject=subject)
-            need("brain.voxels", path, f" (subject {subject!r})")
-    # The embedded study makes its own label image.
-    if study.rois is not None and (study.simulation is None or study.rois.image is None):
-        for subject in study.subjects:
+        if study.brain.voxels is not None:
+            need("brain.voxels", study.brain.voxels.format(subject=subject), hint)
+        # The embedded study makes its own label image.
+        if study.rois is not None and (study.simulation is None or study.rois.image is None):
             for key, path in study.rois.files(subject):
-                need(f"rois.{key}", path, f" (subject {subject!r})")
-
+                need(f"rois.{key}", path, hint)
     if study.annotation.file is not None:
         need("annotation.file", study.annotation.file)
     elif not study.annotation.download:
@@ -77,7 +71,7 @@ def check_files(study: Study, root: str | Path = ".") -> None:
         if entry.table is not None:
             need(f"properties.{name}.table", entry.table)
     if study.training is not None:
-        for path in study.training.texts or (study.training.lexicon,):
+        for path in study.training.texts or (study.training.grammar,):
             need("training", path)
     elif is_local(study.model.source, root):
         for step in study.model.steps:

@@ -27,7 +27,9 @@ RARE = 0.05
 class Property(Section):
     """One linguistic property and how its raw values become classes (exactly one of the three ways)."""
 
-    raw: Literal[RAW_VALUES] | None = Field(None, description="raw value; default: the property's own name")
+    raw: Literal[RAW_VALUES] | None = Field(  # type: ignore[valid-type]
+        None, description="raw value; default: the property's own name"
+    )
     table: FilePath | None = Field(None, description="a table (word_index, label) instead of a raw value")
     thresholds: tuple[float, ...] | None = Field(
         None, description="numeric values: class 0 up to and including the first threshold, and so on"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -166,7 +167,7 @@ def load(values: dict) -> Study:
         raise InputError("the configuration cannot be used:\n  " + "\n  ".join(lines)) from None
 
 
-def _explain(problem: dict) -> str:
+def _explain(problem: Mapping) -> str:
     """One line for one validation error: key, value, what is allowed."""
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":

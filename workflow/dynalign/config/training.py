@@ -12,8 +12,8 @@ from dynalign.config.fields import FilePath, Positive, Section
 class Training(Section):
     """Train a small GPT-NeoX with its own tokenizer inside the workflow, into results/<study>/model."""
 
-    texts: tuple[FilePath, ...] = Field((), description="text files; none: text generated from `lexicon`")
-    lexicon: FilePath = Field("resources/demo/lexicon.yaml", description="grammar's lexicon for generated text")
+    texts: tuple[FilePath, ...] = Field((), description="text files; none: text generated from `grammar`")
+    grammar: FilePath = Field("resources/demo/grammar.yaml", description="rules and words of generated text")
     characters: Positive = Field(600_000, description="characters of generated text")
     steps: Annotated[int, Field(ge=16)] = Field(512, description="training steps; saved are 0, 1, 2, 4, … and the last")
     vocabulary: Positive = Field(2048, description="tokens of the byte-pair vocabulary")

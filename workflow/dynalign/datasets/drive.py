@@ -1,4 +1,10 @@
-"""Files from Google Drive."""
+"""Files from Google Drive, with the standard library.
+
+gdown knows more of Drive (cookies, folders, documents). It does not do what a job without a person needs: it gives up
+at a 503 or 429, keeps a file that was cut short where no length was stated, and follows a confirmation page to
+whatever host and file that names. It reads Drive's pages on Drive's own host names only, so that no test against
+another server would show anything about it.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +48,8 @@ class Page(HTMLParser):
 
     def __init__(self, html: str):
         super().__init__()
-        self.title = ""
+        self.title, self._in_title = "", False
         self.fields: dict[str, str] = {}
-        self._in_title = False
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
@@ -61,25 +66,14 @@ class Page(HTMLParser):
             self.title = " ".join((self.title + data).split())
 
 
-def link(array: str) -> str:
-    """Where a browser finds an array."""
-    return f"https://drive.google.com/file/d/{FILES[array]}/view"
-
-
 def by_hand(array: str, output: str | Path) -> str:
     """How to bring an array without this program."""
-    return f"download it in a browser from {link(array)}, save it as {output} and run again, which checks it"
+    link = f"https://drive.google.com/file/d/{FILES[array]}/view"
+    return f"download it in a browser from {link}, save it as {output} and run again, which checks it"
 
 
-def transfer(array: str, fields: dict[str, str], target: Path) -> dict[str, str]:
-    """Make one request and write what comes to `target`, after what an earlier request left there.
-
-    Parameters
-    ----------
-    array : str
-    fields : dict
-        Query of the request.
-    target : Path
+def transfer(fields: dict[str, str], target: Path) -> dict[str, str]:
+    """Make one request, whose query is `fields`; write what comes to `target`, after what an earlier one left there.
 
     Returns
     -------
@@ -108,29 +102,20 @@ def transfer(array: str, fields: dict[str, str], target: Path) -> dict[str, str]
             raise InputError(f"Google Drive sent a web page ({page.title or 'no title'}), not the file")
         resumed = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         length = response.headers.get("Content-Length")
-        expected = None if length is None else int(length) + (have if resumed else 0)
         with open(target, "ab" if resumed else "wb") as stream:
             shutil.copyfileobj(response, stream, 1 << 20)
     arrived = target.stat().st_size
     # Without Content-Length the array's own header tells how long the file must be.
-    expected = array_file_size(target) if expected is None else expected
+    expected = array_file_size(target) if length is None else int(length) + (have if resumed else 0)
     if expected is not None and arrived < expected:
         raise ConnectionError(f"the connection ended after {arrived} of {expected} bytes")
     return {}
 
 
 def download(array: str, target: Path, tries: int = 6, wait_s: float = 2.0) -> None:
-    """Download one array; a transfer that breaks off goes on where it stopped.
+    """Download one array (a key of :data:`FILES`); a transfer that breaks off goes on where it stopped.
 
-    Parameters
-    ----------
-    array : str
-        A key of :data:`FILES`.
-    target : Path
-    tries : int
-        Attempts; the wait doubles after each.
-    wait_s : float
-        First wait, s.
+    There are `tries` attempts; the wait between them, at first `wait_s` seconds, doubles after each.
 
     Raises
     ------
@@ -143,11 +128,9 @@ def download(array: str, target: Path, tries: int = 6, wait_s: float = 2.0) -> N
     fields = {"id": FILES[array], "export": "download", "confirm": "t"}
     for attempt in range(1, tries + 1):
         try:
-            asked = transfer(array, fields, target)
-            if asked:
-                # What is asked for stays our file, whatever the form says.
-                asked = transfer(array, asked | {"id": FILES[array]}, target)
-            if asked:
+            asked = transfer(fields, target)
+            # What is asked for stays our file, whatever the form says.
+            if asked and transfer(asked | {"id": FILES[array]}, target):
                 raise InputError("Google Drive asks for a confirmation again and again")
             return
         except (OSError, http.client.HTTPException) as error:

@@ -5,18 +5,13 @@ Wehbe et al. (2014), PLoS ONE 9(11), preprocessed by Toneva & Wehbe (2019); publ
 An array that was checked has a record beside it, ``<array>.npy.sha256`` in the format of ``sha256sum``. Readers
 compare the array with its record (:func:`dynalign.io.check_digest`), so one that changed later is found. An array
 placed by hand is checked in the same way as one that was downloaded.
-
-The standard library does the downloading. gdown knows more of Drive (cookies, folders, documents), but it takes
-Drive's pages apart only on Drive's own host names, so a test against another server would show nothing about it;
-pooch knows no Drive, and its registry wants digests that nobody has published.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from dynalign.cli import note, run
+from dynalign.cli import commands, note, run
 from dynalign.datasets.drive import FILES, by_hand, download
 from dynalign.io.arrays import read_array
 from dynalign.io.atomic import atomic_path, write_text
@@ -46,13 +41,7 @@ SHAPES = {"words_fmri": (N_WORDS,), "time_words_fmri": (N_WORDS,), "time_fmri": 
 
 
 def timing() -> dict:
-    """The published arrays of times and runs, which METHOD's table determines.
-
-    Returns
-    -------
-    dict of str to array
-        ``time_words_fmri`` (s), ``time_fmri`` (s), ``runs_fmri`` (1 to 4).
-    """
+    """The published ``time_words_fmri`` (s), ``time_fmri`` (s) and ``runs_fmri``, which METHOD's table determines."""
     import numpy as np
 
     return {
@@ -65,7 +54,7 @@ def timing() -> dict:
 def fetch(array: str, output: str | Path, tries: int = 6, wait_s: float = 2.0) -> str:
     """Bring one array: check the one that is there, or download it, check it and move it into place.
 
-    Its sha256 is recorded beside it.
+    Its sha256 is recorded beside it, and returned.
 
     Parameters
     ----------
@@ -75,17 +64,14 @@ def fetch(array: str, output: str | Path, tries: int = 6, wait_s: float = 2.0) -
     tries, wait_s : int, float
         As for :func:`download`.
 
-    Returns
-    -------
-    str
-        sha256 of the file.
-
     Raises
     ------
     InputError
         If the file is not the published array (a quota page, pickled objects, another shape or timing), differs
         from its record, or cannot be downloaded; says how to bring it by hand.
     """
+    if array not in FILES:
+        raise InputError(f"--array {array}: there are {', '.join(FILES)}")
     output = Path(output)
     if output.exists():
         note(f"{output}: is there, and is not downloaded")
@@ -109,13 +95,7 @@ def fetch(array: str, output: str | Path, tries: int = 6, wait_s: float = 2.0) -
 
 
 def check(path: Path, array: str) -> None:
-    """Check that a file holds the published array.
-
-    Parameters
-    ----------
-    path : Path
-    array : str
-        A key of :data:`FILES`.
+    """Check that a file holds the published array of that name.
 
     Raises
     ------
@@ -150,13 +130,7 @@ def check(path: Path, array: str) -> None:
 
 
 def check_responses(values, name: str) -> None:
-    """Check that some voxels can be used, and note how many cannot.
-
-    Parameters
-    ----------
-    values : array of shape (n_rows, n_voxels)
-    name : str
-        How messages name it.
+    """Note how many voxels (columns) cannot be used.
 
     Raises
     ------
@@ -176,44 +150,23 @@ def check_responses(values, name: str) -> None:
     note(f"{name}: {int((~whole).sum())} of {len(whole)} voxels not finite, {int((whole & ~varying).sum())} constant")
 
 
-def check_all(folder: str | Path) -> str:
-    """Compare all twelve arrays with their records.
+def _fetch(array: str, output: str) -> None:
+    """Bring and check one array; its record is written beside `output`, a ``.npy`` file."""
+    note(f"{output}: sha256 {fetch(array, output)}")
 
-    Returns
-    -------
-    str
-        The records as ``sha256sum --check`` reads them in that folder.
 
-    Raises
-    ------
-    InputError
-        If an array or its record is missing, or they differ.
-    """
+def _check(folder: str, output: str) -> None:
+    """Compare all twelve arrays of a folder with their records; write all to `output`, for ``sha256sum --check``."""
     lines = []
     for array in sorted(FILES):
         path = Path(folder) / f"{array}.npy"
         if not path.is_file() or not digest_path(path).is_file():
             raise InputError(f"{path}: no such file, or no record of it; run `snakemake fetch_harry_potter`")
         lines.append(f"{check_digest(path)}  {path.name}\n")
-    return "".join(lines)
+    write_text(output, "".join(lines))
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: `fetch` brings and checks one array of the Harry Potter data, `check` compares all with records."""
-    parser = argparse.ArgumentParser(prog="dynalign.datasets.harry_potter", description=main.__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("fetch", help="one array → its file and its record")
-    one.add_argument("--array", choices=list(FILES), required=True)
-    one.add_argument("--output", required=True, help=".npy; the record is written beside it")
-    every = commands.add_parser("check", help="all twelve arrays → SHA256SUMS")
-    every.add_argument("--folder", required=True)
-    every.add_argument("--output", required=True, help="file of all sums")
-    args = parser.parse_args(argv)
-    if args.command == "fetch":
-        note(f"{args.output}: sha256 {fetch(args.array, args.output)}")
-    else:
-        write_text(args.output, check_all(args.folder))
-
+main = commands(_fetch, _check)
 
 if __name__ == "__main__":
     run(main)

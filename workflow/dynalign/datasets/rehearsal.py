@@ -19,13 +19,13 @@ written beside the arrays (``truth_<subject>.npy``).
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
-from dynalign.cli import note, run
+from dynalign.cli import command, note, run
 from dynalign.datasets.harry_potter import N_ROWS, N_WORDS, VOXELS, timing
+from dynalign.datasets.training_text import generate, read_grammar
 from dynalign.encoding.delays import delayed, sources, word_means
 from dynalign.io.arrays import write_array
 from dynalign.io.errors import InputError
@@ -44,12 +44,12 @@ SHARE, PLANTED, AR, DRIFT = 0.3, 0.5, 0.4, 0.3
 BLOCK = 2048
 
 
-def words(lexicon: dict, seed: int) -> np.ndarray:
+def words(grammar: dict, seed: int) -> np.ndarray:
     """A text of exactly the real one's length, crosses included.
 
     Parameters
     ----------
-    lexicon : dict
+    grammar : dict
         Of :func:`dynalign.datasets.training_text.generate`.
     seed : int
 
@@ -57,13 +57,11 @@ def words(lexicon: dict, seed: int) -> np.ndarray:
     -------
     array of str (``<U14``), shape (5176,)
     """
-    from dynalign.datasets.training_text import generate
-
     rng = np.random.default_rng([seed, 0])
-    text = generate(lexicon, 12 * N_WORDS, seed)
+    text = generate(grammar, 12 * N_WORDS, seed)
     story = [word for word in text.split() if len(word) <= LONGEST][: N_WORDS - CROSSES]
     if len(story) < N_WORDS - CROSSES:
-        raise InputError(f"the lexicon gives {len(story)} words of at most {LONGEST} characters; too few")
+        raise InputError(f"the grammar gives {len(story)} words of at most {LONGEST} characters; too few")
     # A story does not begin or end with a cross, and its last word ends a sentence.
     story[-1] = "end."
     for first in np.flatnonzero(rng.random(len(story) - 3) < ITALICS / 3):
@@ -142,31 +140,45 @@ def responses(story: np.ndarray, seed: int, subject: int, n_voxels: int, dtype: 
     return values, planted
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: lexicon → the files of the Harry Potter data, with another text and planted responses."""
-    parser = argparse.ArgumentParser(prog="dynalign.datasets.rehearsal", description=main.__doc__)
-    parser.add_argument("--lexicon", default="resources/demo/lexicon.yaml", help="grammar's lexicon (YAML)")
-    parser.add_argument("--subjects", nargs="+", choices=list(VOXELS), default=["F", "M", "H"])
-    parser.add_argument("--voxels", type=int, help="voxels of each subject; default: as many as in the real data")
-    parser.add_argument("--dtype", choices=["float64", "float32"], default="float64")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", required=True, help="folder to write the .npy files into")
-    args = parser.parse_args(argv)
+@command
+def main(
+    folder: Path,
+    grammar: str = "resources/demo/grammar.yaml",
+    subjects: tuple[str, ...] = ("F", "M", "H"),
+    voxels: int | None = None,
+    dtype: str = "float64",
+    seed: int = 0,
+) -> None:
+    """Write the files of the Harry Potter data with another text and planted responses.
 
-    import yaml
-
-    if args.voxels is not None and args.voxels < 1:
-        raise InputError(f"--voxels {args.voxels}: at least 1")
-    folder = Path(args.folder)
-    lexicon = Path(args.lexicon)
-    if not lexicon.is_file():
-        raise InputError(f"--lexicon {lexicon}: no such file")
-    story = words(yaml.safe_load(lexicon.read_text(encoding="utf-8")), args.seed)
+    Parameters
+    ----------
+    folder
+        Folder to write the .npy files into.
+    grammar
+        Rules and words of the text (YAML).
+    subjects
+        Subjects of the real data.
+    voxels
+        Voxels of each subject; default: as many as in the real data.
+    dtype
+        float64, as the real data, or float32.
+    seed
+        Seed of the text and the responses.
+    """
+    if voxels is not None and voxels < 1:
+        raise InputError(f"--voxels {voxels}: at least 1")
+    unknown = [subject for subject in subjects if subject not in VOXELS]
+    if unknown:
+        raise InputError(f"--subjects {unknown[0]}: the data's subjects are {', '.join(VOXELS)}")
+    if dtype not in ("float64", "float32"):
+        raise InputError(f"--dtype {dtype}: float64 or float32")
+    story = words(read_grammar(grammar), seed)
     for name, values in {"words_fmri": story, **timing()}.items():
         write_array(folder / f"{name}.npy", values)
-    for subject in args.subjects:
+    for subject in subjects:
         number = list(VOXELS).index(subject)
-        values, planted = responses(story, args.seed, number, args.voxels or VOXELS[subject], args.dtype)
+        values, planted = responses(story, seed, number, voxels or VOXELS[subject], dtype)
         write_array(folder / f"data_subject_{subject}.npy", values)
         write_array(folder / f"truth_{subject}.npy", planted)
         note(f"{folder}/data_subject_{subject}.npy: {values.shape}, signal in {int(planted.sum())} voxels")

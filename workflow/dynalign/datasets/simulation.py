@@ -29,20 +29,20 @@ The planted truth (region, driver and gain of every voxel) is written beside the
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from pathlib import Path
 
 import numpy as np
 
-from dynalign.cli import note, options, run
+from dynalign.cli import commands, note, run
 from dynalign.config.properties import paper_properties
 from dynalign.config.simulation import Simulation
 from dynalign.config.story import Story
 from dynalign.io.atomic import write_text
 from dynalign.io.errors import InputError
 from dynalign.io.images import write_image
+from dynalign.io.shipped import shipped
 from dynalign.stimulus.timing import read_trs, read_words
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
@@ -50,25 +50,17 @@ from dynalign.tables.writer import write_table
 #: Shares of the brain's voxels, in this order along the left–right axis.
 REGION_SHARES = {"meaning": 0.24, "property_1": 0.16, "property_2": 0.16, "rate_and_length": 0.14, "noise": 0.30}
 
-#: Leading distributional dimensions that drive the meaning region, one per voxel in turn.
-MEANING_DIMENSIONS = 6
+#: Drivers of the meaning region: leading distributional dimensions, one per voxel in turn.
+MEANING = tuple(f"meaning-{dimension}" for dimension in range(6))
 _STEP_S = 0.1
 _AR = 0.4
 _BASELINE, _SCALE, _DRIFT = 1000.0, 10.0, 15.0
 
 
 def double_gamma(times: np.ndarray) -> np.ndarray:
-    """Canonical haemodynamic response: peak near 5 s, undershoot near 15 s, ratio 6 (Friston et al. 1998).
+    """Canonical haemodynamic response at seconds after the event, scaled to a sum of 1.
 
-    Parameters
-    ----------
-    times : array
-        Seconds after the event.
-
-    Returns
-    -------
-    array
-        Response, scaled to a sum of 1.
+    Peak near 5 s, undershoot near 15 s, ratio 6 (Friston et al. 1998).
     """
 
     def gamma_density(shape: float) -> np.ndarray:
@@ -101,8 +93,7 @@ def time_words(text: str, simulation: Simulation, tr: float):
 
     rows, trs = [], []
     before, after = simulation.rest_s
-    runs = [part for part in text.split("\n---\n") if part.strip()]
-    for number, part in enumerate(runs, start=1):
+    for number, part in enumerate((part for part in text.split("\n---\n") if part.strip()), start=1):
         now = before
         for paragraph in part.strip().split("\n\n"):
             for word in paragraph.split():
@@ -204,17 +195,7 @@ def convolve_words(drivers: np.ndarray, onsets: np.ndarray, word_runs: np.ndarra
 
 
 def unexplained(values: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
-    """Residual of `values` after least squares on `others` and an intercept.
-
-    Parameters
-    ----------
-    values : array of shape (n,)
-    others : list of arrays of shape (n,)
-
-    Returns
-    -------
-    array of shape (n,)
-    """
+    """Residual of `values`, shape (n,), after least squares on `others`, of the same shape, and an intercept."""
     design = np.stack([*others, np.ones(len(values))], axis=1)
     return values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
 
@@ -226,24 +207,39 @@ def brain_mask(shape: tuple[int, int, int]) -> np.ndarray:
     return sum(axis**2 for axis in grid) <= 1.0
 
 
-def regions(mask: np.ndarray, properties: tuple[str, str]) -> np.ndarray:
-    """Region of each voxel in the mask: slabs along the first (left–right) axis with :data:`REGION_SHARES`."""
-    names = {"property_1": properties[0], "property_2": properties[1]}
-    order = np.argsort(np.argwhere(mask)[:, 0], kind="stable")
-    edges = np.round(np.cumsum([0, *REGION_SHARES.values()]) * len(order)).astype(int)
-    labels = np.empty(len(order), dtype=object)
-    for name, first, last in zip(REGION_SHARES, edges[:-1], edges[1:], strict=True):
-        labels[order[first:last]] = names.get(name, name)
-    return labels
+def plant(mask: np.ndarray, properties: tuple[str, str], rng: np.random.Generator):
+    """What drives each voxel: regions are slabs along the first (left–right) axis with :data:`REGION_SHARES`.
 
-
-def smooth_noise(rng: np.random.Generator, n: int, mask: np.ndarray) -> np.ndarray:
-    """Unit-variance AR(1) noise, half of its variance shared with neighbouring voxels.
+    Parameters
+    ----------
+    mask : array, 3-D, bool
+    properties : (str, str)
+    rng : numpy.random.Generator
 
     Returns
     -------
-    array of shape (n, n_voxels)
+    pandas.DataFrame
+        One row per voxel in the mask's C order: i, j, k, region, driver (the region's in turn), gain.
     """
+    import pandas as pd
+
+    names = {"property_1": properties[0], "property_2": properties[1]}
+    drivers = {"meaning": MEANING, "rate_and_length": ("rate", "length"), "noise": ("none",)}
+    truth = pd.DataFrame(np.argwhere(mask), columns=["i", "j", "k"])
+    order = np.argsort(truth["i"].to_numpy(), kind="stable")
+    edges = np.round(np.cumsum([0, *REGION_SHARES.values()]) * len(order)).astype(int)
+    truth["region"] = truth["driver"] = ""
+    for part, first, last in zip(REGION_SHARES, edges[:-1], edges[1:], strict=True):
+        region = names.get(part, part)
+        voxels = np.sort(order[first:last])
+        truth.loc[voxels, "region"] = region
+        truth.loc[voxels, "driver"] = np.resize(drivers.get(region, (region,)), len(voxels))
+    truth["gain"] = np.where(truth["driver"] == "none", 0.0, rng.uniform(0.7, 1.3, len(truth)))
+    return truth
+
+
+def smooth_noise(rng: np.random.Generator, n: int, mask: np.ndarray) -> np.ndarray:
+    """Unit-variance AR(1) noise, shape (n, n_voxels), half of its variance shared with neighbouring voxels."""
     from scipy.ndimage import gaussian_filter
     from scipy.signal import lfilter
 
@@ -255,8 +251,8 @@ def smooth_noise(rng: np.random.Generator, n: int, mask: np.ndarray) -> np.ndarr
     return filtered / filtered.std(axis=0)
 
 
-def simulate_subject(words, trs, labels, text: str, simulation: Simulation, rng: np.random.Generator) -> tuple:
-    """Images of one subject.
+def driver_courses(words, trs, labels, text: str, simulation: Simulation):
+    """Time course of each driver, standardised over the story.
 
     Parameters
     ----------
@@ -265,14 +261,16 @@ def simulate_subject(words, trs, labels, text: str, simulation: Simulation, rng:
     text : str
         The model's training text.
     simulation : Simulation
-    rng : numpy.random.Generator
 
     Returns
     -------
-    bold : array of shape (n_trs, n_voxels), float32
-    mask : array, 3-D, bool
-    truth : pandas.DataFrame
-        One row per voxel in the mask's C order: i, j, k, region, driver, gain.
+    pandas.DataFrame
+        One row per TR, one column per driver; "none" is 0.
+
+    Raises
+    ------
+    InputError
+        If a property of the simulation is not in the study, or the text is too short.
     """
     import pandas as pd
 
@@ -281,75 +279,59 @@ def simulate_subject(words, trs, labels, text: str, simulation: Simulation, rng:
             raise InputError(f"simulation.properties: {name!r} is no property of the study")
     seen = words[words["dropped"] == 0]
     types = [normal_form(word) for word in seen["word"]]
-    meaning = distributional_dimensions(text, types, MEANING_DIMENSIONS)
-    codes = {name: labels[name].to_numpy(dtype=float) for name in paper_properties() if name in labels.columns}
-    codes |= {name: labels[name].to_numpy(dtype=float) for name in simulation.properties}
-    drivers = {
-        f"meaning-{dimension}": unexplained(meaning[:, dimension], list(codes.values()))
-        for dimension in range(MEANING_DIMENSIONS)
-    }
+    properties = [name for name in paper_properties() if name in labels.columns]
+    codes = {name: labels[name].to_numpy(dtype=float) for name in dict.fromkeys([*properties, *simulation.properties])}
+    meaning = distributional_dimensions(text, types, len(MEANING))
+    drivers = {name: unexplained(values, list(codes.values())) for name, values in zip(MEANING, meaning.T, strict=True)}
     for name in simulation.properties:
         drivers[name] = unexplained(codes[name], [values for other, values in codes.items() if other != name])
     drivers["length"] = np.array([len(word) for word in types], dtype=float)
     # Centred over words, so that only the rate driver carries the rate.
-    columns = np.stack([values - values.mean() for values in drivers.values()] + [np.ones(len(seen))], axis=1)
-    names = [*drivers, "rate"]
-    onsets, word_runs = seen["onset"].to_numpy(), seen["run"].to_numpy()
-    courses = convolve_words(columns, onsets, word_runs, simulation.word_s, trs)
-    labelled = convolve_words(np.stack(list(codes.values()), axis=1), onsets, word_runs, simulation.word_s, trs)
+    drivers = {name: values - values.mean() for name, values in drivers.items()} | {"rate": np.ones(len(seen))}
+
+    def convolved(values: dict[str, np.ndarray]) -> np.ndarray:
+        onsets, runs = seen["onset"].to_numpy(), seen["run"].to_numpy()
+        return convolve_words(np.stack(list(values.values()), axis=1), onsets, runs, simulation.word_s, trs)
+
+    courses, labelled = pd.DataFrame(convolved(drivers), columns=list(drivers)), convolved(codes)
     for name in ("rate", "length"):
-        column = names.index(name)
-        courses[:, column] = unexplained(courses[:, column], list(labelled.T))
-    courses = (courses - courses.mean(axis=0)) / courses.std(axis=0)
-
-    mask = brain_mask(simulation.shape)
-    region = regions(mask, simulation.properties)
-    driver = np.array([""] * len(region), dtype=object)
-    for name in dict.fromkeys(region):
-        voxels = np.flatnonzero(region == name)
-        choices = {
-            "meaning": [f"meaning-{dimension}" for dimension in range(MEANING_DIMENSIONS)],
-            "rate_and_length": ["rate", "length"],
-            "noise": ["none"],
-        }.get(name, [name])
-        driver[voxels] = [choices[position % len(choices)] for position in range(len(voxels))]
-    gain = np.where(driver == "none", 0.0, rng.uniform(0.7, 1.3, len(region)))
-    signal = np.zeros((len(trs), len(region)))
-    for column, name in enumerate(names):
-        signal[:, driver == name] = courses[:, [column]]
-    bold = np.empty(signal.shape)
-    runs = trs["run"].to_numpy()
-    for name in dict.fromkeys(runs.tolist()):
-        rows = np.flatnonzero(runs == name)
-        n = len(rows)
-        cosines = np.cos(np.pi * np.arange(1, 4)[None, :] * (np.arange(n)[:, None] + 0.5) / n)
-        drift = cosines @ rng.standard_normal((3, len(region)))
-        bold[rows] = (
-            _BASELINE + _SCALE * (gain * signal[rows] + simulation.noise * smooth_noise(rng, n, mask)) + _DRIFT * drift
-        )
-    where = np.argwhere(mask)
-    truth = pd.DataFrame(
-        {"i": where[:, 0], "j": where[:, 1], "k": where[:, 2], "region": region, "driver": driver, "gain": gain}
-    )
-    return bold.astype(np.float32), mask, truth
+        courses[name] = unexplained(courses[name].to_numpy(), list(labelled.T))
+    return ((courses - courses.mean()) / courses.std(ddof=0)).assign(none=0.0)
 
 
-def region_image(truth, shape: tuple[int, int, int]) -> tuple:
-    """Label image of the planted regions, and its table of labels.
+def simulate_subject(courses, runs: np.ndarray, simulation: Simulation, rng: np.random.Generator) -> tuple:
+    """Images of one subject.
 
     Parameters
     ----------
-    truth : pandas.DataFrame
-        From :func:`simulate_subject`.
-    shape : (int, int, int)
+    courses : pandas.DataFrame
+        From :func:`driver_courses`.
+    runs : array of shape (n_trs,)
+    simulation : Simulation
+    rng : numpy.random.Generator
 
     Returns
     -------
-    labels : array of the shape, uint8
-        0 outside the brain.
-    names : pandas.DataFrame
-        ``index``, ``name``, in the order of :data:`REGION_SHARES`.
+    bold : array of shape (n_trs, n_voxels), float32
+    mask : array, 3-D, bool
+    truth : pandas.DataFrame
+        Of :func:`plant`.
     """
+    mask = brain_mask(simulation.shape)
+    truth = plant(mask, simulation.properties, rng)
+    signal = courses[truth["driver"]].to_numpy() * truth["gain"].to_numpy()
+    bold = np.empty(signal.shape, dtype=np.float32)
+    for name in dict.fromkeys(runs.tolist()):
+        rows = np.flatnonzero(runs == name)
+        cosines = np.cos(np.pi * np.arange(1, 4)[None, :] * (np.arange(len(rows))[:, None] + 0.5) / len(rows))
+        drift = cosines @ rng.standard_normal((3, len(truth)))
+        noise = simulation.noise * smooth_noise(rng, len(rows), mask)
+        bold[rows] = _BASELINE + _SCALE * (signal[rows] + noise) + _DRIFT * drift
+    return bold, mask, truth
+
+
+def region_image(truth, shape: tuple[int, int, int]) -> tuple:
+    """Label image of :func:`plant`'s regions (uint8, 0 outside the brain), and its table: ``index``, ``name``."""
     import pandas as pd
 
     # Along the left–right axis they follow each other in this order.
@@ -359,83 +341,101 @@ def region_image(truth, shape: tuple[int, int, int]) -> tuple:
     return labels, pd.DataFrame({"index": range(1, 1 + len(names)), "name": names})
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: `words` lays the story out in time, `subject` simulates one reader's images, `rois` labels them."""
-    parser = argparse.ArgumentParser(prog="dynalign.datasets.simulation", description=main.__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--options", type=options(Simulation), default=Simulation(), help="JSON of the section `simulation`"
-    )
-    words_parser = commands.add_parser("words", parents=[shared], help="story text → words table")
-    words_parser.add_argument("--story-options", type=options(Story), required=True, help="JSON of the section `story`")
-    words_parser.add_argument("--output", required=True)
-    subject_parser = commands.add_parser("subject", parents=[shared], help="one subject's images and planted truth")
-    subject_parser.add_argument("--subject", required=True)
-    subject_parser.add_argument("--words", required=True)
-    subject_parser.add_argument("--trs", required=True)
-    subject_parser.add_argument("--labels", required=True)
-    subject_parser.add_argument("--texts", nargs="+", required=True, help="the model's training text")
-    subject_parser.add_argument("--seed", type=int, default=0)
-    subject_parser.add_argument("--images", required=True, help="path with {subject} and {run}")
-    subject_parser.add_argument("--mask", required=True, help="path with {subject}")
-    subject_parser.add_argument("--truth", required=True, help="table of the planted truth, one row per voxel")
-    rois_parser = commands.add_parser("rois", help="planted truth → label image of the regions")
-    rois_parser.add_argument("--truth", required=True)
-    rois_parser.add_argument("--mask", required=True)
-    rois_parser.add_argument("--image", required=True, help="label image to write (.nii.gz)")
-    rois_parser.add_argument("--labels", required=True, help="table of its labels to write")
-    args = parser.parse_args(argv)
+def words(output: str, story_options: Story, options: Simulation = Simulation()) -> None:
+    """Lay the story out in time: text → table of words.
 
-    if args.command == "rois":
-        import nibabel
+    Parameters
+    ----------
+    output
+        Table to write.
+    story_options, options
+        Sections `story` and `simulation` as JSON.
+    """
+    table, trs = time_words(shipped(options.text).read_text(encoding="utf-8"), options, story_options.tr)
+    if list(story_options.trs) != trs:
+        raise InputError(f"story.trs is {list(story_options.trs)}, but {options.text} takes {trs} TRs; set it to that")
+    write_table(table, output)
 
-        mask_image = nibabel.load(args.mask)
-        image, names = region_image(read_table(args.truth, ["i", "j", "k", "region"]), mask_image.shape)
-        write_image(args.image, image, mask_image.affine)
-        write_table(names, args.labels)
-        return
-    if args.command == "words":
-        story = args.story_options
-        text = Path(args.options.text).read_text(encoding="utf-8")
-        table, trs = time_words(text, args.options, story.tr)
-        if list(story.trs) != trs:
-            raise InputError(f"story.trs is {list(story.trs)}, but {args.options.text} takes {trs} TRs; set it to that")
-        write_table(table, args.output)
-        return
 
-    words, trs, labels = read_words(args.words), read_trs(args.trs), read_table(args.labels, ["word_index"])
-    text = "\n".join(Path(path).read_text(encoding="utf-8") for path in args.texts)
+def subject(
+    subject: str,
+    words: str,
+    trs: str,
+    labels: str,
+    texts: list[str],
+    images: str,
+    mask: str,
+    truth: str,
+    seed: int = 0,
+    options: Simulation = Simulation(),
+) -> None:
+    """Simulate one reader's images, and write the planted truth.
+
+    Parameters
+    ----------
+    subject
+    words, trs, labels
+        ``story/words.tsv``, ``story/trs.tsv``, ``tables/labels.tsv``.
+    texts
+        The model's training text.
+    images, mask
+        Paths with {subject} and {run}, and with {subject}.
+    truth
+        Table to write, one row per voxel; the parameters go beside it (.json).
+    seed
+        The study's seed.
+    options
+        Section `simulation` as JSON.
+    """
+    timing = read_trs(trs)
+    text = "\n".join(Path(path).read_text(encoding="utf-8") for path in texts)
     # The seed knows the subject by name, so that a subject's data does not depend on who else is studied.
-    rng = np.random.default_rng([args.seed, *args.subject.encode()])
-    bold, mask, truth = simulate_subject(words, trs, labels, text, args.options, rng)
+    rng = np.random.default_rng([seed, *subject.encode()])
+    courses = driver_courses(read_words(words), timing, read_table(labels, ["word_index"]), text, options)
+    bold, brain, voxels = simulate_subject(courses, timing["run"].to_numpy(), options, rng)
     affine = np.diag([4.0, 4.0, 4.0, 1.0])
-    affine[:3, 3] = [-2.0 * (n - 1) for n in mask.shape]
-    tr = float(np.median(np.diff(trs["time"])))
-    runs = trs["run"].to_numpy()
-    for name in dict.fromkeys(runs.tolist()):
-        volumes = np.zeros((*mask.shape, int((runs == name).sum())), dtype=np.float32)
-        volumes[mask] = bold[runs == name].T
-        write_image(args.images.format(subject=args.subject, run=name), volumes, affine, tr)
-    write_image(args.mask.format(subject=args.subject), mask.astype(np.uint8), affine)
-    counts = truth["region"].value_counts(sort=False).to_dict()
-    note(f"subject {args.subject}: {len(truth)} voxels: {json.dumps(counts)}")
-    write_text(
-        Path(args.truth).with_suffix(".json"),
-        json.dumps(
-            {
-                "forward_model": "see python -m dynalign.datasets.simulation (module documentation)",
-                "subject": args.subject,
-                "seed": args.seed,
-                "ar1": _AR,
-                "voxels": counts,
-                "options": args.options.model_dump(mode="json"),
-            },
-            indent=2,
-        )
-        + "\n",
-    )
-    write_table(truth, args.truth)
+    affine[:3, 3] = [-2.0 * (n - 1) for n in brain.shape]
+    tr = float(np.median(np.diff(timing["time"])))
+    for name, rows in timing.groupby("run", sort=False).indices.items():
+        volumes = np.zeros((*brain.shape, len(rows)), dtype=np.float32)
+        volumes[brain] = bold[rows].T
+        write_image(images.format(subject=subject, run=name), volumes, affine, tr)
+    write_image(mask.format(subject=subject), brain.astype(np.uint8), affine)
+    counts = voxels["region"].value_counts(sort=False).to_dict()
+    note(f"subject {subject}: {len(voxels)} voxels: {json.dumps(counts)}")
+    parameters = {
+        "forward_model": "see python -m dynalign.datasets.simulation (module documentation)",
+        "subject": subject,
+        "seed": seed,
+        "ar1": _AR,
+        "voxels": counts,
+        "options": options.model_dump(mode="json"),
+    }
+    write_text(Path(truth).with_suffix(".json"), json.dumps(parameters, indent=2) + "\n")
+    write_table(voxels, truth)
+
+
+def rois(truth: str, mask: str, image: str, labels: str) -> None:
+    """Label the planted regions: planted truth → image, and table of its labels.
+
+    Parameters
+    ----------
+    truth, mask
+        Of :func:`subject`.
+    image
+        Label image to write (.nii.gz).
+    labels
+        Table to write.
+    """
+    import nibabel
+
+    brain = nibabel.load(mask)
+    regions_of_voxels, names = region_image(read_table(truth, ["i", "j", "k", "region"]), brain.shape)
+    write_image(image, regions_of_voxels, brain.affine)
+    write_table(names, labels)
+
+
+main = commands(words, subject, rois)
 
 
 if __name__ == "__main__":

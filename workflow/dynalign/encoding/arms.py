@@ -84,7 +84,7 @@ def outer_splits(runs, n_folds: int | str, gap: int) -> list[tuple[np.ndarray, n
         If there are too few rows or runs.
     """
     n_rows = len(runs)
-    if n_folds == "runs":
+    if isinstance(n_folds, str):
         cuts = 1 + np.flatnonzero(runs[1:] != runs[:-1])
         blocks = np.split(np.arange(n_rows), cuts)
         if len(blocks) < 2:

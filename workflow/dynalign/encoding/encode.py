@@ -134,7 +134,7 @@ def encode(
             changes = [arm(trs) if callable(arm) else arm for arm in arms.values()]
             results = []
             for kernel, updates in feature_sets(design, original, changes, train, test, choices, direct):
-                if device.tf32 and not number and not results:
+                if isinstance(device, backend.Torch) and device.tf32 and not number and not results:
                     some = voxels[: device.width]
                     rough, exact = (fit(kernel, updates, on, some) for on in (device, device.exact()))
                     report_tf32(rough, exact)

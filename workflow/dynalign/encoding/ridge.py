@@ -13,7 +13,7 @@ voxel by voxel. No array is as long as responses × features, or × penalties be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -141,7 +141,7 @@ def prepare(
     """
     run = run or backend.Numpy()
     operators = hat_matrices.residual_operators(spectrum, alphas, updates, tolerance, run.threads)
-    tasks = [partial(hat_matrices.refit, spectrum, alphas, updates)]
+    tasks: list[Callable] = [partial(hat_matrices.refit, spectrum, alphas, updates)]
     tasks += [partial(hat_matrices.search, kernel, operators, *split) for split in splits]
     refit, *searches = backend.spread(lambda task: task(), tasks, run.threads)
     nothing = np.empty((len(alphas), len(spectrum.train), 0))
@@ -352,7 +352,7 @@ def tiles(n: int, size: int) -> list[slice]:
     if count > 4:
         count = min(count + -count % 4, units)
     ends = unit * (np.arange(count + 1) * units // max(1, count))
-    return [slice(int(first), int(min(last, n))) for first, last in pairwise(ends)]
+    return [slice(int(first), min(int(last), n)) for first, last in pairwise(ends)]
 
 
 def standardised(columns, train) -> np.ndarray:
@@ -433,7 +433,7 @@ def fit_fold(
         return standardised(responses[:, voxels[tile]], train)
 
     # A decomposition keeps one thread busy: the others standardise meanwhile.
-    tasks = [partial(hat_matrices.decompose, kernel, train, test)]
+    tasks: list[Callable] = [partial(hat_matrices.decompose, kernel, train, test)]
     tasks += [partial(standardise, tile) for tile in tiles(len(voxels), run.width)]
     spectrum, *parts = backend.spread(lambda task: task(), tasks, run.threads)
     if targets is not None and targets.shape[1]:

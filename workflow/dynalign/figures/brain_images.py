@@ -7,18 +7,18 @@ right, whatever order the axes have in the file.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import numpy as np
 
-from dynalign.cli import options, run
+from dynalign.cli import commands, run
 from dynalign.config.figures import Figures
-from dynalign.figures import style
+from dynalign.figures import elements, style
+from dynalign.figures.step_axis import StepAxis
 from dynalign.io.errors import InputError
 from dynalign.io.images import load_image
 from dynalign.statistics import summaries
-from dynalign.tables import reader, writer
+from dynalign.tables import reader
 
 #: Rows of a picture; of more checkpoints, evenly spaced ones are drawn.
 MOST_ROWS = 12
@@ -36,26 +36,14 @@ SHARE = 99.5
 OUTSIDE = "#d4d4d4"
 
 
-def shown_checkpoints(names: Sequence[str]) -> list[str]:
-    """All checkpoints, or :data:`MOST_ROWS` evenly spaced ones, the first and the last among them."""
-    names = list(dict.fromkeys(names))
-    places = np.linspace(0, len(names) - 1, min(len(names), MOST_ROWS)).round().astype(int)
-    return [names[place] for place in places]
+def evenly_spaced(items: Sequence, most: int) -> list:
+    """All items, or `most` evenly spaced ones, the first and the last among them."""
+    places = np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)
+    return [items[place] for place in places]
 
 
 def upright(image) -> tuple[np.ndarray, np.ndarray]:
-    """An image with axes to the right, to the front and up, as near as its axes come to that.
-
-    Parameters
-    ----------
-    image : nibabel image
-
-    Returns
-    -------
-    data : array
-        x to the subject's right, y to the front, z up.
-    affine : array of shape (4, 4)
-    """
+    """The data and the affine of an image with x to the subject's right, y to the front, z up, as near as may be."""
     import nibabel
 
     turned = nibabel.as_closest_canonical(image)
@@ -82,60 +70,45 @@ def extreme(volume: np.ndarray) -> np.ndarray:
     return np.take_along_axis(volume, size.argmax(axis=-1)[..., None], axis=-1)[..., 0]
 
 
-def picture_grid(panels: Sequence[Sequence[np.ndarray]], spacing, limit: float, rows, columns, label: str):
-    """A grid of axial pictures on one colour scale.
+def picture_grid(panels: Sequence[Sequence[np.ndarray]], affine, limit: float, rows, columns, label: str):
+    """A figure of axial pictures on one colour scale from ``-limit`` to ``limit``.
 
     Parameters
     ----------
     panels : rows of arrays of shape (x, y)
-    spacing : (float, float)
-        Size of a voxel along x and y, mm.
-    limit : float
-        The scale's ends.
+    affine : array of shape (4, 4)
+        Of the image; it gives the size of a voxel.
     rows, columns : lists of str
         Titles.
     label : str
         Of the colour bar, with its unit.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     from matplotlib import colormaps
 
     n_rows, n_columns = len(panels), len(panels[0])
-    x, y = (n * size for n, size in zip(panels[0][0].shape, spacing, strict=True))
-    width = 1.35
-    height = min(max(width * y / x, 0.8), 2.2)
+    x, y = np.linalg.norm(affine[:3, :2], axis=0)
+    width, shape = 1.35, panels[0][0].shape
+    height = min(max(width * shape[1] * y / (shape[0] * x), 0.8), 2.2)
     figure, axes = style.subplots(
         width * n_columns + 2.9, height * n_rows + 1.5 + 0.25 * (n_rows < 3), n_rows, n_columns
     )
-    colours = colormaps["RdBu_r"].with_extremes(bad=OUTSIDE)
-    for row, pictures in enumerate(panels):
-        for column, picture in enumerate(pictures):
-            axis = axes[row, column]
-            shown = axis.imshow(
-                picture.T,
-                origin="lower",
-                cmap=colours,
-                vmin=-limit,
-                vmax=limit,
-                interpolation="nearest",
-                aspect=spacing[1] / spacing[0],
-            )
-            axis.set(xticks=[], yticks=[])
-            axis.set_frame_on(False)
-            for text, place, across in (("L", 0.02, "left"), ("R", 0.98, "right")):
-                look = {"transform": axis.transAxes, "ha": across, "va": "top", "fontsize": 7}
-                axis.text(place, 0.98, text, color=style.NOTE, **look)
-            if row == 0:
-                axis.set_title(columns[column], fontsize=9)
-        axes[row, 0].set_ylabel(rows[row], rotation=0, ha="right", va="center", fontsize=9)
+    look = {"cmap": colormaps["RdBu_r"].with_extremes(bad=OUTSIDE), "vmin": -limit, "vmax": limit}
+    look |= {"origin": "lower", "interpolation": "nearest", "aspect": y / x}
+    for panel, picture in zip(axes.flat, (picture for row in panels for picture in row), strict=True):
+        shown = panel.imshow(picture.T, **look)
+        panel.set(xticks=[], yticks=[], frame_on=False)
+        for text, place, across in (("L", 0.02, "left"), ("R", 0.98, "right")):
+            corner = {"transform": panel.transAxes, "ha": across, "va": "top", "fontsize": 7}
+            panel.text(place, 0.98, text, color=style.NOTE, **corner)
+    for panel, title in zip(axes[0], columns, strict=True):
+        panel.set_title(title, fontsize=9)
+    for panel, title in zip(axes[:, 0], rows, strict=True):
+        panel.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
     # Room for the rows' titles, which the layout does not see.
     room = 0.5 / figure.get_figwidth()
     figure.get_layout_engine().set(rect=(room, 0, 1 - room, 1))
-    bar = figure.colorbar(shown, ax=axes, extend="both", shrink=min(1.0, 2.2 / (height * n_rows) + 0.15))
-    bar.set_label(label)
+    shrink = min(1.0, 2.2 / (height * n_rows) + 0.15)
+    figure.colorbar(shown, ax=axes, extend="both", shrink=shrink, label=label)
     return figure
 
 
@@ -153,7 +126,7 @@ def read_index(path: str, image: str, n_volumes: int):
     InputError
         If they are not as many as the image has volumes.
     """
-    index = reader.read_table(path, ["image", "volume", "checkpoint", "step", "layer", "property", "best_layer"])
+    index = reader.read_table(path, kind="maps")
     rows = index[index["image"] == image]
     if len(rows) != n_volumes:
         raise InputError(f"{path}: lists {len(rows)} volumes of {image!r}, the image has {n_volumes}; make both again")
@@ -165,31 +138,25 @@ def score_slices(image_path: str, index_path: str, subject: str):
     data, affine = upright(load_image(image_path))
     index = read_index(index_path, "score", data.shape[3])
     best = index[index["best_layer"] == 1]
-    best = best[best["checkpoint"].isin(shown_checkpoints(best["checkpoint"]))]
+    best = best[best["checkpoint"].isin(evenly_spaced(best["checkpoint"].unique(), MOST_ROWS))]
     volumes = data[..., best["volume"].to_numpy(dtype=int)]
     inside = np.flatnonzero(np.isfinite(volumes).any(axis=(0, 1, 3)))
     if not len(inside):
         raise InputError(f"{image_path}: no voxel has a score")
-    places = np.linspace(0, len(inside) - 1, min(MOST_SLICES, len(inside))).round().astype(int)
-    chosen = inside[np.unique(places)]
+    chosen = evenly_spaced(inside, MOST_SLICES)
     crop = cropped(volumes)
     middle = (np.array(data.shape[:3]) - 1) / 2
     heights = [float((affine @ [middle[0], middle[1], z, 1])[2]) for z in chosen]
     figure = picture_grid(
         [[volumes[*crop, z, row] for z in chosen] for row in range(len(best))],
-        np.linalg.norm(affine[:3, :2], axis=0),
+        affine,
         colour_limit(volumes),
         [row_title(row) for row in best.itertuples()],
         [f"z = {height:.0f} mm".replace("-", "−") for height in heights],
         "Pearson r (mean over folds)",
     )
-    style.title(
-        figure,
-        f"Participant {subject}: score of every voxel over training",
-        "Each checkpoint at the layer with the highest inner score (not the score shown). Axial slices, left of the "
-        "picture = the participant's left; grey: no voxel, or one without a score. One colour scale for all "
-        f"checkpoints ({SHARE:g} % of |r| lie inside it)." + left_out(best, index),
-    )
+    note = "Left of the picture: the participant's left. Grey: no voxel, or one without a score."
+    style.title(figure, f"Participant {subject}: score of every voxel over training", note + left_out(best, index))
     return figure
 
 
@@ -199,7 +166,7 @@ def left_out(shown, index) -> str:
     return "" if n == total else f" {n} of {total} checkpoints; the image holds all."
 
 
-def effect_projections(image_path: str, index_path: str, subject: str, removal: str | None, order: Sequence[str]):
+def effect_projections(image_path: str, index_path: str, subject: str, removal: str, order: Sequence[str]):
     """Effects of removal seen from above: a row per checkpoint, a column per property."""
     data, affine = upright(load_image(image_path))
     index = read_index(index_path, "effects", data.shape[3])
@@ -207,7 +174,7 @@ def effect_projections(image_path: str, index_path: str, subject: str, removal: 
     rows = index[(index["removal"] == method) & index["step"].notna()]
     if rows.empty:
         raise InputError(f"{index_path}: no trained checkpoint has an effect of removal by {method!r}")
-    rows = rows[rows["checkpoint"].isin(shown_checkpoints(rows["checkpoint"]))]
+    rows = rows[rows["checkpoint"].isin(evenly_spaced(rows["checkpoint"].unique(), MOST_ROWS))]
     names = [name for name in order if name in set(rows["property"])]
     names += sorted(set(rows["property"]) - set(names))
     volumes = data[..., rows["volume"].to_numpy(dtype=int)]
@@ -221,20 +188,17 @@ def effect_projections(image_path: str, index_path: str, subject: str, removal: 
     ]
     figure = picture_grid(
         panels,
-        np.linalg.norm(affine[:3, :2], axis=0),
+        affine,
         colour_limit(np.array(panels)),
         [row_title(row) for row in checkpoints],
         [style.label(name).replace(" ", "\n") for name in names],
         "residual − original (difference of r)",
     )
-    trained = index[index["step"].notna()]
+    note = f"Removal by {method}. Blue: removing the property hurts. Left of the picture: the participant's left."
     style.title(
         figure,
         f"Participant {subject}: what removing each property changes, voxel by voxel",
-        "Blue: removing the property hurts. Seen from above: each place shows the voxel furthest from 0 in its "
-        "column, so that single voxels of noise show too. Left of the picture = the participant's left; grey: no "
-        "voxel. Each checkpoint at the layer with the highest inner score; one colour scale for all. Removal by "
-        f"{method}." + left_out(rows, trained),
+        note + left_out(rows, index[index["step"].notna()]),
     )
     return figure
 
@@ -261,24 +225,13 @@ def best_by_region(alignment):
     return best[columns].sort_values(["step", "checkpoint"], kind="stable", ignore_index=True)
 
 
-def dots_over_training(panel, axis: style.StepAxis, rows, subjects, value: str) -> None:
-    """Each subject's dots with intervals, their mean as a line, and baselines (of the mean) dashed."""
-    for k, (subject, mark) in enumerate(subjects.items()):
-        dots = summaries.trained(rows[rows["subject"] == subject])
-        places = axis(dots["step"]) + axis.dodge(k, len(subjects))
-        panel.vlines(places, dots["ci_low"], dots["ci_high"], color=mark.colour, linewidth=1, alpha=0.5)
-        look = {"s": 30, "color": mark.colour, "marker": mark.marker, "alpha": 0.85}
-        panel.scatter(places, dots[value], **look, label=f"participant {subject}")
+def dots_over_training(panel, axis: StepAxis, rows, subjects, value: str) -> None:
+    """Each participant's dots with intervals, their mean as a line, and baselines (of the mean) dashed."""
     means = rows.groupby(["checkpoint", "step"], dropna=False, sort=False)[value].mean().reset_index()
-    line = summaries.trained(means)
-    panel.plot(axis(line["step"]), line[value], color="black", marker="_", label="mean of participants", zorder=3)
-    levels = means[means["step"].isna()]
-    drawn = len(panel.lines)
-    style.baselines(panel, dict(zip(levels["checkpoint"], levels[value], strict=True)))
-    # One legend serves all panels, so that it cannot tell a panel's own value.
-    for line, name in zip(panel.lines[drawn:], levels["checkpoint"], strict=True):
-        line.set_label(f"{name} baseline")
-    style.gridlines(panel)
+    elements.participants(panel, axis, rows, subjects, value)
+    elements.mean_line(panel, axis, means, value)
+    elements.baselines(panel, means, value, values=False)
+    elements.gridlines(panel)
 
 
 def regions_over_training(alignment, choices: Figures):
@@ -290,34 +243,25 @@ def regions_over_training(alignment, choices: Figures):
     shown = regions[:MOST_REGIONS]
     columns = min(3, len(shown))
     n_rows = -(-len(shown) // columns)
-    axis = style.StepAxis(summaries.trained(best)["step"], choices.step_axis, 3.0)
+    axis = StepAxis(summaries.trained(best)["step"], choices.step_axis, 3.0)
     subjects = style.subject_marks(list(dict.fromkeys(alignment["subject"])))
     figure, axes = style.subplots(3.9 * columns + 2.4, 2.9 * n_rows + 1.2, n_rows, columns, sharex=True, sharey=True)
-    for k, panel in enumerate(axes.flat):
-        if k >= len(shown):
-            panel.set_axis_off()
-            continue
-        rows = best[best["roi"] == shown[k]]
-        counts = alignment.loc[alignment["roi"] == shown[k], "n_voxels"]
-        low, high = int(counts.min()), int(counts.max())
-        size = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        panel.set_title(f"{style.label(shown[k])} ({size} voxels)")
-        dots_over_training(panel, axis, rows, subjects, "mean_r")
+    for k, (panel, region) in enumerate(zip(axes.flat, shown, strict=False)):
+        voxels = summaries.spread(alignment.loc[alignment["roi"] == region, "n_voxels"])
+        dots_over_training(panel, axis, best[best["roi"] == region], subjects, "mean_r")
         axis.dress(panel)
         last = k + columns >= len(shown)
         panel.tick_params(labelbottom=last)
-        panel.set_xlabel("training step" if last else "")
-    for panel in axes[:, 0]:
-        panel.set_ylabel("alignment (mean r)")
-    style.legend(figure, axes[0, 0].get_legend_handles_labels()[0])
+        panel.set(
+            title=f"{style.label(region)} ({voxels} voxels)",
+            xlabel="training step" if last else "",
+            ylabel="alignment (mean Pearson r)" if k % columns == 0 else "",
+        )
+    for panel in axes.flat[len(shown) :]:
+        panel.set_axis_off()
+    elements.legend(figure, [*elements.handles(axes[0, 0]), elements.bar_key()])
     more = "" if len(shown) == len(regions) else f" {len(shown)} of {len(regions)} regions; the table holds all."
-    style.title(
-        figure,
-        "Alignment over training, region by region",
-        "Mean over a region's voxels, at the region's best layer by inner score, chosen anew for each participant "
-        "and checkpoint (the choice does not see the score shown). Thin bars: each participant's interval over folds."
-        + more,
-    )
+    style.title(figure, "Alignment over training, region by region", f"Best layer of each region by inner score.{more}")
     return figure, best
 
 
@@ -333,83 +277,58 @@ def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
             "alignment_to_ceiling table: no checkpoint has r/ceiling; lower noise_ceiling.threshold if no voxel "
             "exceeds it"
         )
-    axis = style.StepAxis(summaries.trained(shown)["step"], choices.step_axis, 6)
-    figure, axes = style.subplots(9, 5.6)
-    panel = axes[0, 0]
+    axis = StepAxis(summaries.trained(shown)["step"], choices.step_axis, 6)
+    figure, ((panel,),) = style.subplots(9, 5.6)
     subjects = style.subject_marks(list(dict.fromkeys(ceilings["subject"])))
     dots_over_training(panel, axis, shown, subjects, "ratio")
     line = summaries.trained(shown).groupby("step")["ratio"].mean()
-    style.numbers_above(panel, axis, [f"{value:.2f}" for value in line], "mean")
-    panel.set_ylabel("alignment / noise ceiling\n(mean r / mean ceiling, same voxels)")
+    elements.numbers_above(panel, axis, [f"{value:.2f}" for value in line])
     axis.dress(panel)
-    style.legend(figure, panel.get_legend_handles_labels()[0])
-    n_others = int(ceilings["n_others"].iloc[0])
-    others = "the other participant" if n_others == 1 else f"the {n_others} other participants"
+    panel.set_ylabel("alignment / noise ceiling\n(mean r / mean ceiling, same voxels)")
+    elements.legend(figure, [*elements.handles(panel), elements.bar_key()])
     each = "; ".join(
         f"{row.subject} {row.mean_r_above:.3f} ({int(row.n_above):,} of {int(row.n_voxels):,} voxels)"
         for row in ceilings.itertuples()
     )
-    style.title(
-        figure,
-        "Alignment as a share of the intersubject noise ceiling",
-        f"Ceiling: each voxel predicted from {others}, same folds. Over voxels whose ceiling exceeds "
-        f"{ceilings['threshold'].iloc[0]:g}; mean ceiling there: {each}. Best layer by inner score; thin bars: "
-        "interval over folds.",
-    )
+    style.title(figure, "Alignment as a share of the intersubject noise ceiling", f"Mean ceiling: {each}.")
     columns = [*summaries.CELL, "layer", "n_voxels", "mean_r", "mean_ceiling", "ratio", "ci_low", "ci_high"]
     return figure, shown[columns]
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: draw `scores` or `effects` of a subject, `rois` or the `ceiling` over training."""
-    parser = argparse.ArgumentParser(prog="dynalign.figures.brain_images", description=main.__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    output = argparse.ArgumentParser(add_help=False)
-    output.add_argument("--output", required=True, nargs="+", help=".png, .pdf, .svg; .tsv: the numbers drawn")
-    for name in ("scores", "effects"):
-        brain = commands.add_parser(name, parents=[output])
-        brain.add_argument("--subject", required=True)
-        brain.add_argument("--image", required=True, help="NIfTI of dynalign.statistics.maps")
-        brain.add_argument("--index", required=True, help="maps/{subject}.tsv")
-        if name == "effects":
-            brain.add_argument("--removal", help="removal method; default: the first")
-            brain.add_argument("--properties", nargs="+", default=[], help="their order")
-    for name in ("rois", "ceiling"):
-        over = commands.add_parser(name, parents=[output])
-        over.add_argument("--alignment", required=True, help="tables/roi_alignment.tsv or alignment.tsv")
-        over.add_argument("--options", type=options(Figures), default=Figures())
-        if name == "ceiling":
-            over.add_argument("--ratios", required=True, help="tables/alignment_to_ceiling.tsv")
-            over.add_argument("--ceilings", required=True, help="tables/noise_ceiling.tsv")
-    args = parser.parse_args(argv)
-
-    numbers = None
-    cell = ("checkpoint", "layer", "removal", "property", "subject")
-    bounds = ("step", "layer", "ci_low", "ci_high")
+def scores(image: str, index: str, subject: str, output: list[str]) -> None:
+    """Draw a participant's scores (the image and index of :mod:`dynalign.statistics.maps`)."""
     with style.context():
-        if args.command == "scores":
-            figure = score_slices(args.image, args.index, args.subject)
-        elif args.command == "effects":
-            figure = effect_projections(args.image, args.index, args.subject, args.removal, args.properties)
-        elif args.command == "rois":
-            values = (*bounds, "mean_r", "inner_score", "n_voxels", "n_invalid")
-            table = summaries.read(args.alignment, (*cell, "roi"), values)
-            figure, numbers = regions_over_training(table, args.options)
-        else:
-            ratios = summaries.read(args.ratios, cell, (*bounds, "mean_r", "mean_ceiling", "ratio", "n_voxels"))
-            alignment = summaries.read(args.alignment, cell, (*bounds, "mean_r", "inner_score"))
-            ceilings = summaries.read(
-                args.ceilings, ("subject",), ("mean_r_above", "n_above", "n_voxels", "n_others", "threshold")
-            )
-            figure, numbers = ceiling_over_training(ratios, alignment, ceilings, args.options)
-        for path in args.output:
-            if path.endswith(".tsv"):
-                if numbers is None:
-                    raise InputError(f"{path}: a brain image's numbers are the image's; name pictures only")
-                writer.write_table(numbers, path)
-            else:
-                style.save(figure, path)
+        style.write(score_slices(image, index, subject), None, output)
 
+
+def effects(
+    image: str, index: str, subject: str, output: list[str], properties: tuple[str, ...] = (), removal: str = ""
+) -> None:
+    """Draw the effects of a `removal` (default: the first) on a participant; `properties` in their order."""
+    with style.context():
+        style.write(effect_projections(image, index, subject, removal, properties), None, output)
+
+
+def rois(alignment: str, output: list[str], options: Figures = Figures()) -> None:
+    """Draw ``tables/roi_alignment.tsv`` over training; a .tsv among `output` takes the numbers drawn."""
+    with style.context():
+        picture, numbers = regions_over_training(summaries.read(alignment, "roi_alignment"), options)
+        style.write(picture, numbers, output)
+
+
+def ceiling(alignment: str, ratios: str, ceilings: str, output: list[str], options: Figures = Figures()) -> None:
+    """Draw ``tables/alignment_to_ceiling.tsv`` (`ratios`) over training; `ceilings` is ``noise_ceiling.tsv``."""
+    tables = (
+        summaries.read(ratios, "alignment_to_ceiling"),
+        summaries.read(alignment, "alignment"),
+        summaries.read(ceilings, "noise_ceiling"),
+    )
+    with style.context():
+        picture, numbers = ceiling_over_training(*tables, options)
+        style.write(picture, numbers, output)
+
+
+main = commands(scores, effects, rois, ceiling)
 
 if __name__ == "__main__":
     run(main)

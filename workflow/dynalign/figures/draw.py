@@ -1,16 +1,15 @@
 """The paper's eleven figures and five beyond it, drawn from the study's tables.
 
-One call draws one figure: ``python -m dynalign.figures.draw 4 --alignment alignment.tsv --output X.png X.tsv``. A
-``.tsv`` output holds the numbers drawn. :data:`FIGURES` says which tables each figure needs.
+``python -m dynalign.figures.draw --figure 4 --tables alignment.tsv --output X.png X.tsv`` draws one; a ``.tsv`` output
+holds the numbers drawn. :data:`FIGURES` says which tables each figure needs.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
-from dynalign.cli import options
+from dynalign.cli import command, run
 from dynalign.config.figures import Figures
 from dynalign.config.properties import paper_properties
 from dynalign.figures import style
@@ -27,11 +26,10 @@ from dynalign.figures.training_curves import (
     perplexity_alignment,
 )
 from dynalign.io.errors import InputError
+from dynalign.io.shipped import shipped
 from dynalign.statistics import summaries
-from dynalign.tables import writer
 
-#: All figures by name: the paper's in its order, then those that it does not have. The names of tables are also the
-#: command's flags.
+#: All figures by name: the paper's in its order, then those that it does not have.
 FIGURES = {
     "figure-01-perplexity": Drawing(perplexity, ("perplexity",), True),
     "figure-02-sentence-classes": Drawing(sentence_classes, ("class-counts",)),
@@ -87,53 +85,51 @@ def read_reference(path: str | Path) -> dict:
         raise InputError(f"{path}: cannot be read as published values (a JSON object): {error}") from None
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Draw one figure."""
-    parser = argparse.ArgumentParser(prog="python -m dynalign.figures.draw", description=main.__doc__)
-    parser.add_argument("figure", help=f"a number from 1 to {len(FIGURES)}, or a name: {', '.join(FIGURES)}")
-    for kind in summaries.TABLES:
-        users = [name[7:9] for name, figure in FIGURES.items() if kind in figure.tables]
-        parser.add_argument(f"--{kind}", dest=kind, metavar="TSV", help=f"needed by figures {', '.join(users)}")
-    parser.add_argument("--options", type=options(Figures), default=Figures(), help="the section `figures` as JSON")
-    parser.add_argument(
-        "--properties",
-        nargs="+",
-        default=tuple(paper_properties()),
-        help="all properties of the study; their order decides the colours of added ones",
-    )
-    parser.add_argument("--removal", help="removal method of figures 6 to 8; default: the first in the table")
-    parser.add_argument("--reference", help="the paper's published values; drawn where the option `reference` is on")
-    parser.add_argument(
-        "--output", required=True, nargs="+", action="extend", help=".png, .pdf, .svg; .tsv for the numbers drawn"
-    )
-    arguments = parser.parse_args(argv)
-    drawing = FIGURES[figure_name(arguments.figure)]
-    given = vars(arguments)
+@command
+def main(
+    figure: str,
+    tables: list[str],
+    output: list[str],
+    options: Figures = Figures(),
+    properties: tuple[str, ...] = tuple(paper_properties()),
+    removal: str | None = None,
+    reference: str | None = None,
+) -> None:
+    """Draw one figure.
+
+    Parameters
+    ----------
+    figure
+        Its number or its name, see :data:`FIGURES`.
+    tables
+        The tables that it needs, known by their file names (``alignment.tsv``).
+    output
+        .png, .pdf, .svg; .tsv for the numbers drawn.
+    options
+        Section `figures` as JSON.
+    properties
+        All properties of the study; their order decides the colours of added ones.
+    removal
+        Removal method of figures 6 to 8; default: the first in the table.
+    reference
+        The paper's published values; drawn where the option `reference` is on.
+    """
+    name = figure_name(figure)
+    drawing = FIGURES[name]
+    given = {Path(path).stem.replace("_", "-"): path for path in tables}
     for kind in drawing.tables:
-        if given[kind] is None:
-            raise InputError(f"{figure_name(arguments.figure)} needs --{kind} TSV")
-    reference = None
-    if arguments.options.reference and drawing.reference:
-        if arguments.reference is None:
+        if kind not in given:
+            raise InputError(f"{name} needs {kind.replace('-', '_')}.tsv among its --tables")
+    published = None
+    if options.reference and drawing.reference:
+        if reference is None:
             raise InputError("the option `reference` is on, so --reference JSON must name the published values")
-        reference = read_reference(arguments.reference)
-    figure_data = FigureData(
-        {kind: summaries.read(given[kind], *summaries.TABLES[kind]) for kind in drawing.tables},
-        arguments.options,
-        arguments.properties,
-        arguments.removal,
-        reference,
-    )
+        published = read_reference(shipped(reference))
+    read = {kind: summaries.read(given[kind], kind) for kind in drawing.tables}
     with style.context():
-        figure, numbers = drawing.draw(figure_data)
-        for path in arguments.output:
-            if Path(path).suffix == ".tsv":
-                writer.write_table(numbers, path)
-            else:
-                style.save(figure, path)
+        picture, numbers = drawing.draw(FigureData(read, options, properties, removal, published))
+        style.write(picture, numbers, output)
 
 
 if __name__ == "__main__":
-    from dynalign.cli import run
-
     run(main)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynalign.figures import style
-from dynalign.figures.data import R_LABEL, FigureData, draw_mean, need_steps, residuals
+from dynalign.figures import elements, style
+from dynalign.figures.data import FigureData, need_steps, with_original
+from dynalign.figures.step_axis import StepAxis, turn
 from dynalign.statistics import summaries
+
+#: The two rules that choose a layer.
+PAPER_RULE, INNER_RULE = "highest mean r\n(the paper's rule)", "highest inner score\n(not the score reported)"
 
 
 def best_layer(figure_data: FigureData):
@@ -14,83 +18,63 @@ def best_layer(figure_data: FigureData):
 
     Of many participants and steps, each choice gets a panel of its own.
     """
-    table = figure_data.tables["alignment"]
+    table, subjects = figure_data.tables["alignment"], figure_data.subjects
     best = summaries.trained(summaries.best_layers(table))
     need_steps(best, "figure 5")
-    axis = style.StepAxis(best["step"], figure_data.options.step_axis, 6.5)
+    axis = StepAxis(best["step"], figure_data.options.step_axis, 6.5)
     crowded = len(best) > 60
     figure, axes = style.subplots(10, 7.6 if crowded else 4.8, 1 + crowded, 1, sharex=True)
     upper, lower = axes[0, 0], axes[-1, 0]
-    for k, (subject, mark) in enumerate(figure_data.subjects.items()):
-        rows = best[best["subject"] == subject]
-        places = axis(rows["step"]) + axis.dodge(k, len(figure_data.subjects))
-        look = {"color": mark.colour, "marker": mark.marker, "linestyle": "--"}
-        size = {"markersize": 4, "linewidth": 0.7} if crowded else {"markersize": 6.5, "linewidth": 1.1}
-        upper.plot(places, rows["layer"], **look, **size, label=f"participant {subject}")
-        ring = {"facecolors": "none", "edgecolors": mark.colour, "marker": mark.marker, "linewidths": 1.3}
-        lower.scatter(places, rows["layer_by_inner_score"], s=30 if crowded else 140, **ring, gid="inner score")
-        if crowded:
-            lower.plot(places, rows["layer_by_inner_score"], color=mark.colour, linestyle="--", linewidth=0.7)
+    dodge = {subject: axis.dodge(k, len(subjects)) for k, subject in enumerate(subjects)}
+    rows = best.assign(place=axis.of(best) + best["subject"].map(dodge))
+    look = {"linestyle": "--", "linewidth": 0.7 if crowded else 1.1}
+    size = 4 if crowded else 6.5
+    elements.lines(upper, rows, "place", "layer", "subject", subjects, elements.participant, markersize=size, **look)
+    keys = elements.handles(upper)
+    if not crowded:
+        look |= {"linestyle": "none"}
+    rings = elements.lines(lower, rows, "place", "layer_by_inner_score", "subject", subjects, **look)
+    for ring in rings:
+        edge = {"markeredgecolor": ring.get_color(), "markeredgewidth": 1.3, "gid": "inner score"}
+        ring.set(fillstyle="none", markersize=5.5 if crowded else 12, label="_inner", **edge)
     for panel in axes[:, 0]:
-        style.layer_ticks(panel.yaxis, summaries.layers_of(summaries.original(table)))
+        elements.layer_ticks(panel.yaxis, summaries.layers_of(summaries.original(table)))
         panel.margins(y=0.1)
-        panel.set_ylabel("best layer (0 = embeddings)")
-        style.gridlines(panel)
+        panel.set_ylabel(f"best {elements.LAYER_LABEL}")
+        elements.gridlines(panel)
     axis.dress(lower)
-    handles = [
-        *upper.get_legend_handles_labels()[0],
-        style.key("filled: highest mean r\n(the paper's rule)", markersize=6.5),
-        style.key("hollow: highest inner score\n(not the score reported)", markersize=11, fillstyle="none"),
+    keys += [
+        elements.key(f"filled: {PAPER_RULE}", markersize=6.5),
+        elements.key(f"hollow: {INNER_RULE}", markersize=11, fillstyle="none"),
     ]
-    style.legend(figure, handles)
-    style.title(
-        figure,
-        "Best layer of each participant over training",
-        f"Symbols of one step stand side by side. Shown: {summaries.in_words(table)}.",
-    )
+    elements.legend(figure, keys)
+    style.title(figure, "Best layer of each participant over training", f"Shown: {summaries.in_words(table)}.")
     return figure, best
-
-
-def with_original(figure_data: FigureData):
-    """As :func:`residuals` of the alignment, with the original representation before the properties."""
-    import pandas as pd
-
-    removed, steps, names, method = residuals(figure_data, "alignment")
-    first = summaries.original(figure_data.tables["alignment"])
-    rows = pd.concat([first[first["step"].isin(steps)], removed], ignore_index=True)
-    return rows, steps, ["original", *names], method
 
 
 def alignment_by_layer(figure_data: FigureData):
     """Figure 8: alignment by layer, one line per representation, one panel per step, baselines dashed."""
     alignment, steps, names, method = with_original(figure_data)
     curves = summaries.layer_curves(alignment)
-    colours = figure_data.marks
-    layers = summaries.layers_of(alignment)
-    levels = summaries.baseline_levels(figure_data.tables["alignment"])
-    figure, axes = style.subplots(4.3 * len(steps) + 2.4, 5.2, 1, len(steps), sharey=True)
+    marks = {name: figure_data.marks[name] for name in names}
+    levels = summaries.over_subjects(summaries.layer_means(figure_data.tables["alignment"]))
+    figure, axes = style.subplots(4.3 * len(steps) + 2.4, 5, 1, len(steps), sharey=True)
     for panel, step in zip(axes[0], steps, strict=True):
-        style.baselines(panel, levels)
+        elements.baselines(panel, levels)
+        here = curves[curves["step"] == step]
         for name in names:
-            rows = curves[(curves["step"] == step) & (curves["property"] == name)]
-            colour, marker = colours[name]
-            # The original lies under the residuals and often equals them: a broad line that still shows.
-            breadth = 3.8 if name == "original" else 1.5
-            look = {"color": colour, "marker": marker, "markersize": 5.5, "linewidth": breadth}
-            panel.plot(rows["layer"], rows["mean_r"], **look, label=style.label(name))
-            band = {"color": colour, "alpha": 0.08, "linewidth": 0}
-            panel.fill_between(rows["layer"], rows["ci_low"], rows["ci_high"], **band)
-        panel.set_title(f"step {style.step_label(step)}")
-        panel.set_xlabel("layer (0 = embeddings)")
-        style.layer_ticks(panel.xaxis, layers)
-        style.gridlines(panel)
-    axes[0, 0].set_ylabel(R_LABEL)
-    style.legend(figure, axes[0, 0].get_legend_handles_labels()[0])
+            rows = here[here["property"] == name]
+            elements.band(panel, rows["layer"], rows, marks[name].colour, alpha=0.08)
+        drawn = elements.lines(panel, here, "layer", "mean_r", "property", marks, style.label, linewidth=1.5)
+        # The original lies under the residuals and often equals them: a broad line that still shows.
+        drawn[0].set(linewidth=3.8)
+        elements.layer_ticks(panel.xaxis, summaries.layers_of(alignment))
+        elements.gridlines(panel)
+        panel.set(title=f"step {style.step_label(step)}", xlabel=elements.LAYER_LABEL, ylabel=elements.R_LABEL)
+    elements.legend(figure, [*elements.handles(axes[0, 0]), elements.band_key("bands: interval\nof the mean")])
     style.title(
         figure,
         "Alignment by layer, with one property removed at a time",
-        "Mean over voxels and participants. Bands: the participants' intervals averaged, as they share the text: "
-        "they speak of these participants, not of others. "
         f"Removal by {method}. Shown: {summaries.in_words(alignment)}.",
     )
     return figure, curves
@@ -99,93 +83,94 @@ def alignment_by_layer(figure_data: FigureData):
 def layer_step(figure_data: FigureData):
     """Figure 14: alignment by layer and step, a heat map per participant and one of their mean."""
     import pandas as pd
+    import seaborn
 
     table = summaries.original(figure_data.tables["alignment"])
     need_steps(table, "figure 14")
-    baselines = list(dict.fromkeys(table.loc[table["step"].isna(), "checkpoint"]))
-    layers = summaries.layers_of(table)
+    layers, subjects = summaries.layers_of(table), list(figure_data.subjects)
     cells = table[[*summaries.CELL, "layer", "mean_r"]]
     means = cells.groupby(["checkpoint", "step", "layer"], dropna=False, sort=False)["mean_r"].mean()
-    subjects = list(figure_data.subjects)
     shown = pd.concat([cells, means.reset_index().assign(subject="mean")], ignore_index=True)
     best = summaries.best_layers(table).set_index(["checkpoint", "subject"])
     at = pd.MultiIndex.from_frame(shown[["checkpoint", "subject"]])
     for rule, column in (("best", "layer"), ("best_by_inner_score", "layer_by_inner_score")):
         chosen = best[column].reindex(at).to_numpy() == shown["layer"].to_numpy()
         shown[rule] = np.where(shown["subject"] == "mean", np.nan, chosen)
+    # A column per checkpoint, baselines first.
+    order = table.sort_values("step", kind="stable", na_position="first").drop_duplicates("checkpoint")
+    checkpoints, n_baselines = list(order["checkpoint"]), int(order["step"].isna().sum())
+    texts = [*checkpoints[:n_baselines], *map(style.step_label, order["step"].dropna())]
     panels = [*subjects, *(["mean"] if len(subjects) > 1 else [])]
     columns = min(len(panels), 4 if len(panels) in (4, 7, 8) else 3)
     n_rows = -(-len(panels) // columns)
-    steps = set(table["step"].dropna())
-    width = float(np.clip(0.3 * (len(steps) + len(baselines)), 2.6, 3.6))
+    width = float(np.clip(0.3 * len(checkpoints), 2.6, 3.6))
     height = float(np.clip(0.27 * len(layers), 1.8, 4.5))
-    axis = style.StepAxis(steps, figure_data.options.step_axis, width, baselines)
-    scale, colours = style.shades(shown["mean_r"].min(), shown["mean_r"].max())
     figure, axes = style.subplots(
-        (width + 0.35) * columns + 3.6, (height + 0.5) * n_rows + 1.5, n_rows, columns, sharex=True, sharey=True
+        (width + 0.35) * columns + 3.6, (height + 0.5) * n_rows + 1.4, n_rows, columns, sharex=True, sharey=True
     )
-    for panel, subject in zip(axes.flat, panels, strict=False):
+    colours = shades(shown["mean_r"].min(), shown["mean_r"].max())
+    # Of many steps, evenly spaced ones are labelled, the last among them.
+    places, every = np.arange(len(checkpoints)), -(-len(checkpoints) // int(width / 0.16))
+    labelled = np.append(places[:n_baselines], places[n_baselines:][::-every][::-1])
+    for k, (panel, subject) in enumerate(zip(axes.flat, panels, strict=False)):
         rows = shown[shown["subject"] == subject]
-        grid = rows.pivot_table(index="layer", columns="checkpoint", values="mean_r", dropna=False).reindex(layers)
-        borders = np.arange(len(layers) + 1) - 0.5
-        look = {"norm": scale, "cmap": colours, "gid": subject}
-        trained = list(dict.fromkeys(summaries.trained(rows)["checkpoint"]))
-        image = panel.pcolormesh(axis.edges, borders, grid[trained].to_numpy(), **look)
-        for name, place in zip(baselines, axis.baseline_places, strict=True):
-            edges = place + 0.42 * axis.apart * np.array([-1, 1])
-            panel.pcolormesh(edges, borders, grid[[name]].to_numpy(), **look | {"gid": f"{subject} {name}"})
-        if subject != "mean":
-            for rule, face, size in (("best", "white", 16), ("best_by_inner_score", "none", 52)):
-                dots = rows[rows[rule] == 1]
-                ink = {"facecolors": face, "edgecolors": "black" if face == "white" else "white", "zorder": 3}
-                heights = [layers.index(layer) for layer in dots["layer"]]
-                if face == "none":  # a dark rim, so that the ring shows on any colour
-                    panel.scatter(
-                        axis.of(dots),
-                        heights,
-                        s=size,
-                        facecolors="none",
-                        edgecolors="black",
-                        linewidths=2.6,
-                        zorder=2.9,
-                    )
-                panel.scatter(
-                    axis.of(dots), heights, s=size, linewidths=0.8 if face == "white" else 1.3, gid=rule, **ink
-                )
-        panel.set_title(f"participant {subject}" if subject != "mean" else "mean of participants")
-        style.layer_ticks(panel.yaxis, range(len(layers)), layers)
-        panel.tick_params(length=2)
+        grid = rows.pivot_table("mean_r", "layer", "checkpoint", dropna=False)
+        grid = grid.reindex(index=layers, columns=checkpoints)
+        seaborn.heatmap(grid, ax=panel, cbar=False, xticklabels=False, yticklabels=False, gid=subject, **colours)
+        panel.axvline(n_baselines, color="white", linewidth=3 * bool(n_baselines))
+        for rule, look in CHOICES.items():
+            chosen = rows[rows[rule] == 1]
+            x = [checkpoints.index(name) + 0.5 for name in chosen["checkpoint"]]
+            y = [layers.index(layer) + 0.5 for layer in chosen["layer"]]
+            panel.plot(x, y, gid=rule, linestyle="none", **look)
+        panel.set_title(elements.MEAN if subject == "mean" else elements.participant(subject))
+        panel.set_xticks(labelled + 0.5, [texts[place] for place in labelled], fontsize=8)
+        turn(panel)
+        elements.layer_ticks(panel.yaxis, np.arange(len(layers)) + 0.5, layers)
+        panel.tick_params(length=2, labelbottom=k + columns >= len(panels), labelleft=k % columns == 0)
+        panel.set(
+            xlim=(0, len(checkpoints)),
+            ylim=(0, len(layers)),
+            xlabel="training step" if k + columns >= len(panels) else "",
+            ylabel=elements.LAYER_LABEL if k % columns == 0 else "",
+        )
     for panel in axes.flat[len(panels) :]:
         panel.set_axis_off()
-    for k, panel in enumerate(axes.flat[: len(panels)]):
-        axis.dress(panel)
-        below = k + columns < len(panels)
-        panel.tick_params(axis="x", labelbottom=not below)
-        panel.set_xlabel("" if below else "training step")
-    for panel in axes[:, 0]:
-        panel.set_ylabel("layer (0 = embeddings)")
-    figure.colorbar(image, ax=axes, label="alignment (mean Pearson r)", aspect=30, pad=0.015)
-    dot = {"marker": "o", "color": "white", "markeredgecolor": "black"}
-    style.legend(
-        figure,
-        [
-            style.key("best layer by mean r\n(the paper's rule)", **dot, markersize=4, markeredgewidth=0.8),
-            style.key(
-                "best layer by inner score\n(not the score reported)",
-                fillstyle="none",
-                markersize=7,
-                color="black",
-                markeredgewidth=1.8,
-            ),
-        ],
-    )
-    style.title(
-        figure,
-        "Alignment by layer and training step",
-        f"One colour scale for all panels{', symmetric about 0' if colours == 'RdBu_r' else ''}. "
-        f"{'Left of the steps: baselines. ' if baselines else ''}Shown: {summaries.in_words(table)}.",
-    )
+    mesh = axes[0, 0].collections[0]
+    figure.colorbar(mesh, ax=axes, label="alignment (mean Pearson r)", aspect=30, pad=0.015)
+    rules = (INNER_RULE, PAPER_RULE)
+    keys = [elements.key(f"best layer: {rule}", **look) for rule, look in zip(rules, CHOICES.values(), strict=True)]
+    elements.legend(figure, keys)
+    style.title(figure, "Alignment by layer and training step", f"Shown: {summaries.in_words(table)}.")
     return figure, shown[["checkpoint", "step", "layer", "subject", "mean_r", "best", "best_by_inner_score"]]
+
+
+#: Symbols of the layers that either rule chooses, to be seen on any colour.
+CHOICES = {
+    "best_by_inner_score": {
+        "marker": "o",
+        "markersize": 8.5,
+        "markerfacecolor": "white",
+        "markeredgecolor": "black",
+        "markeredgewidth": 0.9,
+    },
+    "best": {"marker": "o", "markersize": 5, "markerfacecolor": "#D55E00", "markeredgecolor": "white"},
+}
+
+
+def shades(low: float, high: float) -> dict[str, object]:
+    """Colours for alignment: diverging and symmetric about 0 where some is clearly negative, else
+    dark to bright.
+
+    Returns
+    -------
+    dict
+        ``vmin``, ``vmax`` and ``cmap``, a colour map that any colour vision reads.
+    """
+    if -low > 0.1 * high:
+        most = max(-low, high)
+        return {"vmin": -most, "vmax": most, "cmap": "RdBu_r"}
+    return {"vmin": low, "vmax": high, "cmap": "cividis"}
 
 
 def layer_choice(figure_data: FigureData):
@@ -202,56 +187,32 @@ def layer_choice(figure_data: FigureData):
         "highest inner score": (inner, style.Mark(style.LINE, "s")),
         "mean over layers": (summaries.layer_means(table), style.Mark("black", "D")),
     }
-    axis = style.StepAxis(summaries.trained(best)["step"], figure_data.options.step_axis, 6.3)
-    figure, axes = style.subplots(10, 7.2, 2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
+    axis = StepAxis(summaries.trained(best)["step"], figure_data.options.step_axis, 6.3)
+    figure, axes = style.subplots(10, 7, 2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
     upper, lower = axes[:, 0]
-    size = 5.5 if len(axis.steps) <= 12 else 4
-    numbers = []
+    size = 6.5 if len(axis.steps) <= 12 else 4.5
+    numbers, lines = [], []
     for rule, (values, mark) in rules.items():
         means = summaries.over_subjects(values)
-        draw_mean(upper, axis, means, rule, mark.colour, marker=mark.marker, markersize=size)
-        style.baselines(
-            upper, dict(means[means["step"].isna()][["checkpoint", "mean_r"]].itertuples(index=False)), mark.colour
-        )
+        elements.mean_line(upper, axis, means, name=rule, mark=mark, markersize=size)
+        lines.append(upper.lines[-1])
+        elements.baselines(upper, means, colour=mark.colour)
         numbers.append(pd.concat([values[[*summaries.CELL, *summaries.BOUNDS]], means]).assign(rule=rule))
     gain = best.assign(mean_r=best["mean_r"] - best["mean_r_by_inner_score"])[[*summaries.CELL, "mean_r"]]
     mean = gain.groupby(["checkpoint", "step"], dropna=False, sort=False)["mean_r"].mean().reset_index()
-    gain = pd.concat([gain, mean.assign(subject="mean")], ignore_index=True).assign(rule="gain")
-    numbers.append(gain)
-    gain = summaries.trained(gain)
-    for k, (subject, mark) in enumerate(figure_data.subjects.items()):
-        rows = gain[gain["subject"] == subject]
-        places = axis(rows["step"]) + axis.dodge(k, len(figure_data.subjects))
-        look = {"s": size**2, "color": mark.colour, "marker": mark.marker}
-        lower.scatter(places, rows["mean_r"], **look, label=f"participant {subject}")
-    rows = gain[gain["subject"] == "mean"]
-    lower.plot(
-        axis(rows["step"]), rows["mean_r"], color="black", marker="_", markersize=2 * size, label="mean of participants"
-    )
+    elements.mean_line(lower, axis, mean, zorder=1.8)
+    elements.participants(lower, axis, gain, figure_data.subjects, intervals=False)
     lower.axhline(0, color="black", linewidth=0.8)
-    upper.set_ylabel(R_LABEL)
-    lower.set_ylabel("gain of choosing by\nthe reported score (mean r)")
+    upper.set_ylabel(elements.R_LABEL)
     for panel in (upper, lower):
-        style.gridlines(panel)
+        elements.gridlines(panel)
     axis.dress(lower)
-    lines = [line for line in upper.get_lines() if line.get_label() in rules]
-    names = dict.fromkeys(summaries.layer_means(table).query("step.isna()")["checkpoint"])
-    lines += [
-        style.key(f"{name} baseline", marker="", linestyle=style.baseline_dashes(k)) for k, name in enumerate(names)
-    ]
-    upper.legend(
-        handles=lines,
-        title="layer of each participant",
-        alignment="left",
-        loc="center left",
-        bbox_to_anchor=(1.01, 0.5),
-    )
-    lower.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-    style.title(
-        figure,
-        "What the choice of the best layer adds to alignment",
-        "Above: mean of participants, band: its interval for these participants; dashed: baselines under the same "
-        "rule. Below: alignment at the layer with the highest reported score minus that at the layer that the inner "
-        f"validation folds choose. Shown: {summaries.in_words(table)}.",
-    )
+    lower.set_ylabel("gain of choosing by\nthe reported score (mean r)")
+    for k, name in enumerate(means.loc[means["step"].isna(), "checkpoint"]):
+        lines.append(elements.key(f"{name} baseline", marker="", linestyle=elements.dashes(k)))
+    lines.append(elements.band_key("bands: interval\nof the mean"))
+    elements.beside(upper, lines, title="layer of each participant", alignment="left")
+    elements.beside(lower, elements.handles(lower))
+    style.title(figure, "What the choice of the best layer adds to alignment", f"Shown: {summaries.in_words(table)}.")
+    numbers.append(pd.concat([gain, mean.assign(subject="mean")], ignore_index=True).assign(rule="gain"))
     return figure, pd.concat(numbers, ignore_index=True)[["rule", *summaries.CELL, *summaries.BOUNDS]]

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
 
+from dynalign.cli import commands, run
 from dynalign.config.properties import paper_properties
 from dynalign.figures import style
 from dynalign.io import atomic
@@ -43,11 +43,13 @@ div { overflow-x: auto }
 table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums }
 th, td { padding: 0.26rem 0.65rem; text-align: center; white-space: nowrap }
 thead th { border-bottom: 2px solid #1a1a1a; vertical-align: bottom; white-space: normal }
-tbody th { text-align: left; font-weight: normal }
 tbody { border-bottom: 1px solid #8c8c8c }
-tbody th[rowspan] { vertical-align: top; font-weight: bold }
+tbody th { text-align: left; font-weight: normal }
+tbody th:has(+ th) { vertical-align: top; font-weight: bold }
+tbody tr:has(th + th) > * { border-top: 1px solid #8c8c8c }
 tbody tr:hover td { background: #eef4f9 }
 td b { color: #00507d }
+td span { margin: -0.26rem -0.65rem; padding: 0.26rem 0.65rem }
 small { color: #595959 }
 """
 
@@ -130,35 +132,31 @@ def calibrated_cell(row) -> str:
 
 def probing_grid(table, cell: Callable[[object], str]) -> str:
     """One removal method's part of table 1 as an HTML table, in the paper's arrangement."""
+    layers = "last layer (" + table["layer"].astype(str) + ")"
+    steps = f"last step ({style.step_label(table['step'].max())})"
+    ends = table["part"] == "last step"
+    cells = table.assign(
+        group=layers.mask(ends, steps),
+        name=table["checkpoint"].mask(ends, "layer " + table["layer"].astype(str)).map(escape),
+        cell=[cell(row) for row in table.itertuples()],
+    )
+    rows = cells.set_index(["group", "name"]).index.unique()
     properties = in_paper_order(table["property"])
-    bodies = []
-    for part, rows in table.groupby("part", sort=False):
-        if part == "last step":
-            heading = f"last step ({style.step_label(rows['step'].iloc[0])})"
-            names = [f"layer {layer}" for layer in rows["layer"]]
-        else:
-            heading, names = f"last layer ({rows['layer'].iloc[0]})", list(rows["checkpoint"])
-        lines: dict[str, dict[str, str]] = {}
-        for name, row in zip(names, rows.itertuples(), strict=True):
-            lines.setdefault(name, {})[row.property] = cell(row)
-        bodies.append((heading, [(name, [line.get(p, "–") for p in properties]) for name, line in lines.items()]))
-    chance = table.groupby("property")["chance"].first()
-    bodies.append(("chance", [("", [number(chance[name]) for name in properties])]))
-    return grid(["", "", *map(style.label, properties)], bodies)
+    frame = cells.pivot_table("cell", ["group", "name"], "property", "first").reindex(rows)[properties]
+    frame.loc[("chance", ""), :] = table.groupby("property")["chance"].first()[properties].map(number)
+    return grid(frame)
 
 
-def grid(columns: Sequence[str], bodies: Sequence[tuple[str, Sequence[tuple[str, Sequence[str]]]]]) -> str:
-    """An HTML table: column headings, then groups of rows, each row a name and its cells (HTML)."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
-    parts = [f"<div><table>\n<thead><tr>{head}</tr></thead>"]
-    for heading, rows in bodies:
-        parts.append("<tbody>")
-        for k, (name, cells) in enumerate(rows):
-            first = f'<th rowspan="{len(rows)}" scope="rowgroup">{escape(heading)}</th>' if k == 0 else ""
-            values = "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in cells)
-            parts.append(f'<tr>{first}<th scope="row">{escape(name)}</th>{values}</tr>')
-        parts.append("</tbody>")
-    return "\n".join([*parts, "</table></div>"])
+def grid(frame) -> str:
+    """An HTML table of a frame whose columns are properties and whose cells are HTML."""
+    import pandas as pd
+
+    frame = frame.rename_axis(index=[None] * frame.index.nlevels, columns=None)
+    frame.columns = [escape(style.label(name)) for name in frame.columns]
+    with pd.option_context("display.max_colwidth", None):
+        head, body = frame.to_html(escape=False, border=0, na_rep="–").split("<tbody>")
+    head, body = (re.sub(r"<th\b", f'<th scope="{scope}"', part) for scope, part in (("col", head), ("row", body)))
+    return f"<div>{head}<tbody>{body}</div>"
 
 
 def page(title: str, *parts: str) -> str:
@@ -194,80 +192,52 @@ def probing_body(table) -> str:
 
 
 def correlations_body(table) -> str:
-    """Table 2 as HTML: a square of correlations, shaded by sign and size."""
+    """Table 2 as HTML: a square of correlations, on blue (positive) or orange (negative)."""
     names = in_paper_order(table["property_a"])
-    cells = {(row.property_a, row.property_b): correlation_cell(row) for row in table.itertuples()}
-    body = [(style.label(a), [cells.get((a, b), "–") for b in names]) for a in names]
-    text = "<p>Pearson's r between the class codes of all words. An asterisk marks p ≥ 0.05.</p>\n"
-    return text + grid(["", "", *map(style.label, names)], [("", body)])
+    cells = table.assign(cell=[correlation_cell(row) for row in table.itertuples()])
+    frame = cells.pivot_table("cell", "property_a", "property_b", "first").reindex(names)[names]
+    frame.index = [escape(style.label(name)) for name in names]
+    return "<p>Pearson's r between the class codes of all words. An asterisk marks p ≥ 0.05.</p>\n" + grid(frame)
 
 
 def correlation_cell(row) -> str:
-    """r with its asterisk, on blue (positive) or orange (negative)."""
+    """r with its asterisk, shaded by sign and size."""
     tint = "0, 114, 178" if row.r > 0 else "213, 94, 0"
     shade = 0.0 if row.r != row.r or row.property_a == row.property_b else 0.6 * abs(row.r)
     star = "*" if row.asterisk else ""
-    return f'<td style="background: rgba({tint}, {shade:.2f})">{star}{number(row.r)}</td>'
+    return f'<span style="display: block; background: rgba({tint}, {shade:.2f})">{star}{number(row.r)}</span>'
 
 
-class PaperTable(NamedTuple):
-    """How a table is made: the table it reads (a flag), its keys, numbers, texts; what it becomes."""
-
-    source: str
-    keys: tuple[str, ...]
-    numbers: tuple[str, ...]
-    tidy: Callable
-    title: str
-    body: Callable[[object], str]
-    texts: tuple[str, ...] = ()
+#: How the tidy rows of each of the paper's tables become HTML.
+BODIES = {"table-1-probing": probing_body, "table-2-correlations": correlations_body}
 
 
-#: The paper's tables by name.
-PAPER_TABLES = {
-    "table-1-probing": PaperTable(
-        "probing",
-        ("checkpoint", "layer", "removal", "property"),
-        ("step", "layer", *PROBING_COLUMNS),
-        probing_table,
-        "Table 1. Probing for each property before and after its removal",
-        probing_body,
-        ("crossfit_position",),
-    ),
-    "table-2-correlations": PaperTable(
-        "correlations",
-        ("property_a", "property_b"),
-        ("r", "p"),
-        correlation_table,
-        "Table 2. Correlations between the labels",
-        correlations_body,
-    ),
-}
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Write one of the paper's tables."""
-    parser = argparse.ArgumentParser(prog="python -m dynalign.figures.paper_tables", description=main.__doc__)
-    parser.add_argument("table", choices=PAPER_TABLES)
-    for name, table in PAPER_TABLES.items():
-        parser.add_argument(f"--{table.source}", dest=table.source, metavar="TSV", help=f"needed by {name}")
-    parser.add_argument("--output", required=True, nargs="+", action="extend", help=".tsv and .html files")
-    arguments = parser.parse_args(argv)
-    table = PAPER_TABLES[arguments.table]
-    source = vars(arguments)[table.source]
-    if source is None:
-        raise InputError(f"{arguments.table} needs --{table.source} TSV")
-    tidy = table.tidy(summaries.read(source, table.keys, table.numbers, table.texts))
-    for path in arguments.output:
+def write(tidy, html: str, paths: Iterable[str]) -> None:
+    """Write a table to .tsv (tidy) and .html files."""
+    for path in paths:
         suffix = Path(path).suffix
         if suffix == ".tsv":
             writer.write_table(tidy, path)
         elif suffix == ".html":
-            atomic.write_text(path, page(table.title, table.body(tidy)))
+            atomic.write_text(path, html)
         else:
             raise InputError(f"{path}: tables are written as .tsv or .html; choose one of these suffixes")
 
 
-if __name__ == "__main__":
-    from dynalign.cli import run
+def table_1_probing(probing: str, output: list[str]) -> None:
+    """Write table 1, ``tables/probing.tsv`` in the paper's arrangement, to .tsv and .html files."""
+    tidy = probing_table(summaries.read(probing, "probing"))
+    title = "Table 1. Probing for each property before and after its removal"
+    write(tidy, page(title, probing_body(tidy)), output)
 
+
+def table_2_correlations(correlations: str, output: list[str]) -> None:
+    """Write table 2, ``tables/label_correlations.tsv`` in the paper's arrangement, to .tsv and .html files."""
+    tidy = correlation_table(summaries.read(correlations, "label_correlations"))
+    write(tidy, page("Table 2. Correlations between the labels", correlations_body(tidy)), output)
+
+
+main = commands(table_1_probing, table_2_correlations)
+
+if __name__ == "__main__":
     run(main)

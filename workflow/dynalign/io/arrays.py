@@ -13,13 +13,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from dynalign.io.atomic import atomic_path
 from dynalign.io.errors import InputError
 
 #: A dataclass of arrays.
-Record = TypeVar("Record")
+Record = TypeVar("Record", bound=Any)
 
 #: What readers of numpy and zip raise on damaged files (an encrypted or unknown kind of member, say).
 _DAMAGE = (ValueError, EOFError, KeyError, RuntimeError, SyntaxError, struct.error, zlib.error)
@@ -59,14 +59,12 @@ def read_array(path: str | os.PathLike, mmap: bool = False):
                         f"{path}: differs from its checksum: damaged since it was written; delete it and run again"
                     )
                 stream.seek(0)
-            shape, _, dtype = array_header(stream)
-            expected = stream.tell() + math.prod(shape) * dtype.itemsize
+            expected, dtype = _stated_size(stream)
         if dtype.hasobject:
             raise InputError(
                 f"{path}: holds pickled Python objects, which can run code when read; dynalign never unpickles. "
                 "If it holds text, take that out without running anything: python -m dynalign.datasets.unpickle_text "
-                f"{path} "
-                f"--output {path.with_suffix('')}.plain.npy, and put the new file in place of the old one"
+                f"--array {path} --output {path.with_suffix('')}.plain.npy, and put the new file in the old one's place"
             )
         if size != expected:
             raise InputError(
@@ -87,12 +85,18 @@ def _digest(stream, length: int) -> bytes:
     return total.hexdigest().encode()
 
 
+def _stated_size(stream: BinaryIO) -> tuple:
+    """Bytes that a ``.npy`` file must have by its own header, and the array's type."""
+    shape, _, dtype = array_header(stream)
+    return stream.tell() + math.prod(shape) * dtype.itemsize, dtype
+
+
 def array_file_size(path: str | os.PathLike) -> int | None:
     """Bytes that a ``.npy`` file must have, by its own header; None if that is not whole or tells of objects."""
     try:
         with open(path, "rb") as stream:
-            shape, _, dtype = array_header(stream)
-            return None if dtype.hasobject else stream.tell() + dtype.itemsize * math.prod(shape)
+            size, dtype = _stated_size(stream)
+            return None if dtype.hasobject else size
     except (ValueError, EOFError):
         return None
 
@@ -123,7 +127,7 @@ def write_array(path: str | os.PathLike, array) -> None:
         stream.write(seal)
 
 
-def write_arrays(path: str | os.PathLike, arrays: Mapping[str, object]) -> None:
+def write_arrays(path: str | os.PathLike, arrays: Mapping[str, Any]) -> None:
     """Write named arrays as a compressed ``.npz`` whose bytes depend on the arrays alone."""
     import numpy as np
 

@@ -101,16 +101,8 @@ def _folder_beside(path: Path) -> Iterator[Path]:
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`, moved onto it when the block ends without an error.
 
-    Parameters
-    ----------
-    path : path-like
-        The file to write. Missing parent folders are created. The temporary name keeps the suffixes,
-        because libraries choose their format by them.
-
-    Raises
-    ------
-    InputError
-        If the disk is full or the folder cannot be written to.
+    Missing parent folders are created. The temporary name keeps the suffixes, because libraries choose their format
+    by them. A full disk and a folder that cannot be written to are an `InputError`.
     """
     path = Path(path)
     with _folder_beside(path) as folder:
@@ -123,18 +115,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary folder (of files) beside `path`, moved onto it when the block ends without an error.
-
-    Parameters
-    ----------
-    path : path-like
-        The folder to write. Missing parent folders are created; a folder that stands there is replaced.
-
-    Raises
-    ------
-    InputError
-        If the disk is full or the folder cannot be written to.
-    """
+    """As :func:`atomic_path`, for a folder of files; a folder that stands there is replaced."""
     path = Path(path)
     with _folder_beside(path) as outer:
         temporary = outer / path.name

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +14,7 @@ from dynalign.io.errors import InputError
 
 
 def load_image(path: str | Path):
-    """Load an image, and read it once to its end: only there does gzip keep its checksum.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, is no image, is cut short or damaged.
-    """
+    """Load an image, and read it once to its end, where gzip keeps its checksum; it must be whole."""
     import gzip
     import struct
     import zlib
@@ -43,19 +40,24 @@ def load_image(path: str | Path):
     return image
 
 
-def write_image(path: str | Path, data: np.ndarray, affine: np.ndarray, tr: float | None = None) -> None:
-    """Write a NIfTI image whose bytes depend on the data alone (no time stamp in its gzip header)."""
-    import gzip
+@contextmanager
+def gzipped(path: str | Path) -> Iterator[gzip.GzipFile]:
+    """A compressed file to write, whose bytes depend on the content alone (no time stamp in its header)."""
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=4) as stream,
+    ):
+        yield stream
 
+
+def write_image(path: str | Path, data: np.ndarray, affine: np.ndarray, tr: float | None = None) -> None:
+    """Write a NIfTI image."""
     import nibabel
 
     image = nibabel.Nifti1Image(data, affine)
     image.header.set_xyzt_units("mm", "sec")
     if tr is not None:
         image.header.set_zooms((*image.header.get_zooms()[:3], tr))
-    with (
-        atomic_path(path) as temporary,
-        open(temporary, "wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=4) as stream,
-    ):
+    with gzipped(path) as stream:
         stream.write(image.to_bytes())

@@ -6,12 +6,12 @@ They go through the same stages as a checkpoint and say how much of its alignmen
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
-from dynalign.cli import run
+from dynalign.cli import command, run
 from dynalign.config.encoding import CONTROLS
 from dynalign.io.errors import InputError
 from dynalign.models.layers import write_layers
@@ -20,13 +20,9 @@ from dynalign.stimulus.timing import read_words
 
 
 def random_layer(n_words: int, hidden: int, layer: int, seed: int) -> np.ndarray:
-    """One layer of `random`: standard normal, independent of the text (METHOD section 1).
+    """One layer of `random`: standard normal float32, (n_words, hidden), independent of the text (METHOD section 1).
 
     Each layer has its own generator, so that it does not depend on the number of layers.
-
-    Returns
-    -------
-    array of float32, shape (n_words, hidden)
     """
     return np.random.default_rng([seed, layer]).standard_normal((n_words, hidden), dtype=np.float32)
 
@@ -38,19 +34,9 @@ def word_type(word: str) -> str:
 
 
 def random_types_layer(types: Sequence[str], hidden: int, layer: int, seed: int) -> np.ndarray:
-    """One layer of `random_types`: one standard normal vector per word type (METHOD section 8).
+    """One layer of `random_types`: one standard normal vector per type, (n_words, hidden) (METHOD section 8).
 
     It keeps which word is which, and nothing of what words mean or where they stand.
-
-    Parameters
-    ----------
-    types : sequence of str, length n_words
-        From :func:`word_type`.
-    hidden, layer, seed : int
-
-    Returns
-    -------
-    array of float32, shape (n_words, hidden)
     """
     _, number = np.unique(np.asarray(types, dtype=object).astype(str), return_inverse=True)
     # The third number keeps this generator apart from that of `random`.
@@ -100,18 +86,10 @@ def controls(words, word_index: np.ndarray) -> np.ndarray:
 def layers_of(kind: str, tokens: Tokens, words, seed: int) -> list[np.ndarray]:
     """All layers of a baseline; `controls` has one.
 
-    Parameters
-    ----------
-    kind : {"random", "random_types", "controls"}
-    tokens : Tokens
-    words : pandas.DataFrame
-        ``story/words.tsv``.
-    seed : int
-
     Raises
     ------
     InputError
-        If the tokens are of words that the table lacks.
+        If the tokens are of words that `words` (``story/words.tsv``) lacks.
     """
     word_index = tokens.word_index[tokens.represented]
     seen = words[words["dropped"] == 0].set_index("word_index")
@@ -130,21 +108,27 @@ def layers_of(kind: str, tokens: Tokens, words, seed: int) -> list[np.ndarray]:
     return [random_types_layer(types, tokens.hidden, layer, seed) for layer in layers]
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: words + tokens → ``representation/{baseline}.safetensors``."""
-    parser = argparse.ArgumentParser(prog="dynalign.models.baselines", description=main.__doc__)
-    parser.add_argument("kind", choices=("random", "random_types", "controls"))
-    parser.add_argument("--words", required=True, help="table of words (dynalign.stimulus.timing)")
-    parser.add_argument("--tokens", required=True, help="tokens.npz (dynalign.models.tokens)")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--output", required=True, help="safetensors file to write")
-    args = parser.parse_args(argv)
-    tokens = read_tokens(args.tokens)
+@command
+def main(kind: Literal["random", "random_types", "controls"], words: str, tokens: str, seed: int, output: str) -> None:
+    """Make the vectors of a baseline.
+
+    Parameters
+    ----------
+    kind
+        Which one.
+    words, tokens
+        ``story/words.tsv`` and ``representation/tokens.npz``.
+    seed
+        Of the noise.
+    output
+        ``representation/{baseline}.safetensors`` to write.
+    """
+    story = read_tokens(tokens)
     try:
-        layers = layers_of(args.kind, tokens, read_words(args.words), args.seed)
+        layers = layers_of(kind, story, read_words(words), seed)
     except InputError as error:
-        raise InputError(f"{args.words}, {args.tokens}: {error}") from None
-    write_layers(args.output, layers, tokens, args.kind)
+        raise InputError(f"{words}, {tokens}: {error}") from None
+    write_layers(output, layers, story, kind)
 
 
 if __name__ == "__main__":

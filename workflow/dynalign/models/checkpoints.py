@@ -6,7 +6,6 @@ takes the files from the local Hugging Face cache, ``HF_TOKEN`` opens gated mode
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -15,9 +14,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from dynalign.cli import note, run
+from dynalign.cli import commands, note, run
 from dynalign.io.atomic import atomic_folder, write_text
 from dynalign.io.digests import sha256
 from dynalign.io.errors import InputError
@@ -25,15 +24,8 @@ from dynalign.tables.writer import write_table
 
 #: What configuration and tokenizer may consist of.
 TEXT_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model"),
 )
 
 #: Weights that transformers reads, by format, each with the index of its shards.
@@ -42,23 +34,17 @@ SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 #: Pickles can run code when read. Only torch's weights-only loader opens these, and only where allowed.
 PICKLES = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin(\.index\.json)?")
 
+#: `model.weights` of the configuration; `any` takes pickles where there are no safetensors.
+Weights = Literal["safetensors", "any", "pytorch"]
+
 #: What was fetched: beside the files, in the same folder.
 RECORD = "checkpoint.json"
 
 
 class Revision(NamedTuple):
-    """A revision of a model on a hub.
+    """A revision of a model on a hub, by its name as asked for, and the commit that it points to.
 
-    Attributes
-    ----------
-    source : str
-        Hub id.
-    name : str
-        Branch, tag or commit, as asked for.
-    commit : str
-        The commit that it points to.
-    files : dict of str to (str or None)
-        Names in the repository's top folder, with the sha256 that the hub states for large files.
+    `files` are those in the repository's top folder, with the sha256 that the hub states for large ones.
     """
 
     source: str
@@ -67,21 +53,8 @@ class Revision(NamedTuple):
     files: dict[str, str | None]
 
 
-def weight_files(names: Iterable[str], kind: str) -> list[str]:
-    """Choose the files of weights, with the index of shards.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Files of a folder.
-    kind : {"safetensors", "any", "pytorch"}
-        As ``model.weights`` of the configuration; `any` takes pickles where there are no safetensors.
-
-    Returns
-    -------
-    list of str
-        Sorted; empty where there are none of that kind.
-    """
+def weight_files(names: Iterable[str], kind: Weights) -> list[str]:
+    """Choose the files of weights among a folder's, with the index of shards; sorted, empty where there are none."""
     names = sorted(names)
     safe = [name for name in names if SAFETENSORS.fullmatch(name)]
     pickled = [name for name in names if PICKLES.fullmatch(name)]
@@ -94,52 +67,39 @@ def ask(request: Callable, source: str, revision: str, attempts: int, wait: floa
     Parameters
     ----------
     request : callable
-        Called without arguments.
+        Called without arguments; what it returns is returned.
     source, revision : str
         How messages name what is asked for.
     attempts : int
-        Attempts in all.
+        In all.
     wait : float
-        First wait in s.
-
-    Returns
-    -------
-    What `request` returns.
+        First wait, s.
 
     Raises
     ------
     InputError
         If the hub refuses, or cannot be reached in any attempt; says what to do.
     """
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        HTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import constants, errors
 
     what = f"{source}, revision {revision}, at {constants.ENDPOINT}"
     for attempt in range(1, attempts + 1):
         try:
             return request()
-        except RevisionNotFoundError:
+        except errors.RevisionNotFoundError:
             raise InputError(
                 f"{what}: no such revision; see the model's branches, correct model.revision or model.steps"
             ) from None
-        except GatedRepoError:
+        except errors.GatedRepoError:
             raise InputError(f"{what}: ask for access on the model's page, then set HF_TOKEN") from None
-        except (RepositoryNotFoundError, HFValidationError):
+        except (errors.RepositoryNotFoundError, errors.HFValidationError):
             raise InputError(
                 f"{what}: no such model; correct model.source, or set HF_TOKEN if it is a private one"
             ) from None
-        except (HTTPError, LocalEntryNotFoundError) as error:
+        except (errors.HTTPError, errors.LocalEntryNotFoundError) as error:
             # huggingface_hub wraps what went wrong into "not found locally".
             reason = " ".join(str(error.__cause__ or error).split())
-            status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+            status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
             if status is not None and status < 500 and status not in (408, 429):
                 raise InputError(f"{what}: the hub refused: {reason}") from None
             if attempt == attempts:
@@ -164,32 +124,19 @@ def look_up(source: str, revision: str) -> Revision:
     return Revision(source, revision, info.sha, top)
 
 
-def fetch(revision: Revision, names: Iterable[str], folder: Path, attempts: int) -> None:
+def snapshot(revision: Revision, names: list[str], folder: Path) -> None:
     """Download the named files into `folder`; those that are whole there are not downloaded again."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    for name in names:
-
-        def request(name=name):
-            return hf_hub_download(revision.source, name, revision=revision.commit, local_dir=folder)
-
-        ask(request, revision.source, revision.name, attempts)
+    snapshot_download(revision.source, revision=revision.commit, allow_patterns=names, local_dir=folder)
+    if not all((folder / name).is_file() for name in names):
+        # Where the hub does not answer, some versions are content with what an earlier request left.
+        raise LocalEntryNotFoundError("the hub sent only a part of the files")
 
 
 def look_up_cache(source: str, revision: str) -> tuple[Revision, Path]:
-    """Find a revision in the local Hugging Face cache, without any request.
-
-    Returns
-    -------
-    revision : Revision
-    folder : Path
-        Its folder in the cache.
-
-    Raises
-    ------
-    InputError
-        If it is not there.
-    """
+    """Find a revision and its folder in the local Hugging Face cache, without any request; it must be there."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -202,7 +149,7 @@ def look_up_cache(source: str, revision: str) -> tuple[Revision, Path]:
             "into that cache, or set model.source to a local folder"
         ) from None
     folder = Path(folder)
-    files = {path.name: None for path in folder.iterdir() if path.is_file()}
+    files: dict[str, str | None] = {path.name: None for path in folder.iterdir() if path.is_file()}
     return Revision(source, revision, folder.name, files), folder
 
 
@@ -212,13 +159,7 @@ def digests(folder: str | Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def check_weights(revision: Revision, found: dict[str, str], folder: Path) -> None:
-    """Compare each file's digest with what the hub states.
-
-    Raises
-    ------
-    InputError
-        If one differs; the file is removed.
-    """
+    """Compare each file's digest with what the hub states; a file that differs is removed, and an error."""
     for name, digest in found.items():
         if revision.files[name] not in (None, digest):
             (folder / name).unlink()
@@ -228,38 +169,32 @@ def check_weights(revision: Revision, found: dict[str, str], folder: Path) -> No
             )
 
 
-def download(
+def _fetch(
     source: str,
     revision: str,
-    folder: str | Path,
-    kind: str | None = "safetensors",
+    output_dir: Path,
     commit: str | None = None,
+    weights: Weights = "safetensors",
+    tokenizer_only: bool = False,
     attempts: int = 6,
-) -> dict:
-    """Bring one revision of a model into `folder`, which appears whole or not at all.
+) -> None:
+    """Bring one revision of a model from the hub into a folder, which appears whole or not at all.
 
     An interrupted download goes on with the files that are still missing.
 
     Parameters
     ----------
-    source : str
-        Hub id.
-    revision : str
-        Branch, tag or commit.
-    folder : path-like
-        Replaced if it is there.
-    kind : {"safetensors", "any", "pytorch"} or None
-        Format of the weights, see :func:`weight_files`; None leaves them (configuration and tokenizer only).
-    commit : str, optional
+    source, revision
+        Hub id, e.g. EleutherAI/pythia-160m; branch, tag or commit, e.g. step1000.
+    output_dir
+        Folder to write, or to replace; ``checkpoint.json`` in it records `source`, `revision`, `commit`, and
+        `weights`, the sha256 of each file of weights.
+    commit
         Take this commit, whatever the revision points to now.
-    attempts : int
-        Attempts per request, with doubling waits from 1 s.
-
-    Returns
-    -------
-    dict
-        What ``checkpoint.json`` in the folder records: `source`, `revision`, `commit`, and `weights`, the
-        sha256 of each file of weights.
+    weights, tokenizer_only
+        Which weights, `model.weights`; or none, only configuration and tokenizer.
+    attempts
+        Per request, with waits of 1, 2, 4, … s between them.
 
     Raises
     ------
@@ -269,47 +204,40 @@ def download(
     """
     from huggingface_hub import constants
 
-    folder = Path(folder)
     if constants.HF_HUB_OFFLINE:
         found, cached = look_up_cache(source, commit or revision)
     else:
         found, cached = ask(lambda: look_up(source, commit or revision), source, revision, attempts), None
     found = found._replace(name=revision)
-    weights = weight_files(found.files, kind) if kind else []
-    if kind and not weights:
+    chosen = [] if tokenizer_only else weight_files(found.files, weights)
+    if not (chosen or tokenizer_only):
         raise InputError(
-            f"{source}, revision {revision}: holds no weights of the kind model.weights: {kind} (it has "
+            f"{source}, revision {revision}: holds no weights of the kind model.weights: {weights} (it has "
             f"{', '.join(sorted(found.files)) or 'no files'}); pickles (pytorch_model.bin) can run code when "
             "read: if that is all there is, model.weights: any reads them with torch's weights-only loader"
         )
-    names = sorted([*weights, *(name for name in found.files if name in TEXT_FILES)])
+    names = sorted([*chosen, *(name for name in found.files if name in TEXT_FILES)])
     # Named by the commit, so that what an earlier, interrupted download left is of this very commit.
-    partial = folder.parent / f".{folder.name}.{found.commit}"
+    partial = output_dir.parent / f".{output_dir.name}.{found.commit}"
     partial.mkdir(parents=True, exist_ok=True)
     if cached is None:
-        fetch(found, names, partial, attempts)
+        ask(lambda: snapshot(found, names, partial), source, revision, attempts)
     else:
         for name in names:
             shutil.copyfile(cached / name, partial / name)
-    sums = digests(partial, weights)
+    sums = digests(partial, chosen)
     check_weights(found, sums, partial)
     record = {"source": source, "revision": revision, "commit": found.commit, "weights": sums}
-    with atomic_folder(folder) as whole:
+    with atomic_folder(output_dir) as whole:
         for name in names:
             os.replace(partial / name, whole / name)
         write_text(whole / RECORD, json.dumps(record, indent=2) + "\n")
     shutil.rmtree(partial)
-    return record
+    note(f"{source} {revision}: commit {found.commit} in {output_dir}")
 
 
 def _read_record(folder: Path) -> dict:
-    """What :func:`download` noted: `source`, `revision`, `commit` and `weights`, a digest per file.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
+    """What :func:`_fetch` noted, which must be whole."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         return {key: record[key] for key in ("source", "revision", "commit")} | {"weights": dict(record["weights"])}
@@ -318,13 +246,7 @@ def _read_record(folder: Path) -> dict:
 
 
 def check_download(folder: str | Path) -> None:
-    """Check that the weights of a downloaded checkpoint are still those that were downloaded.
-
-    Raises
-    ------
-    InputError
-        If a file is missing or differs from its digest.
-    """
+    """Check that the weights of a downloaded checkpoint are there and still those that were downloaded."""
     folder = Path(folder)
     if not (folder / RECORD).is_file():
         return
@@ -335,7 +257,7 @@ def check_download(folder: str | Path) -> None:
             )
 
 
-def describe(folder: str | Path, kind: str) -> dict[str, str]:
+def describe(folder: str | Path, kind: Weights) -> dict[str, str]:
     """What a checkpoint's folder holds: `source`, `revision`, `commit` and `sha256` of its weights.
 
     A folder that was not downloaded has no source and no commit, and its weights are digested now. Several
@@ -360,22 +282,20 @@ def describe(folder: str | Path, kind: str) -> dict[str, str]:
     return record | {"sha256": joined}
 
 
-def table(folders: dict[str, Path], kind: str):
-    """One row per checkpoint, after a check that no two have the same weights.
+def _compare(names: list[str], folders: list[Path], output: str, weights: Weights = "safetensors") -> None:
+    """List a study's checkpoints, after a check that no two have the same weights.
 
     Published branches have served another step's weights: such a study would show no change where there was
     one.
 
     Parameters
     ----------
-    folders : dict of str to path
-        By checkpoint, ``step-<n>``.
-    kind : {"safetensors", "any", "pytorch"}
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``checkpoint step source revision commit sha256``.
+    names, folders
+        Checkpoints, ``step-<n>``, and their folders, in order.
+    output
+        ``tables/checkpoints.tsv`` to write.
+    weights
+        `model.weights`.
 
     Raises
     ------
@@ -384,9 +304,9 @@ def table(folders: dict[str, Path], kind: str):
     """
     import pandas as pd
 
-    rows = [
-        {"checkpoint": name, "step": int(name.removeprefix("step-")), **describe(folder, kind)}
-        for name, folder in folders.items()
+    rows: list[dict[str, Any]] = [
+        {"checkpoint": name, "step": int(name.removeprefix("step-")), **describe(folder, weights)}
+        for name, folder in zip(names, folders, strict=True)
     ]
     first: dict[str, str] = {}
     same = []
@@ -396,48 +316,15 @@ def table(folders: dict[str, Path], kind: str):
             same.append(f"{row['checkpoint']} and {other} (sha256 {row['sha256'][:12]}…)")
     if same:
         raise InputError(
-            f"{rows[0]['source'] or next(iter(folders.values())).parent}: checkpoints with the same weights: "
+            f"{rows[0]['source'] or folders[0].parent}: checkpoints with the same weights: "
             f"{'; '.join(same)}. One of each pair is not what its name says: take it out of model.steps, name "
             "another commit in model.commits, or, if the branch's pytorch_model.bin is right, set "
             "model.weights: pytorch"
         )
-    return pd.DataFrame(rows)
+    write_table(pd.DataFrame(rows), output)
 
 
-def _fetch(args: argparse.Namespace) -> None:
-    kind = None if args.tokenizer_only else args.weights
-    record = download(args.source, args.revision, args.output_dir, kind, args.commit, args.attempts)
-    note(f"{args.source} {args.revision}: commit {record['commit']} in {args.output_dir}")
-
-
-def _compare(args: argparse.Namespace) -> None:
-    write_table(table(dict(zip(args.names, args.folders, strict=True)), args.weights), args.output)
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Command: `fetch` brings one checkpoint from the hub, `compare` checks that a study's all differ."""
-    parser = argparse.ArgumentParser(prog="dynalign.models.checkpoints", description=main.__doc__)
-    commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("fetch", help="one checkpoint's configuration, tokenizer and weights")
-    one.add_argument("--source", required=True, help="hub id, e.g. EleutherAI/pythia-160m")
-    one.add_argument("--revision", required=True, help="branch, tag or commit, e.g. step1000")
-    one.add_argument("--commit", help="take this commit, whatever the revision points to")
-    one.add_argument("--output-dir", required=True, help="folder to write, with checkpoint.json in it")
-    one.add_argument("--tokenizer-only", action="store_true", help="leave the weights")
-    one.add_argument("--attempts", type=int, default=6, help="attempts per request (waits 1, 2, 4, … s)")
-    one.set_defaults(command=_fetch)
-    all_of_them = commands.add_parser("compare", help="a study's checkpoints → tables/checkpoints.tsv")
-    all_of_them.add_argument("--names", nargs="+", required=True, help="checkpoints, step-<n>")
-    all_of_them.add_argument("--folders", nargs="+", required=True, type=Path, help="their folders, in order")
-    all_of_them.add_argument("--output", required=True, help="table to write")
-    all_of_them.set_defaults(command=_compare)
-    for command in (one, all_of_them):
-        command.add_argument(
-            "--weights", choices=("safetensors", "any", "pytorch"), default="safetensors", help="model.weights"
-        )
-    args = parser.parse_args(argv)
-    args.command(args)
-
+main = commands(_fetch, _compare)
 
 if __name__ == "__main__":
     run(main)

@@ -14,13 +14,7 @@ from dynalign.models.tokens import Tokens
 
 
 def as_stored(layers: np.ndarray, storage: str) -> np.ndarray:
-    """The layers in the numbers that they are kept in.
-
-    Raises
-    ------
-    InputError
-        If a value is too large for them.
-    """
+    """The layers in the numbers that they are kept in; it is an error if a value is too large for them."""
     if storage == "float32":
         return layers
     largest, limit = float(np.abs(layers).max()), float(np.finfo(storage).max)
@@ -48,7 +42,7 @@ def write_layers(path: str | Path, layers, tokens: Tokens, name: str, **about: s
         Layers 0 … depth.
     tokens : Tokens
     name : str
-        Name of the checkpoint or baseline.
+        Of the checkpoint or baseline.
     **about : str
         What else the metadata should say.
     """

@@ -7,7 +7,6 @@ hidden states of the word whose last token is e, and the prediction of token e +
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynalign.cli import note, options, run
+from dynalign.cli import command, note, run
 from dynalign.config.model import Model
 from dynalign.io.errors import InputError
 from dynalign.models import checkpoints
@@ -103,13 +102,7 @@ def load_model(folder: str | Path, device: str = "cpu", precision: str = "float3
 
 
 def choose_device(gpus: int) -> str:
-    """Name the device for a job that was given `gpus` GPUs.
-
-    Raises
-    ------
-    InputError
-        If it was given one and torch finds none.
-    """
+    """Name the device for a job that was given `gpus` GPUs; it is an error if torch finds none of them."""
     import torch
 
     if gpus and not torch.cuda.is_available():
@@ -128,15 +121,9 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def batches(n: int, size: int, compute: Callable[[slice], None]) -> None:
-    """Call `compute` on slices that cover ``range(n)`` in order; where memory does not suffice, halve them.
+    """Call `compute` on slices of `size` that cover ``range(n)`` in order; where memory does not suffice, halve them.
 
-    Parameters
-    ----------
-    n : int
-    size : int
-        Rows of the first slice.
-    compute : callable
-        Called again for a slice in which it ran out of memory.
+    A slice that ran out of memory is computed again, in parts.
 
     Raises
     ------
@@ -219,19 +206,10 @@ def last_positions(model, windows: np.ndarray, tokens: Tokens):
 
 
 def read_story(model, tokens: Tokens, batch_tokens: int) -> Pass:
-    """Pass all windows of the story through the model, each once.
+    """Pass all windows of the story through a model in evaluation mode, each once.
 
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        A causal language model in evaluation mode.
-    tokens : Tokens
-    batch_tokens : int
-        Tokens per forward pass; changes memory and speed, not results. Halved where memory does not suffice.
-
-    Returns
-    -------
-    Pass
+    `batch_tokens`, the tokens per forward pass, changes memory and speed, not results; it is halved where memory does
+    not suffice.
 
     Raises
     ------
@@ -267,14 +245,7 @@ def read_story(model, tokens: Tokens, batch_tokens: int) -> Pass:
 
 
 def sample_windows(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
-    """Up to :data:`SAMPLE` represented words, evenly spaced.
-
-    Returns
-    -------
-    rows : array of int, shape (n,)
-        Which represented words.
-    windows : array of int64, shape (n, context_tokens)
-    """
+    """Up to :data:`SAMPLE` words, evenly spaced: which represented ones, (n,), and windows, (n, context_tokens)."""
     n_words = int(tokens.represented.sum())
     rows = np.unique(np.linspace(0, n_words - 1, min(SAMPLE, n_words)).round().astype(int))
     ends = tokens.last[tokens.represented][rows]
@@ -297,34 +268,20 @@ def sample_layers(model, tokens: Tokens, batch_tokens: int) -> np.ndarray:
 
 
 def relative_error(approximate: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Size of the error as a share of the exact values' size, per layer: ‖a − x‖ / ‖x‖ (Frobenius norms).
-
-    Parameters
-    ----------
-    approximate, exact : arrays of shape (n_layers, n_words, hidden)
-
-    Returns
-    -------
-    array of float64, shape (n_layers,)
-    """
+    """Error of each layer as a share of the exact values: ‖a − x‖ / ‖x‖ (Frobenius norms), shape (n_layers,)."""
     # Layer by layer: float64 copies of all would be several times the result's size.
     return np.array(
         [
-            np.linalg.norm(a.astype(np.float64) - x) / max(np.linalg.norm(x.astype(np.float64)), 1e-300)
+            np.linalg.norm(a.astype(np.float64) - x) / max(float(np.linalg.norm(x.astype(np.float64))), 1e-300)
             for a, x in zip(approximate, exact, strict=True)
         ]
     )
 
 
 def layer_names(model, window: np.ndarray) -> list[str]:
-    """What each layer is, found by watching which module gives the hidden state.
+    """What each layer is, found by watching which module gives the hidden state of a window.
 
     Architectures differ in whether the last hidden state is taken before or after the final normalisation.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-    window : array of int64, shape (context_tokens,)
 
     Returns
     -------
@@ -335,7 +292,6 @@ def layer_names(model, window: np.ndarray) -> list[str]:
     import torch
 
     outputs = []
-    base = model.base_model
 
     def watch(name, module):
         def hook(_, __, output):
@@ -345,7 +301,7 @@ def layer_names(model, window: np.ndarray) -> list[str]:
 
         return module.register_forward_hook(hook)
 
-    hooks = [watch(name, module) for name, module in base.named_modules() if name]
+    hooks = [watch(name, module) for name, module in model.base_model.named_modules() if name]
     try:
         with torch.inference_mode():
             batch = torch.tensor(window[None], device=model.device)
@@ -377,13 +333,17 @@ def bits_per_word(nll: np.ndarray, tokens: Tokens) -> float:
     return float(nats / np.log(2) / whole.sum())
 
 
+def predictability(nll: np.ndarray, tokens: Tokens) -> dict[str, float]:
+    """How well the checkpoint predicts the story: the values of ``tables/perplexity.tsv``."""
+    return {"perplexity": perplexity(nll), "bits_per_word": bits_per_word(nll, tokens), "n_tokens": len(nll)}
+
+
 def compute(folder: Path, tokens: Tokens, settings: Model, device: str):
-    """Everything about one checkpoint.
+    """Everything about one checkpoint, a folder of config.json and weights.
 
     Parameters
     ----------
     folder : Path
-        config.json and weights.
     tokens : Tokens
     settings : Model
         `weights`, `batch_tokens`, `precision` and `storage` are used.
@@ -404,7 +364,6 @@ def compute(folder: Path, tokens: Tokens, settings: Model, device: str):
 
     size = settings.batch_tokens or BATCH_TOKENS[device]
     lower = settings.precision != "float32"
-    exact = None
     if lower:
         # Loaded anew rather than converted: a model's tables of positions stay in float32 that way.
         exact = sample_layers(load_model(folder, device, weights=settings.weights), tokens, size)
@@ -413,55 +372,62 @@ def compute(folder: Path, tokens: Tokens, settings: Model, device: str):
     names = layer_names(model, tokens.ids[: tokens.context_tokens])
     stored = as_stored(result.layers, settings.storage)
     rows, _ = sample_windows(tokens)
-    nothing = np.full(len(names), np.nan)
-    table = pd.DataFrame(
-        {
-            "layer": np.arange(len(names)),
-            "name": names,
-            "precision": settings.precision,
-            "storage": settings.storage,
-            "precision_error": relative_error(result.layers[:, rows], exact) if lower else nothing,
-            "storage_error": (relative_error(stored, result.layers) if stored is not result.layers else nothing),
-        }
-    )
+    table = pd.DataFrame({"layer": np.arange(len(names)), "name": names})
+    table = table.assign(precision=settings.precision, storage=settings.storage)
+    table["precision_error"] = relative_error(result.layers[:, rows], exact) if lower else np.nan
+    table["storage_error"] = np.nan if stored is result.layers else relative_error(stored, result.layers)
     return stored, result.nll, table
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: checkpoint → ``representation/{ckpt}.safetensors``, what its layers are, its perplexity."""
+@command
+def main(
+    checkpoint: Path,
+    name: str,
+    step: int,
+    tokens: str,
+    output: str,
+    layers: str,
+    perplexity: str,
+    options: Model = Model(),
+    threads: int = 1,
+    gpus: int = 0,
+) -> None:
+    """Compute the vectors of every word at every layer, and the perplexity, of one checkpoint.
+
+    Parameters
+    ----------
+    checkpoint
+        Local folder, or a file in it, of ``config.json`` and weights.
+    name, step
+        The checkpoint's name, e.g. step-0, and its training step.
+    tokens
+        ``representation/tokens.npz``.
+    output, layers, perplexity
+        To write: the vectors (safetensors), what each layer is (table), the perplexity (table of one row).
+    options
+        Section `model` as JSON.
+    threads
+        CPU threads.
+    gpus
+        GPUs given to the job; 0: the CPU computes.
+    """
     import pandas as pd
     import torch
 
-    parser = argparse.ArgumentParser(prog="dynalign.models.representation", description=main.__doc__)
-    parser.add_argument(
-        "--checkpoint", required=True, type=Path, help="local folder, or a file in it: config.json and weights"
-    )
-    parser.add_argument("--name", required=True, help="name of the checkpoint, e.g. step-0")
-    parser.add_argument("--step", type=int, required=True, help="its training step")
-    parser.add_argument("--tokens", required=True, help="tokens.npz (dynalign.models.tokens)")
-    parser.add_argument("--options", type=options(Model), default=Model(), help="JSON of the configuration's `model`")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--gpus", type=int, default=0, help="GPUs given to the job; 0: run on the CPU")
-    parser.add_argument("--output", required=True, help="safetensors file to write")
-    parser.add_argument("--layers", required=True, help="table to write: what each layer is")
-    parser.add_argument("--perplexity", required=True, help="one-row table to write")
-    args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
-    folder = args.checkpoint.parent if args.checkpoint.is_file() else args.checkpoint
-    tokens, device = read_tokens(args.tokens), choose_device(args.gpus)
+    torch.set_num_threads(threads)
+    folder = checkpoint.parent if checkpoint.is_file() else checkpoint
+    story, device = read_tokens(tokens), choose_device(gpus)
     checkpoints.check_download(folder)
     try:
-        layers, nll, table = compute(folder, tokens, args.options, device)
+        vectors, nll, about = compute(folder, story, options, device)
     except InputError as error:
-        raise InputError(f"{folder}, {args.tokens}: {error}") from None
-    key = {"checkpoint": args.name, "step": args.step}
-    row = key | {"perplexity": perplexity(nll), "bits_per_word": bits_per_word(nll, tokens), "n_tokens": len(nll)}
-    note(f"{args.name}: perplexity {row['perplexity']:.4g} over {len(nll)} tokens")
-    write_table(pd.DataFrame([row]), args.perplexity)
-    write_table(table.assign(**key)[[*key, *table.columns]], args.layers)
-    write_layers(
-        args.output, layers, tokens, args.name, last_layer=table["name"].iloc[-1], precision=args.options.precision
-    )
+        raise InputError(f"{folder}, {tokens}: {error}") from None
+    key = {"checkpoint": name, "step": step}
+    row = key | predictability(nll, story)
+    note(f"{name}: perplexity {row['perplexity']:.4g} over {len(nll)} tokens")
+    write_table(pd.DataFrame([row]), perplexity)
+    write_table(about.assign(**key)[[*key, *about.columns]], layers)
+    write_layers(output, vectors, story, name, last_layer=about["name"].iloc[-1], precision=options.precision)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ words are a prefix of these tokens; :func:`locate` checks that no token spans tw
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dynalign.cli import run
+from dynalign.cli import command, run
 from dynalign.io.arrays import read_record, write_record
 from dynalign.io.errors import InputError
 from dynalign.stimulus.timing import read_words
@@ -60,13 +59,7 @@ def write_tokens(path: str | Path, tokens: Tokens) -> None:
 
 
 def read_tokens(path: str | Path) -> Tokens:
-    """Read ``representation/tokens.npz``.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, broken, or lacks an array.
-    """
+    """Read ``representation/tokens.npz``."""
     return read_record(path, Tokens)
 
 
@@ -139,13 +132,10 @@ def represented(
 
     Parameters
     ----------
-    words : sequence of str, length n_words
-    first, last : arrays of int, shape (n_words,)
-        From :func:`locate`.
+    words, first, last, word_index
+        As in :func:`locate`, each of length n_words.
     context_tokens : int
         Tokens in a window.
-    word_index : array of int, shape (n_words,)
-        How messages name the words.
 
     Returns
     -------
@@ -173,13 +163,7 @@ def represented(
 
 
 def load_tokenizer(folder: str | Path):
-    """Load the fast tokenizer of a local folder.
-
-    Raises
-    ------
-    InputError
-        If there is none, or it gives no offsets.
-    """
+    """Load the fast tokenizer of a local folder; one that gives no offsets is refused."""
     from transformers import AutoTokenizer
 
     if not Path(folder).is_dir():
@@ -197,12 +181,7 @@ def load_tokenizer(folder: str | Path):
 
 
 def model_shape(folder: str | Path, depth: int, context_tokens: int) -> dict[str, int]:
-    """Read depth, hidden size and longest context from a folder's config.json.
-
-    Returns
-    -------
-    dict
-        `depth`, `hidden`, `max_context` as in :class:`Tokens`.
+    """Read `depth`, `hidden` and `max_context` of :class:`Tokens` from a folder's config.json.
 
     Raises
     ------
@@ -242,14 +221,8 @@ def tokenize(
         Position of each word in the stimulus.
     folder : path-like
         Local folder of the tokenizer and the model's config.json.
-    context_tokens : int
-        Tokens in a window.
-    depth : int
-        Transformer layers that the configuration expects.
-
-    Returns
-    -------
-    Tokens
+    context_tokens, depth : int
+        Tokens in a window; transformer layers that the configuration expects.
     """
     if not len(words):
         raise InputError("the story has no words for the model to see; story.drop drops them all")
@@ -270,28 +243,31 @@ def tokenize(
     )
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: words + tokenizer → ``representation/tokens.npz``."""
-    parser = argparse.ArgumentParser(prog="dynalign.models.tokens", description=main.__doc__)
-    parser.add_argument("--words", required=True, help="table of words (dynalign.stimulus.timing)")
-    parser.add_argument(
-        "--tokenizer",
-        required=True,
-        type=Path,
-        help="local folder, or a file in it: tokenizer and the model's config.json",
-    )
-    parser.add_argument("--context-tokens", type=int, required=True, help="tokens in a window")
-    parser.add_argument("--depth", type=int, required=True, help="transformer layers expected (model.depth)")
-    parser.add_argument("--output", required=True, help="tokens.npz to write")
-    args = parser.parse_args(argv)
-    folder = args.tokenizer.parent if args.tokenizer.is_file() else args.tokenizer
-    table = read_words(args.words)
+@command
+def main(words: str, tokenizer: Path, context_tokens: int, depth: int, output: str) -> None:
+    """Tokenise the story's words.
+
+    Parameters
+    ----------
+    words
+        ``story/words.tsv``.
+    tokenizer
+        Local folder, or a file in it, of the tokenizer and the model's ``config.json``.
+    context_tokens
+        Tokens in a window.
+    depth
+        Transformer layers expected (`model.depth`).
+    output
+        ``representation/tokens.npz`` to write.
+    """
+    folder = tokenizer.parent if tokenizer.is_file() else tokenizer
+    table = read_words(words)
     seen = table[table["dropped"] == 0]
     try:
-        tokens = tokenize(seen["word"].tolist(), seen["word_index"].to_numpy(), folder, args.context_tokens, args.depth)
+        tokens = tokenize(seen["word"].tolist(), seen["word_index"].to_numpy(), folder, context_tokens, depth)
     except InputError as error:
-        raise InputError(f"{args.words}, {folder}: {error}") from None
-    write_tokens(args.output, tokens)
+        raise InputError(f"{words}, {folder}: {error}") from None
+    write_tokens(output, tokens)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ the size that the configuration's `training` gives; saved steps are spaced as th
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dynalign.cli import note, options, progress, run
+from dynalign.cli import command, note, progress, run
 from dynalign.config.training import Training
 from dynalign.io.atomic import atomic_folder
 from dynalign.io.errors import InputError
@@ -199,40 +198,45 @@ def train(ids: np.ndarray, config, training: Training, seed: int, save) -> np.nd
     return losses
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: text → ``model/tokenizer/``, ``model/step-{step}/``, ``model/training.tsv``."""
+@command
+def main(texts: list[str], output_dir: Path, seed: int, options: Training = Training(), threads: int = 1) -> None:
+    """Train a tokenizer and a model: text → ``model/tokenizer/``, ``model/step-{step}/``, ``model/training.tsv``.
+
+    Parameters
+    ----------
+    texts
+        UTF-8 text files, one document each.
+    output_dir
+        Folder of the model's folders.
+    seed
+        Seed of the initial parameters and of the batches.
+    options
+        Section `training` as JSON.
+    threads
+        CPU threads.
+    """
     import pandas as pd
     import torch
     from transformers.utils.logging import disable_progress_bar
 
-    parser = argparse.ArgumentParser(prog="dynalign.models.training", description=main.__doc__)
-    parser.add_argument("--texts", nargs="+", required=True, help="UTF-8 text files, one document each")
-    parser.add_argument(
-        "--options", type=options(Training), default=Training(), help="JSON of the configuration's `training`"
-    )
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--output-dir", type=Path, required=True, help="folder of the model's folders")
-    args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(threads)
     disable_progress_bar()
-
-    documents = read_texts(args.texts)
-    tokenizer = train_tokenizer(documents, args.options.vocabulary)
-    config = model_config(args.options, tokenizer)
+    documents = read_texts(texts)
+    tokenizer = train_tokenizer(documents, options.vocabulary)
+    config = model_config(options, tokenizer)
     ids = encode(documents, tokenizer)
     note(f"{len(documents)} documents, {len(ids)} tokens of {len(tokenizer)} kinds")
-    with atomic_folder(args.output_dir / "tokenizer") as folder:
+    with atomic_folder(output_dir / "tokenizer") as folder:
         tokenizer.save_pretrained(folder)
         config.save_pretrained(folder)
 
     def save(step: int, model) -> None:
-        with atomic_folder(args.output_dir / f"step-{step}") as folder:
+        with atomic_folder(output_dir / f"step-{step}") as folder:
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
 
-    losses = train(ids, config, args.options, args.seed, save)
-    write_table(pd.DataFrame({"step": np.arange(len(losses)), "loss": losses}), args.output_dir / "training.tsv")
+    losses = train(ids, config, options, seed, save)
+    write_table(pd.DataFrame({"step": np.arange(len(losses)), "loss": losses}), output_dir / "training.tsv")
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from dynalign.figures import style
+from dynalign.figures.step_axis import StepAxis
 from dynalign.tables import datapackage, reader, schema
 
 #: Tables of more rows are linked, and described, but not embedded.
@@ -55,92 +56,131 @@ def column_json(values: Sequence) -> dict:
     """
     values = [_finite(value) for value in values]
     levels = list(dict.fromkeys(values))
-    plain = {"values": values}
-    if 2 * len(levels) > len(values):
-        return plain
-    place = {level: code for code, level in enumerate(levels)}
-    codes = [place[value] for value in values]
-    runs: list[int] = []
-    for code in codes:
-        if runs and runs[-2] == code:
-            runs[-1] += 1
-        else:
-            runs += [code, 1]
-    candidates = (plain, {"levels": levels, "codes": codes}, {"levels": levels, "runs": runs})
-    return min(candidates, key=lambda column: len(json.dumps(column, ensure_ascii=False)))
+    forms: list[dict] = [{"values": values}]
+    if 2 * len(levels) <= len(values):
+        place = {level: code for code, level in enumerate(levels)}
+        codes = [place[value] for value in values]
+        runs = [number for code, run in groupby(codes) for number in (code, len(list(run)))]
+        forms += [{"levels": levels, "codes": codes}, {"levels": levels, "runs": runs}]
+    return min(forms, key=lambda form: len(json.dumps(form, ensure_ascii=False)))
 
 
-@dataclass(frozen=True)
-class TableView:
-    """A table as the page shows it.
+def table_view(path: Path, properties: Sequence[str], folder: Path, most: int = MOST_ROWS) -> dict:
+    """A table as the page in `folder` shows it, with what the tables' schema says about it.
 
-    Parameters
-    ----------
-    name, title, row, href : str
-        ``href`` leads from the page to the file.
-    columns : list of dict
-        ``name``, and from the dictionary ``type``, ``text`` and ``unit``.
-    rows : int
-    data : str, optional
-        The columns as JSON; None where the table is too large.
+    Returns
+    -------
+    dict
+        ``name``, ``title``, ``row`` (what a row is), ``href`` (from the page to the file), ``columns`` (each with
+        ``name``, ``type``, ``text``, ``unit``), ``frame``, and ``data``: the columns as JSON, None for a table of
+        more than `most` rows.
     """
-
-    name: str
-    title: str
-    row: str
-    href: str
-    columns: list
-    rows: int
-    data: str | None
-
-
-def table_view(path: Path, properties: Sequence[str], folder: Path, most: int = MOST_ROWS) -> tuple[TableView, object]:
-    """How a table is shown, and the table itself (a data frame)."""
     import pandas as pd
 
     frame = reader.read_table(path)
-    described = datapackage.describe(path.stem, list(frame.columns), properties)
-    for name, column in described.items():
-        # `value` is text in one table and a number in another: the dictionary knows which.
+    columns = []
+    for name, column in datapackage.describe(path.stem, list(frame.columns), properties).items():
+        # `value` is text in one table and a number in another: the schema knows which.
         if column and column.type != "string" and frame[name].dtype == object:
             frame[name] = pd.to_numeric(frame[name].replace("", None))
+        about = {"type": column.type, "text": column.text, "unit": column.unit} if column else {"type": "any"}
+        columns.append({"name": name} | about)
     entry = schema.TABLES.get(path.stem)
-    columns = [
-        {"name": name}
-        | ({"type": column.type, "text": column.text, "unit": column.unit} if column else {"type": "any"})
-        for name, column in described.items()
-    ]
-    data = None
-    if len(frame) <= most:
-        data = embedded_json(
-            {"rows": len(frame), "columns": [column_json(frame[name].tolist()) for name in frame.columns]}
-        )
-    view = TableView(
-        path.stem,
-        entry.title if entry else style.label(path.stem.replace("-", "_")),
-        entry.row if entry else "",
-        os.path.relpath(path, folder),
-        columns,
-        len(frame),
-        data,
-    )
-    return view, frame
-
-
-def explorer(configuration: Mapping, properties: Sequence[str]) -> dict:
-    """What the explorer needs besides the tables: names in their order, colours, the axis of steps."""
-    model = configuration["model"]
     return {
-        "study": configuration["study"],
+        "name": path.stem,
+        "title": entry.title if entry else style.label(path.stem.replace("-", "_")),
+        "row": entry.row if entry else "",
+        "href": os.path.relpath(path, folder),
+        "columns": columns,
+        "frame": frame,
+        "data": embedded_json([column_json(frame[name].tolist()) for name in frame]) if len(frame) <= most else None,
+    }
+
+
+def outline(marker: str | tuple[int, int, float]) -> str:
+    """A marker of the figures as an SVG path between -1 and 1."""
+    import numpy as np
+    from matplotlib.markers import MarkerStyle
+
+    drawn = MarkerStyle(marker)
+    if marker == "o":
+        return "M-0.9,0a0.9,0.9,0,1,1,1.8,0a0.9,0.9,0,1,1,-1.8,0Z"
+    (polygon,) = drawn.get_path().transformed(drawn.get_transform()).to_polygons()
+    # In SVG, y runs down; + 0 turns -0 into 0.
+    corners = np.asarray(polygon, dtype=float)
+    places = (corners[:-1] / abs(corners).max() * (1, -1)).round(3) + 0
+    return "M" + "L".join(f"{x:g},{y:g}" for x, y in places) + "Z"
+
+
+def explorer(configuration: Mapping, alignment) -> dict:
+    """What the explorer offers and how it draws it.
+
+    Parameters
+    ----------
+    configuration : mapping
+        The study as JSON has it: names stand in its order, those that the table alone has after them.
+    alignment : pandas.DataFrame
+        ``tables/alignment.tsv``.
+
+    Returns
+    -------
+    dict
+        ``choices`` (values with their texts, by name), ``start`` (the first choice), ``trained`` and ``baselines``
+        (checkpoints), ``places`` (of the trained ones on an axis), ``steps``, ``layers``, ``labels``, ``marks`` (colour
+        and shape), ``alpha``.
+    """
+
+    def ordered(column: str, names: Sequence) -> list:
+        present = alignment[column].drop_duplicates().tolist()
+        return [name for name in names if name in present] + [name for name in present if name not in names]
+
+    steps = {name: step for name, step in zip(alignment["checkpoint"], alignment["step"], strict=True) if step == step}
+    checkpoints = ordered(
+        "checkpoint", [*(f"step-{step}" for step in configuration["model"]["steps"]), *configuration["baselines"]]
+    )
+    trained = sorted((name for name in checkpoints if name in steps), key=lambda name: steps[name])
+    properties = [name for name in ordered("property", list(configuration["properties"])) if name != "original"]
+    removals = [name for name in ordered("removal", configuration["removal"]["methods"]) if name != "none"]
+    subjects, layers = ordered("subject", configuration["subjects"]), sorted(alignment["layer"].unique().tolist())
+    labels = {name: style.step_label(steps[name]) if name in steps else style.label(name) for name in checkpoints}
+    labels |= {name: style.label(name) for name in ("original", *properties)}
+    # The layer of the last checkpoint with the best inner score: the choice that does not look at the alignment.
+    last = trained[-1] if trained else checkpoints[0]
+    rows = alignment[(alignment["checkpoint"] == last) & (alignment["removal"] == "none")]
+    scores = rows.groupby("layer")["inner_score"].mean().dropna()
+    preferred = [
+        name for name in configuration["figures"]["properties"] if name in properties and name != "random_label"
+    ]
+
+    def places(kind: str) -> list[float]:
+        return StepAxis([steps[name] for name in trained], kind, 6).places.tolist() if trained else []
+
+    return {
+        "choices": {
+            "checkpoint": [(name, f"{'step' if name in steps else 'baseline'} {labels[name]}") for name in checkpoints],
+            "layer": [(str(layer), "0 (embeddings)" if layer == 0 else str(layer)) for layer in layers],
+            "property": [(name, labels[name]) for name in properties],
+            "removal": [(name, name) for name in removals],
+            "subject": [(name, name) for name in subjects],
+        },
+        "start": {
+            "checkpoint": last,
+            "layer": str(scores.idxmax() if len(scores) else layers[0]),
+            "property": next(iter([*preferred, *properties]), ""),
+            "removal": next(iter(removals), ""),
+            "subject": subjects[0],
+            "log": "1" if configuration["figures"]["step_axis"] == "log" else "",
+        },
+        "trained": trained,
+        "baselines": [name for name in checkpoints if name not in steps],
+        # Where the steps stand on the axis, evenly or by their logarithm ("log" of `start` says which).
+        "places": {log: places(kind) for log, kind in (("", "categorical"), ("1", "log"))},
+        "steps": {name: int(step) for name, step in steps.items()},
+        "layers": layers,
+        "labels": labels,
+        "marks": {
+            name: {"colour": mark.colour, "shape": outline(mark.marker)}
+            for name, mark in style.marks(properties).items()
+        },
         "alpha": configuration["statistics"]["alpha"],
-        "stepAxis": configuration["figures"]["step_axis"],
-        "checkpoints": [f"step-{step}" for step in model["steps"]] + list(configuration["baselines"]),
-        "subjects": list(configuration["subjects"]),
-        "properties": ["original", *properties],
-        "removals": list(configuration["removal"]["methods"]),
-        "preferred": list(configuration["figures"]["properties"]),
-        "labels": {name: style.label(name) for name in ("original", *properties)},
-        "marks": {name: mark._asdict() for name, mark in style.marks(properties).items()},
-        "baseline": style.BASELINE,
-        "null": style.NULL,
     }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -164,7 +165,7 @@ def read_erasers(path) -> dict[tuple[str, str], Eraser]:
     InputError
         If the file is missing or broken, or lacks a part of an eraser.
     """
-    parts: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    parts: dict[tuple[str, str], dict[str, Any]] = {}
     for key, array in read_arrays(path).items():
         start, _, attribute = key.rpartition(".")
         method, _, name = start.partition(".")  # a property's name may hold dots

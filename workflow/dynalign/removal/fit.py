@@ -5,7 +5,7 @@ from __future__ import annotations
 from dynalign.cli import command, note, progress, run
 from dynalign.config.removal import Removal
 from dynalign.removal.data import read_vectors, read_words
-from dynalign.removal.erasers import Eraser, write_erasers
+from dynalign.removal.erasers import Eraser, RidgeEraser, write_erasers
 from dynalign.removal.leace import fit_leace
 from dynalign.removal.ridge import fit_ridge
 
@@ -39,7 +39,7 @@ def main(
     fitted = {}
     for method, name in progress([(method, name) for method in options.families for name in properties], "removal"):
         eraser = fitted[method, name] = fit(method, X, table[name], options)
-        if method == "ridge":
+        if isinstance(eraser, RidgeEraser):
             note(f"{name}: alpha {eraser.alpha:g}, cross-validated R² {eraser.cv_r2.max():.4f}")
     write_erasers(output, fitted)
 

@@ -293,16 +293,6 @@ def _evaluate_labelled(X, labels, sentence, word, fitted, probing, options, seed
     return rows
 
 
-#: Columns of ``probing/{ckpt}/layer-{layer}.tsv``.
-COLUMNS = [
-    *("checkpoint", "step", "layer", "removal", "property"),
-    *("accuracy_before", "accuracy_after", "accuracy_after_crossfit"),
-    *("balanced_before", "balanced_after", "balanced_after_crossfit"),
-    *("chance", "null_low", "null_high", "selectivity", "removed_paper", "removed", "crossfit_position"),
-    *("n_words", "n_classes", "n_masked", "not_converged"),
-]
-
-
 def _check_erasers(path: str, fitted: Mapping, arms, hidden: int) -> None:
     for method, name in arms:
         if (method, name) not in fitted:
@@ -363,7 +353,7 @@ def main(
     except InputError as error:
         raise InputError(f"{labels}: {error}") from None
     place = {"checkpoint": checkpoint, "step": step, "layer": layer}
-    write_table(pd.DataFrame([{**place, **row} for row in rows])[COLUMNS], output)
+    write_table(pd.DataFrame([{**place, **row} for row in rows]), output, "probing")
 
 
 if __name__ == "__main__":

@@ -7,32 +7,30 @@ import numpy as np
 from dynalign.config.brain import Brain
 
 
-def drift_basis(n: int, tr: float, kind: str, high_pass_s: float = 128.0) -> np.ndarray:
-    """Orthonormal drift regressors of one run, the constant included.
+def remove_drift(block: np.ndarray, tr: float, brain: Brain) -> np.ndarray:
+    """Take the mean and what drifts slowly out of each voxel of one run, by least squares (nilearn).
 
     Parameters
     ----------
-    n : int
-        TRs of the run.
+    block : array of float64, shape (n_trs, n_voxels)
     tr : float
         Repetition time, s.
-    kind : {"linear", "cosine"}
-        `linear`: constant and line; `cosine`: discrete cosines with periods longer than `high_pass_s`
-        (as in SPM: order up to ``floor(2 n tr / high_pass_s)``).
-    high_pass_s : float
-        Longest period kept in the data, s.
+    brain : Brain
+        With `detrend` ``linear``, a line; with ``cosine``, discrete cosines with periods longer than `high_pass_s`
+        (as in SPM: order up to ``floor(2 n_trs tr / high_pass_s)``).
 
     Returns
     -------
-    array of shape (n, k)
+    array of shape (n_trs, n_voxels)
+        A constant voxel is 0.
     """
-    rows = np.arange(n)
-    if kind == "linear":
-        columns = np.stack([np.ones(n), rows - (n - 1) / 2], axis=1)
-    else:
-        order = int(np.floor(2 * n * tr / high_pass_s))
-        columns = np.cos(np.pi * (2 * rows[:, None] + 1) * np.arange(order + 1)[None, :] / (2 * n))
-    return columns / np.linalg.norm(columns, axis=0)
+    # Imported here: it costs more than all the rest of the step.
+    from nilearn.signal import clean
+
+    high_pass = {"filter": "cosine", "high_pass": 1 / brain.high_pass_s, "t_r": tr} if brain.detrend == "cosine" else {}
+    cleaned = clean(block, detrend=brain.detrend == "linear", standardize=None, **{"filter": False} | high_pass)
+    # nilearn leaves the mean where only cosines are taken out, and of a constant what rounding leaves.
+    return np.where(block.max(axis=0) == block.min(axis=0), 0.0, cleaned - cleaned.mean(axis=0))
 
 
 def clean_runs(responses: np.ndarray, runs: np.ndarray, tr: float, brain: Brain) -> np.ndarray:
@@ -55,12 +53,10 @@ def clean_runs(responses: np.ndarray, runs: np.ndarray, tr: float, brain: Brain)
         rows = runs == name
         block = cleaned[rows]
         if brain.detrend != "none":
-            basis = drift_basis(int(rows.sum()), tr, brain.detrend, brain.high_pass_s)
-            constant = block.max(axis=0) == block.min(axis=0)
-            block -= basis @ (basis.T @ block)
-            block[:, constant] = 0.0
+            block = remove_drift(block, tr, brain)
         if brain.standardize:
-            block -= block.mean(axis=0)
+            # Not nilearn's: it divides by the sample's deviation (n - 1) from its next version on.
+            block = block - block.mean(axis=0)
             scale = block.std(axis=0)
             block /= np.where(scale > 0, scale, 1.0)
         cleaned[rows] = block

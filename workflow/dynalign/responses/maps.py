@@ -7,28 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dynalign.io.atomic import atomic_path
 from dynalign.io.errors import InputError
+from dynalign.io.images import gzipped
 
 
 def into_mask(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Put voxel values back into the image grid; NaN outside the mask.
-
-    Parameters
-    ----------
-    values : array of shape (n_voxels,)
-        In the mask's C order.
-    mask : boolean array, 3-D
-
-    Returns
-    -------
-    array of the mask's shape, float32
-
-    Raises
-    ------
-    InputError
-        If the number of voxels differs from the mask's.
-    """
+    """Put voxel values, in the mask's C order, back into the image grid: float32, NaN outside the mask."""
     if len(values) != mask.sum():
         raise InputError(f"scores have {len(values)} voxels, the mask {int(mask.sum())}")
     volume = np.full(mask.shape, np.nan, dtype=np.float32)
@@ -53,8 +37,6 @@ def write_volumes(path: str | Path, values: Iterable[np.ndarray], n: int, mask_i
     description : str
         At most 79 bytes, for the header.
     """
-    import gzip
-
     import nibabel
 
     mask = np.asarray(mask_image.dataobj) > 0
@@ -73,11 +55,7 @@ def write_volumes(path: str | Path, values: Iterable[np.ndarray], n: int, mask_i
     header["descrip"] = description.encode()
     header.extensions.clear()
     written = 0
-    with (
-        atomic_path(path) as temporary,
-        open(temporary, "wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=4) as stream,
-    ):
+    with gzipped(path) as stream:
         stream.write(header.binaryblock)
         stream.write(bytes(352 - len(header.binaryblock)))
         for volume in values:

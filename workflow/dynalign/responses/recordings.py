@@ -5,12 +5,11 @@ Source: METHOD section 2.2.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
-from dynalign.cli import note, options, run
+from dynalign.cli import command, note, run
 from dynalign.config.brain import Brain
 from dynalign.io.arrays import read_array, write_array
 from dynalign.io.digests import check_digest
@@ -40,17 +39,7 @@ def keep_rows(responses: np.ndarray, kept: np.ndarray, source: str) -> np.ndarra
 
 
 def read_voxels(path: str | Path, n_voxels: int) -> np.ndarray:
-    """Read which voxels belong to a set, e.g. a region.
-
-    Parameters
-    ----------
-    path : path-like
-        A boolean ``.npy`` array with one entry per voxel.
-    n_voxels : int
-
-    Returns
-    -------
-    boolean array of shape (n_voxels,)
+    """Read which voxels belong to a set, e.g. a region: a boolean ``.npy`` array with one entry per voxel.
 
     Raises
     ------
@@ -108,35 +97,41 @@ def read_images(pattern: str, mask_pattern: str, subject: str, runs: np.ndarray)
     return np.concatenate(parts)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: a subject's images or array → ``brain/{subject}.npy`` (kept TRs × voxels, float32)."""
-    parser = argparse.ArgumentParser(prog="dynalign.responses.recordings", description=main.__doc__)
-    parser.add_argument("--trs", required=True, help="story/trs.tsv")
-    parser.add_argument("--subject", required=True)
-    parser.add_argument("--array", nargs="?", help="layout `arrays`: the .npy (TRs × voxels); without it, images")
-    parser.add_argument("--options", type=options(Brain), default=Brain(), help="JSON of the configuration's `brain`")
-    parser.add_argument("--output", required=True)
-    args = parser.parse_args(argv)
+@command
+def main(trs: str, subject: str, output: str, array: tuple[str, ...] = (), options: Brain = Brain()) -> None:
+    """Read, clean and trim the responses of one subject.
 
-    trs = read_trs(args.trs)
-    runs, kept = trs["run"].to_numpy(), trs["kept"].to_numpy().astype(bool)
-    if args.array:
-        source = args.array
+    Parameters
+    ----------
+    trs
+        ``story/trs.tsv``.
+    subject
+        Stands for ``{subject}`` in the paths of the options.
+    output
+        ``brain/{subject}.npy`` to write: kept TRs × voxels, float32.
+    array
+        Layout `arrays`: the ``.npy`` of TRs × voxels; without one, images are read.
+    options
+        Section `brain` as JSON.
+    """
+    measured = read_trs(trs)
+    runs, kept = measured["run"].to_numpy(), measured["kept"].to_numpy().astype(bool)
+    if array:
+        (source,) = array
         check_digest(source)
         responses = read_array(source)
         if responses.ndim != 2 or responses.dtype.kind not in "fiu":
             raise InputError(f"{source}: expected numbers, TRs × voxels; got {responses.dtype} {responses.shape}")
-        if args.options.voxels is not None:
-            chosen = args.options.voxels.format(subject=args.subject)
-            responses = responses[:, read_voxels(chosen, responses.shape[1])]
+        if options.voxels is not None:
+            responses = responses[:, read_voxels(options.voxels.format(subject=subject), responses.shape[1])]
     else:
-        source = args.options.images.format(subject=args.subject, run="*")
-        responses = read_images(args.options.images, args.options.mask, args.subject, runs)
+        source = options.images.format(subject=subject, run="*")
+        responses = read_images(options.images, options.mask, subject, runs)
     # A whole run is cleaned before trimming, a trimmed one as it is: both are "per run".
     rows = np.ones(len(runs), dtype=bool) if len(responses) == len(runs) else kept
     keep_rows(responses, kept, source)
-    tr = float(np.median(np.diff(trs["time"])))
-    responses = keep_rows(clean_runs(responses, runs[rows], tr, args.options), kept, source)
+    tr = float(np.median(np.diff(measured["time"])))
+    responses = keep_rows(clean_runs(responses, runs[rows], tr, options), kept, source)
     bad = ~np.isfinite(responses).all(axis=0)
     constant = ~bad & (np.ptp(responses, axis=0) == 0)
     note(
@@ -145,7 +140,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     if (bad | constant).all():
         raise InputError(f"{source}: no voxel varies and is finite")
-    write_array(args.output, responses.astype(np.float32))
+    write_array(output, responses.astype(np.float32))
 
 
 if __name__ == "__main__":

@@ -16,31 +16,12 @@ from dynalign.tables.reader import read_table
 
 
 def from_arrays(rois: Rois, subject: str, n_voxels: int) -> dict[str, np.ndarray]:
-    """Regions given as one boolean array each.
-
-    Parameters
-    ----------
-    rois : Rois
-    subject : str
-    n_voxels : int
-        Entries that each array must have.
-
-    Returns
-    -------
-    dict of region to boolean array of shape (n_voxels,)
-    """
+    """Regions given as one boolean array of `n_voxels` entries each."""
     return {name: read_voxels(rois.arrays.format(subject=subject, roi=name), n_voxels) for name in rois.names}
 
 
 def from_image(rois: Rois, subject: str, mask_path: str) -> dict[str, np.ndarray]:
-    """Regions given as a label image with a table of its labels.
-
-    Parameters
-    ----------
-    rois : Rois
-    subject : str
-    mask_path : str
-        The subject's brain mask; labels outside it do not count.
+    """Regions given as a label image with a table of its labels; labels outside the brain mask do not count.
 
     Returns
     -------
@@ -92,13 +73,7 @@ def from_image(rois: Rois, subject: str, mask_path: str) -> dict[str, np.ndarray
 
 
 def subset(regions: Mapping[str, np.ndarray], kept: np.ndarray, source: str) -> dict[str, np.ndarray]:
-    """Regions among the voxels that the study keeps (``brain.voxels``).
-
-    Raises
-    ------
-    InputError
-        If a region has no voxel left.
-    """
+    """Regions among the voxels that the study keeps (``brain.voxels``); each must keep one."""
     left = {name: inside[kept] for name, inside in regions.items()}
     for name, inside in left.items():
         if not inside.any():

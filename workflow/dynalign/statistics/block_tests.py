@@ -120,6 +120,19 @@ def corrected_t(
     return {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "t": t, "p": p, "error": error, "sd": sd}
 
 
+def fold_test(means: np.ndarray, fold: np.ndarray, level: float, gap: int) -> dict[str, float]:
+    """:func:`corrected_t` over the outer folds, where no time course is kept.
+
+    Parameters
+    ----------
+    means : array of shape (n_folds,)
+    level : float
+    fold, gap
+        As :func:`test_train_ratio`.
+    """
+    return corrected_t(means, test_train_ratio(fold, gap), level)
+
+
 def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, float]:
     """The calibrated test: Nadeau & Bengio's correction over blocks of TRs.
 
@@ -130,12 +143,10 @@ def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, g
     ----------
     timecourse : array of shape (n_trs,)
         c(t), or the difference of two arms' c(t).
-    fold : array of shape (n_trs,)
-        Outer fold that tests each TR.
     settings : Statistics
         ``block`` and ``alpha``.
-    gap : int
-        TRs left out of training on both sides of a test block.
+    fold, gap
+        As :func:`test_train_ratio`.
 
     Returns
     -------
@@ -188,24 +199,3 @@ def paper_t(residual: np.ndarray, original: np.ndarray, kind: str) -> tuple[floa
         return 0.0, 1.0
     result = (ttest_rel if kind == "paired" else ttest_ind)(residual[valid], original[valid])
     return float(result.statistic), float(result.pvalue)
-
-
-def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
-    """False discovery rate adjusted p-values over one family (Benjamini & Hochberg 1995).
-
-    Parameters
-    ----------
-    p : array of shape (n,)
-
-    Returns
-    -------
-    array of shape (n,)
-        ``min_{j ≥ i} p_(j) · n / j`` for the i-th smallest, at most 1.
-    """
-    p = np.asarray(p, dtype=float)
-    n = len(p)
-    order = np.argsort(p, kind="stable")
-    stepped = p[order] * n / np.arange(1, n + 1)
-    adjusted = np.empty(n)
-    adjusted[order] = np.minimum.accumulate(stepped[::-1])[::-1]
-    return np.minimum(adjusted, 1.0)

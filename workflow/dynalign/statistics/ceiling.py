@@ -1,22 +1,17 @@
 """Intersubject noise ceiling: how well a subject's responses follow from those of the other subjects.
 
 What people share in their responses to one story is what any model of the story can hope to explain. Each subject's
-voxels are predicted from all voxels of all other subjects at the same TR, with the machinery and the folds of the
-encoding models: contiguous outer folds with their gap, one penalty per voxel from inner folds, features standardised by
-the training rows. There are no delays: responses of all subjects are late by the same haemodynamics.
+voxels are predicted from all voxels of all other subjects at the same TR, with the folds, penalties and standardising
+of the encoding models, and no delays: responses of all subjects are late by the same haemodynamics.
 
 With one feature voxel per subject, signal s shared with reliability ``ρ = var(s) / (var(s) + var(noise))`` and m other
-subjects, the best linear prediction correlates with the response at
+subjects, the best linear prediction correlates with the response at ``√ρ · √(m ρ / (1 + (m − 1) ρ))`` (Spearman–Brown),
+which rises to √ρ, the ceiling of a perfect model. A ceiling from few subjects lies below it, and a model that knows
+more than the other subjects tell can exceed it: r/ceiling may be above 1.
 
-    r = √ρ · √(m ρ / (1 + (m − 1) ρ))
-
-(Spearman–Brown), which rises to √ρ, the ceiling of a perfect model. A ceiling from few subjects lies below it, and a
-model that knows more than the other subjects tell can exceed it: r/ceiling may be above 1.
-
-**r/ceiling** is the mean of r over the mean of the ceiling, over voxels whose ceiling exceeds a threshold. The mean of
-the voxels' own ratios would rest on the voxels with the smallest ceilings, where it explodes; the ratio of means weighs
-each voxel's ratio by its ceiling. The choice of voxels sees the ceiling, never a model's score. Choosing high ceilings
-also chooses lucky ones: their mean is a little too high, for all models alike.
+**r/ceiling** is the mean of r over the mean of the ceiling, over voxels whose ceiling exceeds a threshold: a mean of
+the voxels' own ratios would rest on those with the smallest ceilings, where it explodes. The choice of voxels sees the
+ceiling, never a model's score; it also chooses lucky ones, so that their mean is a little too high, for all models.
 
 References
 ----------
@@ -26,13 +21,12 @@ subjects; Cochran (1977), Sampling techniques, section 6.3, for the variance of 
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
 
-from dynalign.cli import note, options, progress, run
+from dynalign.cli import commands, note, progress, run
 from dynalign.config.encoding import Encoding
 from dynalign.config.rois import NoiseCeiling
 from dynalign.config.statistics import Statistics
@@ -40,33 +34,14 @@ from dynalign.encoding import arms, backend, ridge
 from dynalign.encoding.scores import Scores, read_scores, write_scores
 from dynalign.io.arrays import read_array
 from dynalign.io.errors import InputError
-from dynalign.statistics.block_tests import corrected_t, test_train_ratio
-from dynalign.statistics.collect import collect
+from dynalign.statistics.block_tests import fold_test
+from dynalign.statistics.cells import CELL, path_of, read_cells
 from dynalign.statistics.effects import alignment_row, voxel_scores
-from dynalign.statistics.regions import CELL, scores_path, subject_cells
 from dynalign.stimulus.timing import read_trs
-from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
 #: Feature voxels at a time: memory, and the order in which products are summed.
 TILE = 4096
-
-
-def tiles(others: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Blocks of the other subjects' voxels, without those that are not finite.
-
-    Parameters
-    ----------
-    others : iterable of arrays of shape (n_rows, n_voxels)
-
-    Yields
-    ------
-    array of float64, shape (n_rows, at most TILE)
-    """
-    for responses in others:
-        for first in range(0, responses.shape[1], TILE):
-            block = np.asarray(responses[:, first : first + TILE], dtype=np.float64)
-            yield block[:, np.isfinite(block).all(axis=0)]
 
 
 def kernel(others: Sequence[np.ndarray], train, threads: int = 1) -> np.ndarray:
@@ -78,7 +53,7 @@ def kernel(others: Sequence[np.ndarray], train, threads: int = 1) -> np.ndarray:
         Voxels may differ in number; one that is constant in the training rows, or not finite, is left out.
     train : array of int
     threads : int
-        Blocks at work at a time; they are summed in their order, so that bytes do not depend on it.
+        Tiles at work at a time; they are summed in their order, so that bytes do not depend on it.
 
     Returns
     -------
@@ -87,13 +62,15 @@ def kernel(others: Sequence[np.ndarray], train, threads: int = 1) -> np.ndarray:
     n_rows = len(others[0])
     present = np.ones(n_rows, dtype=bool)
 
-    def product(block: np.ndarray) -> np.ndarray:
+    def product(tile: np.ndarray) -> np.ndarray:
+        block = np.asarray(tile, dtype=np.float64)
+        block = block[:, np.isfinite(block).all(axis=0)]
         features = arms.standardise(block, present, *arms.scaling(block, present, train))
         return features @ features.T
 
     total = np.zeros((n_rows, n_rows))
-    blocks = tiles(others)
-    while batch := list(islice(blocks, threads)):
+    tiles = (one[:, first : first + TILE] for one in others for first in range(0, one.shape[1], TILE))
+    while batch := list(islice(tiles, threads)):
         for part in backend.spread(product, batch, threads):
             total += part
     return total
@@ -192,9 +169,8 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float,
     scores, ceiling : Scores
     chosen : boolean array of shape (n_voxels,)
         From :func:`above`.
-    level : float
-    gap : int
-        TRs left out of training on both sides of a test block.
+    level, gap
+        As :func:`dynalign.statistics.block_tests.fold_test`.
 
     Raises
     ------
@@ -212,7 +188,7 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float,
         return row | dict.fromkeys(("mean_r", "mean_ceiling", "ratio", "ci_low", "ci_high"), np.nan)
     r, c = (part.r[:, valid].mean(axis=1, dtype=float) for part in (scores, ceiling))
     ratio = r.mean() / c.mean()
-    around = corrected_t((r - ratio * c) / c.mean(), test_train_ratio(scores.fold, gap), level)
+    around = fold_test((r - ratio * c) / c.mean(), scores.fold, level, gap)
     return row | {
         "mean_r": float(r.mean()),
         "mean_ceiling": float(c.mean()),
@@ -223,23 +199,7 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float,
 
 
 def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: float, gap: int):
-    """r/ceiling of all of a subject's cells.
-
-    Parameters
-    ----------
-    cells : pandas.DataFrame
-        From :func:`dynalign.statistics.regions.subject_cells`.
-    folder : str
-        ``encoding/``.
-    ceiling : Scores
-    threshold, level : float
-    gap : int
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per cell.
-    """
+    """r/ceiling (:func:`ratio_row`) of all of a subject's `cells` (:func:`dynalign.statistics.cells.read_cells`)."""
     import pandas as pd
 
     chosen = above(ceiling, threshold)
@@ -247,7 +207,7 @@ def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: fl
         note(f"no voxel has a ceiling above {threshold}: r/ceiling stays empty; lower noise_ceiling.threshold")
     rows = []
     for row in progress(list(cells.itertuples(index=False)), "r/ceiling: cells"):
-        path = scores_path(folder, row)
+        path = path_of(folder, row)
         try:
             ratio = ratio_row(read_scores(path), ceiling, chosen, level, gap)
         except InputError as error:
@@ -256,60 +216,58 @@ def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: fl
     return pd.DataFrame(rows)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: `predict` a subject from the others, `ratio` sets its cells against that, `collect` stacks."""
-    parser = argparse.ArgumentParser(prog="dynalign.statistics.ceiling", description=main.__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    predict = commands.add_parser("predict", help="responses of all subjects → one subject's ceiling")
-    predict.add_argument("--responses", required=True, help="brain/{subject}.npy")
-    predict.add_argument("--others", nargs="+", required=True, help="brain/….npy of the other subjects")
-    predict.add_argument("--trs", required=True, help="story/trs.tsv")
-    predict.add_argument("--encoding", type=options(Encoding), default=Encoding())
-    predict.add_argument("--threads", type=int, default=1)
-    predict.add_argument("--output", required=True, help="ceiling/{subject}.npz")
-    ratio = commands.add_parser("ratio", help="scores and ceiling of a subject → r/ceiling of every cell")
-    ratio.add_argument("--subject", required=True)
-    ratio.add_argument("--n-others", type=int, required=True, help="subjects that it was predicted from")
-    ratio.add_argument("--ceiling", required=True, help="ceiling/{subject}.npz")
-    ratio.add_argument("--alignment", required=True, help="tables/alignment.tsv")
-    ratio.add_argument("--folder", required=True, help="encoding/")
-    ratio.add_argument("--options", type=options(NoiseCeiling), default=NoiseCeiling())
-    ratio.add_argument("--statistics", type=options(Statistics), default=Statistics())
-    ratio.add_argument("--gap", type=int, default=Encoding().gap, help="TRs between training and test rows")
-    ratio.add_argument("--ceiling-output", required=True, help="table to write: the subject's ceiling")
-    ratio.add_argument("--output", required=True, help="table to write: r/ceiling")
-    stack = commands.add_parser("collect", help="tables of all subjects → one")
-    stack.add_argument("tables", nargs="+")
-    stack.add_argument("--output", required=True)
-    args = parser.parse_args(argv)
-
-    if args.command == "collect":
-        write_table(collect(args.tables), args.output)
-        return
-    if args.command == "ratio":
-        ceiling, threshold = read_scores(args.ceiling), args.options.threshold
-        row = ceiling_row(ceiling, threshold, args.statistics, args.gap)
-        import pandas as pd
-
-        table = pd.DataFrame([{"subject": args.subject, "n_others": args.n_others} | row])
-        cells = subject_cells(read_table(args.alignment, [*CELL, "subject"]), args.subject)
-        level = args.statistics.alpha
-        write_table(ratio_table(cells, args.folder, ceiling, threshold, level, args.gap), args.output)
-        write_table(table, args.ceiling_output)
-        return
-    trs = read_trs(args.trs)
-    runs = trs["run"].to_numpy()[trs["kept"].to_numpy() == 1]
-    brains = [read_array(path, mmap=True) for path in (args.responses, *args.others)]
-    for path, brain in zip((args.responses, *args.others), brains, strict=True):
+def predict(
+    responses: str, others: list[str], trs: str, output: str, encoding: Encoding = Encoding(), threads: int = 1
+) -> None:
+    """Responses of all subjects (``brain/{subject}.npy``) and their TRs → one subject's ``ceiling/{subject}.npz``."""
+    measured = read_trs(trs)
+    runs = measured["run"].to_numpy()[measured["kept"].to_numpy() == 1]
+    brains = [read_array(path, mmap=True) for path in (responses, *others)]
+    for path, brain in zip((responses, *others), brains, strict=True):
         if brain.ndim != 2 or len(brain) != len(runs):
             raise InputError(
-                f"{path}: shape {brain.shape}, but {args.trs} keeps {len(runs)} TRs; all subjects need the same story"
+                f"{path}: shape {brain.shape}, but {trs} keeps {len(runs)} TRs; all subjects need the same story"
             )
-    device = backend.Numpy(args.threads)
-    scores = intersubject(brains[1:], brains[0], runs, args.encoding, device)
-    note(f"mean ceiling: r = {np.nanmean(voxel_scores(scores)):.4f} from {len(args.others)} other subjects")
-    write_scores(args.output, scores)
+    scores = intersubject(brains[1:], brains[0], runs, encoding, backend.Numpy(threads))
+    note(f"mean ceiling: r = {np.nanmean(voxel_scores(scores)):.4f} from {len(others)} other subjects")
+    write_scores(output, scores)
 
+
+def ratio(
+    subject: str,
+    n_others: int,
+    ceiling: str,
+    alignment: str,
+    folder: str,
+    ceiling_output: str,
+    output: str,
+    gap: int,
+    options: NoiseCeiling = NoiseCeiling(),
+    statistics: Statistics = Statistics(),
+) -> None:
+    """Scores and ceiling of a subject → the ceiling's table, and r/ceiling of every cell.
+
+    Parameters
+    ----------
+    subject, n_others
+        The subject, and how many it was predicted from.
+    ceiling, alignment, folder
+        ``ceiling/{subject}.npz``, ``tables/alignment.tsv``, ``encoding/``.
+    ceiling_output, output
+        Tables to write.
+    options, statistics, gap
+        Sections `noise_ceiling` and `statistics` as JSON, and ``encoding.gap``.
+    """
+    import pandas as pd
+
+    limit, threshold = read_scores(ceiling), options.threshold
+    row = {"subject": subject, "n_others": n_others} | ceiling_row(limit, threshold, statistics, gap)
+    ratios = ratio_table(read_cells(alignment, subject), folder, limit, threshold, statistics.alpha, gap)
+    write_table(ratios, output)
+    write_table(pd.DataFrame([row]), ceiling_output)
+
+
+main = commands(predict, ratio)
 
 if __name__ == "__main__":
     run(main)

@@ -6,11 +6,12 @@ dynalign.statistics.emergence correlation …`` ``tables/perplexity_alignment.ts
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dynalign.cli import commands, run
 from dynalign.io.errors import InputError
 from dynalign.statistics import summaries
 from dynalign.tables.reader import read_table
@@ -26,7 +27,7 @@ ZERO = "zero"
 FEWEST = 6
 
 
-def emergence(steps: Sequence[float], clear: Sequence[bool]) -> dict[str, float]:
+def emergence(steps: ArrayLike, clear: ArrayLike) -> dict[str, float]:
     """The step at which something emerges, and the step before it.
 
     A checkpoint that clears its reference by chance comes before the true step the more easily the more checkpoints
@@ -48,16 +49,16 @@ def emergence(steps: Sequence[float], clear: Sequence[bool]) -> dict[str, float]
         ``n_clear``, ``n_checkpoints``.
     """
     order = np.argsort(np.asarray(steps, dtype=float), kind="stable")
-    steps, clear = np.asarray(steps, dtype=float)[order], np.asarray(clear, dtype=bool)[order]
-    n = len(steps)
-    not_clear = np.flatnonzero(~clear)
-    first = int(np.argmax(clear)) if clear.any() else n
+    at, cleared = np.asarray(steps, dtype=float)[order], np.asarray(clear, dtype=bool)[order]
+    n = len(at)
+    not_clear = np.flatnonzero(~cleared)
+    first = int(np.argmax(cleared)) if cleared.any() else n
     lasting = int(not_clear[-1]) + 1 if len(not_clear) else 0
     found = {}
     for name, k in (("emergence", first), ("lasting", lasting)):
-        found[f"{name}_step"] = steps[k] if k < n else np.nan
-        found[f"{name}_after"] = steps[k - 1] if 0 < k < n else np.nan
-    return found | {"n_clear": int(clear.sum()), "n_checkpoints": n}
+        found[f"{name}_step"] = at[k] if k < n else np.nan
+        found[f"{name}_after"] = at[k - 1] if 0 < k < n else np.nan
+    return found | {"n_clear": int(cleared.sum()), "n_checkpoints": n}
 
 
 def clears(values, level: tuple[float, float, float]) -> np.ndarray:
@@ -101,6 +102,11 @@ def at_layer(alignment, layer: int | str):
     return pd.concat([values, summaries.over_subjects(values)], ignore_index=True)
 
 
+def layers_shown(alignment) -> list[int | str]:
+    """``mean`` over layers, then each layer of the trained checkpoints."""
+    return ["mean", *summaries.layers_of(summaries.trained(summaries.original(alignment)))]
+
+
 def references(values) -> dict[str, tuple[float, float, float]]:
     """What a subject's alignment has to clear: each baseline, and the untrained network where it was run.
 
@@ -128,8 +134,7 @@ def alignment_rows(alignment) -> list[dict]:
     """
     rows = []
     whole = at_layer(alignment, "mean")
-    layers = summaries.layers_of(summaries.trained(summaries.original(alignment)))
-    for layer in ("mean", *layers):
+    for layer in layers_shown(alignment):
         values = whole if layer == "mean" else at_layer(alignment, layer)
         for subject in dict.fromkeys(whole["subject"]):
             curve = summaries.trained(values[values["subject"] == subject])
@@ -179,9 +184,9 @@ def unigram_bits(words: Sequence[str]) -> float:
 
     No model that ignores the context needs fewer bits per word for this very text (Gibbs' inequality).
     """
-    counts = np.unique(np.asarray(words, dtype=str), return_counts=True)[1]
-    shares = counts / counts.sum()
-    return float(-np.sum(shares * np.log2(shares)))
+    from scipy.stats import entropy
+
+    return float(entropy(np.unique(np.asarray(words, dtype=str), return_counts=True)[1], base=2))
 
 
 def perplexity_rows(perplexity, words: Sequence[str]) -> list[dict]:
@@ -276,8 +281,7 @@ def correlation_table(alignment, perplexity, level: float, seed: int):
 
     rows = []
     known = perplexity.dropna(subset=["step", "perplexity"]).set_index("checkpoint")["perplexity"]
-    layers = summaries.layers_of(summaries.trained(summaries.original(alignment)))
-    for layer in ("mean", *layers):
+    for layer in layers_shown(alignment):
         values = summaries.trained(at_layer(alignment, layer))
         values = values[values["checkpoint"].isin(known.index) & values["mean_r"].notna()]
         for subject, curve in values.groupby("subject", sort=False):
@@ -290,32 +294,20 @@ def correlation_table(alignment, perplexity, level: float, seed: int):
     return pd.DataFrame(rows)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: `steps` finds when things emerge, `correlation` relates perplexity and alignment."""
-    parser = argparse.ArgumentParser(prog="dynalign.statistics.emergence", description=main.__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    when = commands.add_parser("steps", help="tables → tables/emergence.tsv")
-    together = commands.add_parser("correlation", help="tables → tables/perplexity_alignment.tsv")
-    for command in (when, together):
-        command.add_argument("--alignment", required=True)
-        command.add_argument("--perplexity", required=True)
-        command.add_argument("--output", required=True)
-    when.add_argument("--probing", required=True)
-    when.add_argument("--labels", required=True, help="tables/labels.tsv: the words of the story")
-    together.add_argument("--level", type=float, default=0.05, help="the intervals cover 1 - LEVEL")
-    together.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
-    alignment = summaries.read(args.alignment, *summaries.TABLES["alignment"])
-    perplexity = summaries.read(args.perplexity, *summaries.TABLES["perplexity"])
-    if args.command == "correlation":
-        write_table(correlation_table(alignment, perplexity, args.level, args.seed), args.output)
-        return
-    probing = summaries.read(args.probing, *summaries.TABLES["probing"])
-    words = read_table(args.labels, ["word"])["word"]
-    write_table(emergence_table(alignment, probing, perplexity, words), args.output)
+def steps(alignment: str, perplexity: str, probing: str, labels: str, output: str) -> None:
+    """Find when things emerge: the tables named → ``tables/emergence.tsv``; `labels` give the words of the story."""
+    read = summaries.read(alignment, "alignment"), summaries.read(probing, "probing")
+    words = read_table(labels, ["word"])["word"]
+    write_table(emergence_table(*read, summaries.read(perplexity, "perplexity"), words), output)
 
+
+def correlation(alignment: str, perplexity: str, output: str, level: float = 0.05, seed: int = 0) -> None:
+    """Relate perplexity and alignment: ``tables/perplexity_alignment.tsv``; its intervals cover 1 - `level`."""
+    read = summaries.read(alignment, "alignment"), summaries.read(perplexity, "perplexity")
+    write_table(correlation_table(*read, level, seed), output)
+
+
+main = commands(steps, correlation)
 
 if __name__ == "__main__":
-    from dynalign.cli import run
-
     run(main)

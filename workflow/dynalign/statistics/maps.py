@@ -16,36 +16,20 @@ Source: METHOD sections 2.2 and 9.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from dynalign.cli import progress, run
+from dynalign.cli import command, progress, run
 from dynalign.encoding.scores import Scores, read_scores
 from dynalign.io.errors import InputError
 from dynalign.io.images import load_image
 from dynalign.responses.maps import write_volumes
+from dynalign.statistics import summaries
+from dynalign.statistics.cells import CELL, original_of, path_of, read_cells
 from dynalign.statistics.effects import voxel_scores
-from dynalign.statistics.regions import CELL, scores_path, subject_cells
-from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
-
-
-def best_layers(cells) -> dict[str, int]:
-    """Each checkpoint's layer with the highest inner score (chosen without looking at the reported score).
-
-    Parameters
-    ----------
-    cells : pandas.DataFrame
-        One subject's rows of ``tables/alignment.tsv``. Ties go to the lower layer.
-    """
-    rows = cells[cells["removal"] == "none"].sort_values("layer", kind="stable")
-    if rows["inner_score"].isna().any():
-        raise InputError("alignment table: inner_score is empty in some row; run the encoding again")
-    best = rows.loc[rows.groupby("checkpoint", sort=False)["inner_score"].idxmax()]
-    return dict(zip(best["checkpoint"], best["layer"].astype(int), strict=True))
 
 
 def log10_alpha(scores: Scores) -> np.ndarray:
@@ -58,13 +42,15 @@ def log10_alpha(scores: Scores) -> np.ndarray:
     return np.median(np.log10(scores.alpha.astype(float)), axis=0)
 
 
-def subject_maps(cells, folder: str | Path) -> Iterator[tuple[str, str, list, Callable]]:
+def subject_maps(cells, best: Mapping[str, int], folder: str | Path) -> Iterator[tuple[str, str, list, Callable]]:
     """The images of one subject.
 
     Parameters
     ----------
     cells : pandas.DataFrame
-        From :func:`dynalign.statistics.regions.subject_cells`.
+        From :func:`dynalign.statistics.cells.read_cells`.
+    best : mapping of checkpoint to layer
+        Whose effects are shown.
     folder : path-like
         ``encoding/``.
 
@@ -76,49 +62,52 @@ def subject_maps(cells, folder: str | Path) -> Iterator[tuple[str, str, list, Ca
         One per volume.
     value : function of a row to an array of shape (n_voxels,)
     """
+
+    def scores(row) -> Scores:
+        return read_scores(path_of(folder, row))
+
+    def effect(row) -> np.ndarray:
+        return voxel_scores(scores(row)) - voxel_scores(original_of(folder, row))
+
     rows = list(cells.itertuples(index=False))
-    best = best_layers(cells)
     original = [row for row in rows if row.removal == "none"]
     removed = [row for row in rows if row.removal != "none" and int(row.layer) == best[row.checkpoint]]
-
-    def scores(row, *arm) -> Scores:
-        return read_scores(scores_path(folder, row, *arm))
-
     yield "score", "r", original, lambda row: voxel_scores(scores(row))
     yield "alpha", "log10_alpha", original, lambda row: log10_alpha(scores(row))
-    yield (
-        "effects",
-        "difference",
-        removed,
-        lambda row: voxel_scores(scores(row)) - voxel_scores(scores(row, "none", "original")),
-    )
+    yield "effects", "difference", removed, effect
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: a subject's scores, penalties and effects of removal → NIfTI in mask space, and their index."""
-    parser = argparse.ArgumentParser(prog="dynalign.statistics.maps", description=main.__doc__)
-    parser.add_argument("--subject", required=True)
-    parser.add_argument("--alignment", required=True, help="tables/alignment.tsv")
-    parser.add_argument("--folder", required=True, help="encoding/")
-    parser.add_argument("--mask", required=True, help="the subject's brain mask")
-    parser.add_argument("--score", required=True, help="4-D NIfTI to write (.nii.gz): r of the original")
-    parser.add_argument("--alpha", required=True, help="4-D NIfTI to write: log10 of the penalties")
-    parser.add_argument("--effects", required=True, help="4-D NIfTI to write: residual − original")
-    parser.add_argument("--index", required=True, help="table to write: what each volume is")
-    args = parser.parse_args(argv)
+@command
+def main(
+    subject: str, alignment: str, folder: str, mask: str, score: str, alpha: str, effects: str, index: str
+) -> None:
+    """A subject's scores, penalties and effects of removal → NIfTI in mask space, and their index.
 
+    Parameters
+    ----------
+    subject
+    alignment, folder, mask
+        ``tables/alignment.tsv``, ``encoding/``, and the subject's brain mask.
+    score, alpha, effects
+        4-D NIfTI to write (``.nii.gz``): r of the original, log10 of the penalties, residual − original.
+    index
+        Table to write: what each volume is.
+    """
     import pandas as pd
 
-    cells = subject_cells(read_table(args.alignment, [*CELL, "subject", "inner_score"]), args.subject)
-    best = best_layers(cells)
-    mask_image = load_image(args.mask)
-    index = []
+    cells = read_cells(alignment, subject)
+    chosen = summaries.best_layers(cells)
+    if chosen["layer_by_inner_score"].isna().any():
+        raise InputError(f"{alignment}: inner_score is empty in some row; run the encoding again")
+    best = dict(zip(chosen["checkpoint"], chosen["layer_by_inner_score"].astype(int), strict=True))
+    mask_image = load_image(mask)
+    described = []
 
     def values(name, quantity, rows, value):
         for volume, row in enumerate(progress(rows, f"maps: {name}")):
             voxels = value(row)
             valid = np.isfinite(voxels)
-            index.append(
+            described.append(
                 {"image": name, "volume": volume, "quantity": quantity}
                 | {key: getattr(row, key) for key in CELL}
                 | {
@@ -129,11 +118,11 @@ def main(argv: list[str] | None = None) -> None:
             )
             yield voxels
 
-    for name, quantity, rows, value in subject_maps(cells, args.folder):
-        described = f"dynalign {quantity}, subject {args.subject}"[:79]
-        path = {"score": args.score, "alpha": args.alpha, "effects": args.effects}[name]
-        write_volumes(path, values(name, quantity, rows, value), len(rows), mask_image, described)
-    write_table(pd.DataFrame(index), args.index)
+    paths = {"score": score, "alpha": alpha, "effects": effects}
+    for name, quantity, rows, value in subject_maps(cells, best, folder):
+        text = f"dynalign {quantity}, subject {subject}"[:79]
+        write_volumes(paths[name], values(name, quantity, rows, value), len(rows), mask_image, text)
+    write_table(pd.DataFrame(described), index)
 
 
 if __name__ == "__main__":

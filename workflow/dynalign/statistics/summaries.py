@@ -22,48 +22,18 @@ MOST_LAYERS = 7
 #: An estimate of alignment and its interval.
 BOUNDS = ["mean_r", "ci_low", "ci_high"]
 
-#: Each table that is drawn: the columns that tell its rows apart, and the columns of numbers.
-TABLES = {
-    "class-counts": (("property", "level", "distribution", "value"), ("count",)),
-    "perplexity": (("checkpoint",), ("step", "perplexity", "bits_per_word", "n_tokens")),
-    "alignment": (
-        ("checkpoint", "layer", "removal", "property", "subject"),
-        ("step", "layer", *BOUNDS, "inner_score", "n_voxels"),
-    ),
-    "removal-effects": (
-        ("checkpoint", "layer", "removal", "property", "subject"),
-        ("step", "layer", "mean_difference", "ci_low", "ci_high", "significant_paper", "significant"),
-    ),
-    "probing": (
-        ("checkpoint", "layer", "removal", "property"),
-        ("step", "layer", *ACCURACIES, "chance", "null_low", "null_high", "n_words"),
-    ),
-    "emergence": (
-        ("quantity", "property", "subject", "layer", "reference"),
-        ("level", "emergence_step", "emergence_after", "lasting_step", "lasting_after"),
-    ),
-    "perplexity-alignment": (("subject", "layer"), ("n_checkpoints", "rho", "ci_low", "ci_high")),
-}
 
-
-def read(path: str | PathLike, keys: Sequence[str], numbers: Sequence[str], texts: Sequence[str] = ()):
-    """Read a table to draw: `keys` tell its rows apart, `numbers` and `texts` are its columns of each kind.
+def read(path: str | PathLike, kind: str):
+    """Read a table of the study to draw it (:func:`dynalign.tables.reader.read_table`); it must have rows.
 
     Raises
     ------
     InputError
-        If it lacks rows or columns, has text where numbers belong, or two rows for one cell.
+        If it has none, or is not of its kind.
     """
-    table = reader.read_table(path, [*keys, *numbers, *texts])
+    table = reader.read_table(path, kind=kind.replace("-", "_"))
     if table.empty:
         raise InputError(f"{path}: the table has no rows, so there is nothing to show; run its step again")
-    for name in numbers:
-        if table[name].dtype.kind not in "fiu":
-            raise InputError(f"{path}: column {name!r} must hold numbers, it begins with {table[name].iloc[0]!r}")
-    twice = table[table.duplicated(list(keys))]
-    if len(twice):
-        cell = ", ".join(f"{key} {twice.iloc[0][key]}" for key in keys)
-        raise InputError(f"{path}: two rows for {cell}; there must be one")
     return table
 
 
@@ -125,21 +95,28 @@ def layer_means(alignment):
     return means.sort_values(["step", "checkpoint"], kind="stable", ignore_index=True)
 
 
+def _averaged(values, by: Sequence[str], bounds: Sequence[str] = BOUNDS):
+    """Mean and interval (:func:`mean_interval`) of each group of subjects' estimates, one row per group."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        dict(zip(by, key, strict=True))
+        | dict(zip(bounds, mean_interval(*(cell[name] for name in bounds)), strict=True))
+        | {"n_subjects": len(cell)}
+        for key, cell in values.groupby(list(by), dropna=False, sort=False)
+    )
+
+
 def over_subjects(values):
-    """Mean per checkpoint over subjects and its interval (:func:`mean_interval`), as rows of subject ``mean``.
+    """Mean per checkpoint over subjects and its interval, as rows of subject ``mean``.
 
     Parameters
     ----------
     values : pandas.DataFrame
         ``checkpoint step mean_r ci_low ci_high``, one row per checkpoint and subject.
     """
-    import pandas as pd
-
-    return pd.DataFrame(
-        {"checkpoint": checkpoint, "step": step, "subject": "mean"}
-        | dict(zip(BOUNDS, mean_interval(*(cell[name] for name in BOUNDS)), strict=True))
-        for (checkpoint, step), cell in values.groupby(["checkpoint", "step"], dropna=False, sort=False)
-    )
+    means = _averaged(values, ["checkpoint", "step"]).assign(subject="mean")
+    return means.reindex(columns=[*CELL, *BOUNDS])
 
 
 def baseline_levels(alignment) -> dict[str, float]:
@@ -153,7 +130,7 @@ def mean_interval(values, low, high) -> tuple[float, float, float]:
 
     The subjects read the same words, so that what chance in the text does to a model's fit is shared by all:
     on the embedded study the interval of the subjects' mean c(t)
-    (:func:`dynalign.statistics.effects.group_row`) is 1.6 times as wide as three independent subjects would
+    (:func:`dynalign.statistics.group.group_row`) is 1.6 times as wide as three independent subjects would
     give. Averaging takes them as fully dependent; no interval is wider.
 
     Parameters
@@ -166,7 +143,7 @@ def mean_interval(values, low, high) -> tuple[float, float, float]:
     mean, low, high : float
         The interval is that of the mean of these subjects, not of a population of subjects.
     """
-    return tuple(float(np.mean(part)) for part in (values, low, high))
+    return float(np.mean(values)), float(np.mean(low)), float(np.mean(high))
 
 
 def shown_steps(asked: Sequence[int], available: Sequence[float]) -> list[int]:
@@ -238,12 +215,8 @@ def mean_differences(effects):
 
     bounds = ["mean_difference", "ci_low", "ci_high"]
     subjects = effects.groupby(["step", "property", "subject"], sort=False)[bounds].mean().reset_index()
-    rows = [
-        {"step": step, "property": name, "subject": "mean"}
-        | dict(zip(bounds, mean_interval(*(cell[bound] for bound in bounds)), strict=True))
-        for (step, name), cell in subjects.groupby(["step", "property"], sort=False)
-    ]
-    return pd.concat([subjects, pd.DataFrame(rows)], ignore_index=True)
+    means = _averaged(subjects, ["step", "property"], bounds).assign(subject="mean")
+    return pd.concat([subjects, means[subjects.columns]], ignore_index=True)
 
 
 def layer_curves(alignment):
@@ -254,15 +227,8 @@ def layer_curves(alignment):
     pandas.DataFrame
         ``step property layer mean_r ci_low ci_high n_subjects``, see :func:`mean_interval`.
     """
-    import pandas as pd
-
-    bounds = ["mean_r", "ci_low", "ci_high"]
-    rows = [
-        {"step": step, "property": name, "layer": layer, "n_subjects": len(cell)}
-        | dict(zip(bounds, mean_interval(*(cell[bound] for bound in bounds)), strict=True))
-        for (step, name, layer), cell in alignment.groupby(["step", "property", "layer"], sort=False)
-    ]
-    return pd.DataFrame(rows).sort_values(["step", "property", "layer"], kind="stable", ignore_index=True)
+    by = ["step", "property", "layer"]
+    return _averaged(alignment, by).sort_values(by, kind="stable", ignore_index=True)
 
 
 def rare_classes(counts):

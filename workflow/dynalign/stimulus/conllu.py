@@ -1,4 +1,9 @@
-"""Parsed sentences as CoNLL-U, with the constituency tree as a comment."""
+"""Parsed sentences as CoNLL-U, with the constituency tree as a comment.
+
+Two libraries read these and are not used, because a file of the user's own must be checked. `conllu` takes lines of 9
+and of 11 columns, features that stand twice and gaps in the numbering, all without a word. `nltk` takes 2 CPU-seconds
+to import, refuses trees deeper than 500, and lets a word stand beside a phrase.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from pathlib import Path
 
 from dynalign.io.atomic import write_text
@@ -55,7 +60,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Token:
-    """One syntactic word, a numbered line of CoNLL-U; `head` is the number of its head, 0 for a root."""
+    """One numbered line of CoNLL-U; `head` is the number of its head, 0 for a root."""
 
     form: str
     lemma: str
@@ -77,18 +82,9 @@ class Word:
 
 @dataclass(frozen=True)
 class Sentence:
-    """One parsed sentence.
+    """One parsed sentence: `words` as the story has them, `tokens` as the grammar does, each in exactly one word.
 
-    Attributes
-    ----------
-    sent_id : str
-        The sentence's number in the story.
-    words : tuple of Word
-        As the story has them.
-    tokens : tuple of Token
-        As the grammar has them; each belongs to exactly one word.
-    tree : Tree
-        ``ROOT`` over one clause; its leaves are the tokens.
+    The tree is ``ROOT`` over one clause; its leaves are the tokens. `sent_id` is the sentence's number in the story.
     """
 
     sent_id: str
@@ -124,19 +120,16 @@ def token_depths(heads: Sequence[int]) -> list[int]:
     heads : sequence of int, length n_tokens
         1-based number of each token's head, 0 for a root (there may be several).
 
-    Returns
-    -------
-    list of int, length n_tokens
-
     Raises
     ------
     InputError
         If heads form a circle.
     """
-    depths: list[int | None] = [None] * len(heads)
+    depths = [-1] * len(heads)
     for first in range(len(heads)):
-        path, token = [], first
-        while token >= 0 and depths[token] is None:
+        path: list[int] = []
+        token = first
+        while token >= 0 and depths[token] < 0:
             if len(path) > len(heads):
                 raise InputError(
                     f"the heads from token {first + 1} on form a circle; each token needs a path to a root"
@@ -162,24 +155,23 @@ def parse_tree(text: str) -> Tree:
     root: Tree | None = None
     label_expected = False
     for match in re.finditer(r"[()]|[^\s()]+", text):
-        mark, column = match.group(), match.start() + 1
+        mark, wrong = match.group(), ""
         if root is not None:
-            raise InputError(f"tree, column {column}: {mark!r} after the last closing bracket")
-        if label_expected:
-            if mark in "()":
-                raise InputError(f"tree, column {column}: a bracket has no label")
+            wrong = f"{mark!r} after the last closing bracket"
+        elif label_expected:
+            wrong = "a bracket has no label" if mark in "()" else ""
             stack.append((mark, []))
             label_expected = False
         elif mark == "(":
             label_expected = True
         elif not stack:
-            raise InputError(f"tree, column {column}: {mark!r} outside the brackets")
+            wrong = f"{mark!r} outside the brackets"
         elif mark == ")":
             label, children = stack.pop()
             if not children:
-                raise InputError(f"tree, column {column}: nothing stands under {label!r}")
-            if len(children) > 1 and not all(child.children for child in children):
-                raise InputError(f"tree, column {column}: a word under {label!r} is not alone there")
+                wrong = f"nothing stands under {label!r}"
+            elif len(children) > 1 and not all(child.children for child in children):
+                wrong = f"a word under {label!r} is not alone there"
             node = Tree(label, tuple(children))
             if stack:
                 stack[-1][1].append(node)
@@ -187,6 +179,8 @@ def parse_tree(text: str) -> Tree:
                 root = node
         else:
             stack[-1][1].append(Tree(mark))
+        if wrong:
+            raise InputError(f"tree, column {match.start() + 1}: {wrong}")
     if root is None:
         raise InputError(
             f"tree: {len(stack) + label_expected} brackets are not closed" if text.strip() else "tree: empty"
@@ -301,14 +295,11 @@ def read_sentences(path: str | Path) -> list[Sentence]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text: {error}") from None
     sentences: list[Sentence] = []
-    start = 0
-    for end, line in enumerate([*lines, ""]):
-        if line.strip():
-            continue
-        if end > start:
-            with located(f"{path}: sentence {len(sentences)} (line {start + 1})"):
-                sentences.append(_parse_block(lines[start:end], len(sentences)))
-        start = end + 1
+    for blank, block in groupby(enumerate(lines, start=1), key=lambda line: not line[1].strip()):
+        if not blank:
+            numbers, texts = zip(*block, strict=True)
+            with located(f"{path}: sentence {len(sentences)} (line {numbers[0]})"):
+                sentences.append(_parse_block(texts, len(sentences)))
     if not sentences:
         raise InputError(f"{path}: no sentences")
     return sentences
@@ -320,25 +311,13 @@ def _format_sentence(sentence: Sentence) -> str:
         f"# text = {' '.join(sentence.forms)}",
         f"# constituency = {sentence.tree}",
     ]
-    ranges = {word.start: word for word in sentence.words if word.stop > word.start + 1}
+    split = {word.start: word for word in sentence.words if word.stop > word.start + 1}
     for index, token in enumerate(sentence.tokens):
-        if index in ranges:
-            word = ranges[index]
-            lines.append("\t".join([f"{word.start + 1}-{word.stop}", word.form, *["_"] * 8]))
+        if word := split.get(index):
+            lines.append("\t".join([f"{word.start + 1}-{word.stop}", word.form, *"________"]))
         feats = "|".join(f"{name}={value}" for name, value in token.feats.items()) or "_"
-        columns = [
-            index + 1,
-            token.form,
-            token.lemma,
-            token.upos,
-            token.xpos,
-            feats,
-            token.head,
-            token.deprel,
-            "_",
-            "_",
-        ]
-        lines.append("\t".join(map(str, columns)))
+        about = (token.form, token.lemma, token.upos, token.xpos, feats, str(token.head), token.deprel)
+        lines.append("\t".join([str(index + 1), *about, "_", "_"]))
     return "\n".join(lines) + "\n\n"
 
 

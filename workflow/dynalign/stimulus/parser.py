@@ -7,7 +7,7 @@ file of the user's own can stand in for it. The format is CoNLL-U
 
 from __future__ import annotations
 
-import argparse
+import json
 import math
 import time
 from collections.abc import Sequence
@@ -15,10 +15,12 @@ from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
-from dynalign.cli import note, options, progress, run
+from dynalign.cli import command, note, progress, run
 from dynalign.config.annotation import Annotation
 from dynalign.io.atomic import write_text
+from dynalign.io.digests import sha256
 from dynalign.io.errors import InputError
+from dynalign.io.shipped import shipped
 from dynalign.stimulus.conllu import (
     Sentence,
     Token,
@@ -30,7 +32,7 @@ from dynalign.stimulus.conllu import (
     read_sentences,
     write_sentences,
 )
-from dynalign.tables.reader import read_table
+from dynalign.stimulus.timing import read_words
 
 #: What properties need from the parser.
 REQUIRED_PROCESSORS = ("tokenize", "pos", "depparse", "constituency")
@@ -55,10 +57,9 @@ def story_sentences(path: str | Path) -> dict[int, list[str]]:
     InputError
         If no words are left, a word has no sentence or holds white space, or sentence numbers fall.
     """
-    table = read_table(path, ["word", "sentence", "dropped"])
-    for name in ("sentence", "dropped"):
-        if table[name].dtype.kind not in "if":
-            raise InputError(f"{path}: column {name!r} must hold numbers")
+    table = read_words(path)
+    if table["sentence"].dtype.kind not in "if":
+        raise InputError(f"{path}: column 'sentence' must hold numbers")
     table = table[table["dropped"] == 0]
     sentences: dict[int, list[str]] = {}
     last = -1
@@ -79,19 +80,9 @@ def story_sentences(path: str | Path) -> dict[int, list[str]]:
 def join_words(parsed: Sequence[Word], words: Sequence[str]) -> tuple[Word, ...]:
     """Join parsed words that the story writes as one, as far as they spell it.
 
-    A treebank has punctuation (and some clitics) as words of their own, the story has them on the word that
-    they are written with: ``see``, ``them``, ``.`` become ``see``, ``them.``.
-
-    Parameters
-    ----------
-    parsed : sequence of Word
-    words : sequence of str
-        The sentence's words in the story.
-
-    Returns
-    -------
-    tuple of Word
-        A word of the story that `parsed` does not spell is left as it is, for the caller to find.
+    A treebank has punctuation (and some clitics) as words of their own, the story has them on the word that they are
+    written with: ``see``, ``them``, ``.`` become ``see``, ``them.``. A word of the story (`words`, its sentence) that
+    `parsed` does not spell is left as it is, for the caller to find.
     """
     joined: list[Word] = []
     for word in parsed:
@@ -110,7 +101,7 @@ def match_story(sentences: Sequence[Sentence], story: dict[int, list[str]], sour
     ----------
     sentences : sequence of Sentence
     story : dict
-        Number of the sentence → its words.
+        From :func:`story_sentences`.
     source : str
         Where `sentences` come from, for the message.
 
@@ -180,26 +171,10 @@ def _way_out(models: str | Path) -> str:
 
 
 def parse(story: dict[int, list[str]], pipeline) -> list[Sentence]:
-    """Parse the story's sentences.
-
-    Parameters
-    ----------
-    story : dict
-        Number of the sentence → its words.
-    pipeline : stanza.Pipeline
-
-    Returns
-    -------
-    list of Sentence
-
-    Raises
-    ------
-    InputError
-        If the parser changed the words of a sentence; the message says which.
-    """
+    """Parse the story's sentences with a stanza pipeline, and check that they kept their words."""
     numbers = list(story)
     batches = [numbers[start : start + _BATCH] for start in range(0, len(numbers), _BATCH)]
-    sentences = []
+    sentences: list[Sentence] = []
     for batch in progress(batches, f"parsing, {_BATCH} sentences each"):
         for parsed in pipeline([story[number] for number in batch]).sentences:
             with located(f"stanza: sentence {len(sentences)}"):
@@ -210,16 +185,11 @@ def parse(story: dict[int, list[str]], pipeline) -> list[Sentence]:
 def _from_stanza(parsed) -> Sentence:
     tokens = tuple(
         Token(
-            word.text,
-            word.lemma or "_",
-            word.upos,
-            word.xpos or "_",
-            parse_feats(word.feats or "_"),
-            word.head,
+            word.text, word.lemma or "_", word.upos, word.xpos or "_", parse_feats(word.feats or "_"), word.head,
             word.deprel,
         )
         for word in parsed.words
-    )
+    )  # fmt: skip
     words = tuple(Word(token.text, token.id[0] - 1, token.id[-1]) for token in parsed.tokens)
     return check_sentence(Sentence(str(parsed.index), words, tokens, parse_tree(str(parsed.constituency))))
 
@@ -238,8 +208,6 @@ def download(models: str | Path, package: str, processors: Sequence[str]) -> dic
     InputError
         If several attempts fail.
     """
-    import hashlib
-
     import stanza
 
     for attempt, wait in enumerate((*_WAITS, None), start=1):
@@ -262,38 +230,46 @@ def download(models: str | Path, package: str, processors: Sequence[str]) -> dic
         "resources": stanza.__resources_version__,
         "package": package,
         "processors": list(processors),
-        "files": {name: hashlib.sha256((Path(models) / name).read_bytes()).hexdigest() for name in names},
+        "files": {name: sha256(Path(models) / name) for name in names},
     }
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: words → parsed sentences (CoNLL-U); or fetch the parser's models."""
-    parser = argparse.ArgumentParser(prog="dynalign.stimulus.parser", description=main.__doc__)
-    parser.add_argument("--words", help="table of words")
-    parser.add_argument("--models", help="folder of stanza models; default: `models` of the options")
-    parser.add_argument(
-        "--options", type=options(Annotation), default=Annotation(), help="JSON of the configuration's `annotation`"
-    )
-    parser.add_argument("--download-only", action="store_true", help="fetch the models, parse nothing")
-    parser.add_argument(
-        "--output", required=True, help="CoNLL-U to write; with --download-only a JSON of what was fetched"
-    )
-    args = parser.parse_args(argv)
-    models = args.models or args.options.models
-    if args.download_only:
-        import json
+@command
+def main(
+    output: str,
+    words: str | None = None,
+    models: str | None = None,
+    options: Annotation = Annotation(),
+    download_only: bool = False,
+) -> None:
+    """Parse the story's words, or fetch the parser's models.
 
-        fetched = download(models, args.options.package, args.options.processors)
-        write_text(args.output, json.dumps(fetched, indent=1, sort_keys=True) + "\n")
+    Parameters
+    ----------
+    output
+        ``annotation/story.conllu`` to write; with `download-only` a JSON of what was fetched.
+    words
+        ``story/words.tsv``.
+    models
+        Folder of stanza models; `models` of the options by default.
+    options
+        Section `annotation` as JSON.
+    download_only
+        Fetch the models, parse nothing.
+    """
+    models = models or options.models
+    if download_only:
+        fetched = download(models, options.package, options.processors)
+        write_text(output, json.dumps(fetched, indent=1, sort_keys=True) + "\n")
         return
-    if not args.words:
-        parser.error("the following arguments are required: --words")
-    story = story_sentences(args.words)
-    if args.options.file:
-        sentences = match_story(read_sentences(args.options.file), story, args.options.file)
+    if not words:
+        raise InputError("--words: missing; give the table of words, or --download-only")
+    story = story_sentences(words)
+    if options.file:
+        sentences = match_story(read_sentences(options.file), story, options.file)
     else:
-        sentences = parse(story, load_pipeline(models, args.options.package, args.options.processors))
-    write_sentences(args.output, sentences)
+        sentences = parse(story, load_pipeline(shipped(models), options.package, options.processors))
+    write_sentences(output, sentences)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ arXiv:2212.08094) and Shi et al. (2016).
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import RootModel
 
-from dynalign.cli import note, options, run
+from dynalign.cli import command, note, run
 from dynalign.config.fields import Name
 from dynalign.config.properties import RARE, Property, paper_properties
 from dynalign.io.errors import InputError
@@ -62,16 +61,7 @@ def class_codes(prop: Property) -> tuple[int, ...]:
 
 
 def class_name(name: str, prop: Property, k: int) -> str:
-    """Name of class `k` for figures and tables: ``1–7``, ``8–16``, ``>16``; ``≤3``; ``Past``, ``other``.
-
-    Parameters
-    ----------
-    name : str
-        The property's name.
-    prop : Property
-    k : int
-        Position of the class (not its code).
-    """
+    """Name of the class at position `k` for figures and tables: ``1–7``, ``>16``; ``≤3``; ``Past``, ``other``."""
     if prop.random is not None:
         return str(k)
     if prop.classes is not None:
@@ -88,27 +78,12 @@ def class_name(name: str, prop: Property, k: int) -> str:
 
 
 def random_classes(n: int, n_classes: int, seed: int, name: str) -> np.ndarray:
-    """Draw a class for each of `n` words, from the seed and the property's name alone.
-
-    Returns
-    -------
-    array of int, shape (n,)
-    """
+    """Draw a class for each of `n` words, from the seed and the property's name alone."""
     return np.random.default_rng([seed, *name.encode()]).integers(n_classes, size=n)
 
 
 def table_values(path: str | Path, words) -> list[str]:
-    """Read a user's labels (word_index, label) for the words that are not dropped.
-
-    Parameters
-    ----------
-    path : path-like
-    words : pandas.DataFrame
-        ``story/words.tsv``.
-
-    Returns
-    -------
-    list of str
+    """Read a user's labels (word_index, label) for the words of ``story/words.tsv`` that are not dropped.
 
     Raises
     ------
@@ -146,11 +121,7 @@ def raw_values(name: str, prop: Property, sentences: Sequence[Sentence], words, 
 
 
 def classify(name: str, prop: Property, values: Sequence) -> np.ndarray:
-    """Class of each raw value (its position, not its code).
-
-    Returns
-    -------
-    array of int, shape (n_values,)
+    """Class of each raw value: its position, not its code; array of int.
 
     Raises
     ------
@@ -182,7 +153,7 @@ def label_table(words, sentences: Sequence[Sentence], properties: Mapping[str, P
         ``story/words.tsv``.
     sentences : sequence of Sentence
         Their words are those of `words` that are not dropped.
-    properties : mapping
+    properties : mapping of name to Property
     seed : int
 
     Returns
@@ -195,6 +166,8 @@ def label_table(words, sentences: Sequence[Sentence], properties: Mapping[str, P
     InputError
         If a property's name is taken.
     """
+    import pandas as pd
+
     kept = words[words["dropped"] == 0]
     columns = {column: kept[column].to_numpy() for column in _COLUMNS}
     columns["sentence"] = columns["sentence"].astype(int)
@@ -204,19 +177,11 @@ def label_table(words, sentences: Sequence[Sentence], properties: Mapping[str, P
         values = raw_values(name, prop, sentences, words, seed)
         columns[name] = np.array(class_codes(prop))[classify(name, prop, values)]
         columns[f"{name}_raw"] = np.array(values)
-    import pandas as pd
-
     return pd.DataFrame(columns)
 
 
-def class_counts(labels, properties: Mapping[str, Property]):
+def count_classes(labels, properties: Mapping[str, Property]):
     """Count classes (``used``) and raw values (``original``): sentences or words, by the property's level.
-
-    Parameters
-    ----------
-    labels : pandas.DataFrame
-        From :func:`label_table`.
-    properties : mapping
 
     Returns
     -------
@@ -240,12 +205,7 @@ def class_counts(labels, properties: Mapping[str, Property]):
 
 
 def check_classes(counts) -> None:
-    """Note in the log each class that holds under 5 % of its units.
-
-    Parameters
-    ----------
-    counts : pandas.DataFrame
-        From :func:`class_counts`.
+    """Note each class (of :func:`count_classes`) that holds under 5 % of its units.
 
     Raises
     ------
@@ -271,11 +231,6 @@ def label_correlations(labels, names: Sequence[str]):
 
     Words of a sentence share labels and are no independent observations, so p-values are too small.
 
-    Parameters
-    ----------
-    labels : pandas.DataFrame
-    names : sequence of str
-
     Returns
     -------
     pandas.DataFrame
@@ -285,7 +240,7 @@ def label_correlations(labels, names: Sequence[str]):
     import pandas as pd
     from scipy.special import stdtr
 
-    codes = np.array([label_codes(labels, name) for name in names], dtype=float)
+    codes = np.array([labels[name] for name in names], dtype=float)
     centred = codes - codes.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(centred, axis=1)
     for name, norm in zip(names, norms, strict=True):
@@ -300,65 +255,37 @@ def label_correlations(labels, names: Sequence[str]):
     return pd.DataFrame(rows, columns=["property_a", "property_b", "r", "p"])
 
 
-def read_labels(path: str | Path):
-    """Read ``tables/labels.tsv``; raw values are text."""
-    return read_table(path, _COLUMNS)
-
-
-def label_codes(labels, name: str) -> np.ndarray:
-    """Class code of each word.
+@command
+def main(
+    words: str,
+    annotation: str,
+    labels: str,
+    class_counts: str,
+    correlations: str,
+    properties: Properties = Properties(paper_properties()),
+    seed: int = 0,
+) -> None:
+    """Label every word with its properties.
 
     Parameters
     ----------
-    labels : pandas.DataFrame
-        From :func:`read_labels` or :func:`label_table`.
-    name : str
-        The property.
-
-    Returns
-    -------
-    array of int, shape (n_words,)
-
-    Raises
-    ------
-    InputError
-        If the labels lack the property, or its column holds something else.
+    words, annotation
+        ``story/words.tsv`` and its parse, ``annotation/story.conllu``.
+    labels, class_counts, correlations
+        Tables to write: labels, counts of classes and of raw values, correlations of the class codes.
+    properties
+        Section `properties` as JSON.
+    seed
+        Of random labels.
     """
-    if name not in labels.columns:
-        raise InputError(f"labels: no property {name!r}; there are {', '.join(labels.columns.drop(list(_COLUMNS)))}")
-    try:
-        codes = labels[name].to_numpy().astype(float)
-    except ValueError:
-        codes = np.array([np.nan])
-    if not np.array_equal(codes, np.round(codes)):
-        raise InputError(f"labels: column {name!r} must hold integers only")
-    return codes.astype(int)
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Command: words and their parse → labels of every property, class counts, correlations."""
-    parser = argparse.ArgumentParser(prog="dynalign.stimulus.properties", description=main.__doc__)
-    parser.add_argument("--words", required=True, help="table of words")
-    parser.add_argument("--annotation", required=True, help="parsed sentences (CoNLL-U)")
-    parser.add_argument(
-        "--properties",
-        type=options(Properties),
-        default=Properties(paper_properties()),
-        help="JSON of the configuration's `properties`",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of random labels")
-    parser.add_argument("--labels", required=True, help="table of labels to write")
-    parser.add_argument("--class-counts", required=True, help="table of class counts to write")
-    parser.add_argument("--correlations", required=True, help="table of label correlations to write")
-    args = parser.parse_args(argv)
-    properties = args.properties.root
-    sentences = match_story(read_sentences(args.annotation), story_sentences(args.words), args.annotation)
-    labels = label_table(read_words(args.words), sentences, properties, args.seed)
-    counts = class_counts(labels, properties)
+    chosen = properties.root
+    sentences = match_story(read_sentences(annotation), story_sentences(words), annotation)
+    labelled = label_table(read_words(words), sentences, chosen, seed)
+    counts = count_classes(labelled, chosen)
     check_classes(counts)
-    write_table(labels, args.labels)
-    write_table(counts, args.class_counts)
-    write_table(label_correlations(labels, list(properties)), args.correlations)
+    write_table(labelled, labels)
+    write_table(counts, class_counts)
+    write_table(label_correlations(labelled, list(chosen)), correlations)
 
 
 if __name__ == "__main__":

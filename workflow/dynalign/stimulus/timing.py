@@ -5,14 +5,13 @@ Source: METHOD sections 2 and 3.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dynalign.cli import options, run
+from dynalign.cli import command, run
 from dynalign.config.story import Story
 from dynalign.io.arrays import read_array
 from dynalign.io.digests import check_digest
@@ -53,17 +52,7 @@ def ends_sentence(word: str) -> bool:
 
 
 def sentence_numbers(words: Sequence[str]) -> np.ndarray:
-    """Number the sentences of a word sequence (METHOD section 3); the last word ends one too.
-
-    Parameters
-    ----------
-    words : sequence of str, length n_words
-
-    Returns
-    -------
-    array of int, shape (n_words,)
-        0-based sentence of each word.
-    """
+    """Number of each word's sentence, from 0 (METHOD section 3); the last word ends one too."""
     ends = np.array([ends_sentence(word) for word in words], dtype=int)
     return np.concatenate([[0], np.cumsum(ends)[:-1]]) if len(ends) else ends
 
@@ -81,18 +70,19 @@ def words_to_trs(timing: Timing) -> np.ndarray:
     InputError
         If a word comes before the first measurement or after the last.
     """
-    trs = np.searchsorted(timing.tr_times, timing.onsets, side="left") - 1
-    end = timing.tr_times[-1] + np.median(np.diff(timing.tr_times)) if len(timing.tr_times) > 1 else np.inf
-    if timing.onsets[-1] > end:
+    words, onsets, times = timing.words, timing.onsets, timing.tr_times
+    trs = np.searchsorted(times, onsets, side="left") - 1
+    end = times[-1] + np.median(np.diff(times)) if len(times) > 1 else np.inf
+    if onsets[-1] > end:
         raise InputError(
-            f"the last word ({timing.words[-1]!r}) has onset {timing.onsets[-1]:g} s, but the last TR ends at "
-            f"{end:g} s: words and TRs must be on one clock, in seconds"
+            f"the last word ({words[-1]!r}) has onset {onsets[-1]:g} s, but the last TR ends at {end:g} s: words and "
+            "TRs must be on one clock, in seconds"
         )
     if (trs < 0).any():
         first = int(np.argmax(trs < 0))
         raise InputError(
-            f"word {first} ({timing.words[first]!r}) has onset {timing.onsets[first]:g} s, but the first TR starts at "
-            f"{timing.tr_times[0]:g} s; a word belongs to the last TR that starts strictly before it"
+            f"word {first} ({words[first]!r}) has onset {onsets[first]:g} s, but the first TR starts at "
+            f"{times[0]:g} s; a word belongs to the last TR that starts strictly before it"
         )
     return trs
 
@@ -124,19 +114,19 @@ def read_arrays_layout(folder: str | Path) -> Timing:
     InputError
         If arrays are missing, changed since they were recorded, do not match each other, or times do not rise.
     """
-    folder = Path(folder)
-    for name in ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri"):
-        check_digest(folder / f"{name}.npy")
-    words = read_array(folder / "words_fmri.npy")
-    onsets, times, runs = (_numbers(folder / f"{name}.npy") for name in ("time_words_fmri", "time_fmri", "runs_fmri"))
+    names = ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri")
+    paths = [Path(folder) / f"{name}.npy" for name in names]
+    for path in paths:
+        check_digest(path)
+    words, onsets, times, runs = read_array(paths[0]), *map(_numbers, paths[1:])
     if words.dtype.kind != "U" or words.ndim != 1:
-        raise InputError(f"{folder}/words_fmri.npy: expected a 1-D array of text, got {words.dtype} {words.shape}")
+        raise InputError(f"{paths[0]}: expected a 1-D array of text, got {words.dtype} {words.shape}")
     if words.shape != onsets.shape:
         raise InputError(f"{folder}: words_fmri has shape {words.shape}, time_words_fmri {onsets.shape}")
     if times.shape != runs.shape or times.ndim != 1:
         raise InputError(f"{folder}: time_fmri has shape {times.shape}, runs_fmri {runs.shape}")
     if (runs != runs.astype(int)).any():
-        raise InputError(f"{folder}/runs_fmri.npy: entry {int(np.argmax(runs != runs.astype(int)))} is no run number")
+        raise InputError(f"{paths[3]}: entry {int(np.argmax(runs != runs.astype(int)))} is no run number")
     return _checked(Timing([str(word) for word in words], onsets, times, runs.astype(int)), str(folder))
 
 
@@ -170,35 +160,35 @@ def read_table_layout(path: str | Path, tr: float, trs: Sequence[int]) -> Timing
     table = read_table(path, ["onset", "run", "word"])
     lengths = np.asarray(trs)
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) * tr
-    runs = table["run"].to_numpy()
-    onsets = table["onset"].to_numpy(dtype=float)
+    runs, onsets = table["run"].to_numpy(), table["onset"].to_numpy(dtype=float)
     for row, (name, onset) in enumerate(zip(runs, onsets, strict=True)):
         if name not in range(1, len(lengths) + 1):
             raise InputError(f"{path}: row {row}: run {name}, but story.trs gives runs 1 to {len(lengths)}")
-        if not 0 < onset <= lengths[int(name) - 1] * tr:
+        length = lengths[int(name) - 1]
+        if not 0 < onset <= length * tr:
             raise InputError(
                 f"{path}: row {row}: onset {onset:g} s lies outside run {name:g} "
-                f"(0 to {lengths[int(name) - 1] * tr:g} s: {lengths[int(name) - 1]} TRs of {tr:g} s)"
+                f"(0 to {length * tr:g} s: {length} TRs of {tr:g} s)"
             )
     # Whole runs stand one after the other, so that a TR index and a time mean the same thing everywhere.
     times = np.arange(lengths.sum()) * tr
     tr_runs = np.repeat(np.arange(1, len(lengths) + 1), lengths)
-    absolute = onsets + starts[runs.astype(int) - 1]
-    return _checked(Timing(table["word"].tolist(), absolute, times, tr_runs), str(path))
+    return _checked(Timing(table["word"].tolist(), onsets + starts[runs.astype(int) - 1], times, tr_runs), str(path))
 
 
 def _checked(timing: Timing, source: str) -> Timing:
-    for what, values in (("word onsets", timing.onsets), ("TR times", timing.tr_times)):
+    onsets, times = timing.onsets, timing.tr_times
+    for what, values in (("word onsets", onsets), ("TR times", times)):
         if not np.isfinite(values).all():
             raise InputError(f"{source}: {what}: entry {int(np.argmin(np.isfinite(values)))} is not a finite number")
-    if (np.diff(timing.onsets) < 0).any():
-        where = int(np.argmax(np.diff(timing.onsets) < 0))
+    if (np.diff(onsets) < 0).any():
+        where = int(np.argmax(np.diff(onsets) < 0))
         raise InputError(
-            f"{source}: word onsets must not fall, but word {where + 1} starts at {timing.onsets[where + 1]:g} s after "
-            f"{timing.onsets[where]:g} s"
+            f"{source}: word onsets must not fall, but word {where + 1} starts at {onsets[where + 1]:g} s after "
+            f"{onsets[where]:g} s"
         )
-    if (np.diff(timing.tr_times) <= 0).any():
-        where = int(np.argmax(np.diff(timing.tr_times) <= 0))
+    if (np.diff(times) <= 0).any():
+        where = int(np.argmax(np.diff(times) <= 0))
         raise InputError(f"{source}: TR times must rise, but TR {where + 1} does not start after TR {where}")
     if (np.diff(timing.tr_runs) < 0).any():
         raise InputError(f"{source}: the runs of the TRs must not fall")
@@ -230,41 +220,25 @@ def tables(timing: Timing, story: Story) -> tuple:
     trs = words_to_trs(timing)
     dropped = np.array([word in story.drop for word in timing.words])
     cleaned = []
-    for index, word in enumerate(timing.words):
+    for index, (word, gone) in enumerate(zip(timing.words, dropped, strict=True)):
         text = word
-        for old, new in story.replace.items():
+        for old, new in () if gone else story.replace.items():
             text = text.replace(old, new)
-        if not dropped[index] and (not text or text.split() != [text]):
+        if not gone and text.split() != [text]:
             raise InputError(
                 f"word {index} ({word!r}) reads {text!r} after story.replace; a word must be text without white "
                 "space: list it in story.drop or replace it"
             )
-        cleaned.append(text if not dropped[index] else word)
+        cleaned.append(text)
     if dropped.all():
         raise InputError("story.drop leaves no words")
     sentence = np.full(len(cleaned), "", dtype=object)
     sentence[~dropped] = sentence_numbers([word for word, gone in zip(cleaned, dropped, strict=True) if not gone])
-    words = pd.DataFrame(
-        {
-            "word_index": np.arange(len(cleaned)),
-            "word": cleaned,
-            "sentence": sentence,
-            "run": timing.tr_runs[trs],
-            "onset": timing.onsets,
-            "tr": trs,
-            "dropped": dropped.astype(int),
-        }
-    )
-    kept = kept_trs(timing.tr_runs, story.trim.start, story.trim.end)
-    measurements = pd.DataFrame(
-        {
-            "tr": np.arange(len(timing.tr_times)),
-            "run": timing.tr_runs,
-            "time": timing.tr_times,
-            "kept": kept.astype(int),
-        }
-    )
-    return words, measurements
+    words = {"word_index": np.arange(len(cleaned)), "word": cleaned, "sentence": sentence}
+    words |= {"run": timing.tr_runs[trs], "onset": timing.onsets, "tr": trs, "dropped": dropped.astype(int)}
+    measurements = {"tr": np.arange(len(timing.tr_times)), "run": timing.tr_runs, "time": timing.tr_times}
+    measurements["kept"] = kept_trs(timing.tr_runs, story.trim.start, story.trim.end).astype(int)
+    return pd.DataFrame(words), pd.DataFrame(measurements)
 
 
 def _read_counted(path: str | Path, index: str, columns: Sequence[str], numbers: Sequence[str]):
@@ -276,34 +250,21 @@ def _read_counted(path: str | Path, index: str, columns: Sequence[str], numbers:
         if table[name].dtype.kind not in "iuf" or not np.isfinite(table[name].to_numpy(dtype=float)).all():
             raise InputError(f"{path}: column {name} must hold numbers; delete the file and run again")
     wrong = np.flatnonzero(table[index].to_numpy() != np.arange(len(table)))
-    if len(wrong) or not len(table):
-        where = f"row {wrong[0]} has {index} {table[index].iloc[wrong[0]]}" if len(wrong) else "it has no rows"
+    if len(wrong):
         raise InputError(
-            f"{path}: {where}, but {index} must count the rows 0, 1, 2, …; lines are missing or changed: delete the "
-            "file and run again"
+            f"{path}: row {wrong[0]} has {index} {table[index].iloc[wrong[0]]}, but {index} must count the rows "
+            "0, 1, 2, …; lines are missing or changed: delete the file and run again"
         )
     return table
 
 
 def read_words(path: str | Path):
-    """Read ``story/words.tsv``; dropped words have no sentence (NaN).
-
-    Raises
-    ------
-    InputError
-        If the table cannot be read or has lost lines.
-    """
+    """Read ``story/words.tsv``, which must be whole; dropped words have no sentence (NaN)."""
     return _read_counted(path, "word_index", ["word", "sentence"], ["run", "onset", "tr", "dropped"])
 
 
 def read_trs(path: str | Path):
-    """Read ``story/trs.tsv``.
-
-    Raises
-    ------
-    InputError
-        If the table cannot be read or has lost lines.
-    """
+    """Read ``story/trs.tsv``, which must be whole."""
     return _read_counted(path, "tr", [], ["run", "time", "kept"])
 
 
@@ -314,16 +275,19 @@ def read_timing(story: Story) -> Timing:
     return read_table_layout(story.words, story.tr, story.trs)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: timing files → ``story/words.tsv`` and ``story/trs.tsv``."""
-    parser = argparse.ArgumentParser(prog="dynalign.stimulus.timing", description=main.__doc__)
-    parser.add_argument("--options", type=options(Story), default=Story(), help="JSON of the configuration's `story`")
-    parser.add_argument("--words", required=True, help="table of words to write")
-    parser.add_argument("--trs", required=True, help="table of measurements to write")
-    args = parser.parse_args(argv)
-    words, measurements = tables(read_timing(args.options), args.options)
-    write_table(words, args.words)
-    write_table(measurements, args.trs)
+@command
+def main(words: str, trs: str, options: Story = Story()) -> None:
+    """Say which word and which measurement (TR) belong to which run, and when they were.
+
+    Parameters
+    ----------
+    words, trs
+        ``story/words.tsv`` and ``story/trs.tsv`` to write.
+    options
+        Section `story` as JSON.
+    """
+    for table, path in zip(tables(read_timing(options), options), (words, trs), strict=True):
+        write_table(table, path)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,4 @@
-"""What every column of every table means: one place for the data packages, the page's headings and the tests.
-
-A table of a study is described by one entry of :data:`TABLES`; a column that several tables share by one entry of
-:data:`COLUMNS`. ``python -m dynalign.tables.datapackage --study demo --output tables/datapackage.json
-tables/*.tsv`` writes the description beside the tables, as a tabular data package.
+"""The tables of a folder described for programs: a tabular data package beside them.
 
 References
 ----------
@@ -11,23 +7,15 @@ Data Package (v1), Tabular Data Resource and Table Schema: https://specs.frictio
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dynalign.cli import note, run
+from dynalign.cli import command, note, run
 from dynalign.io.atomic import write_text
 from dynalign.io.errors import InputError
-from dynalign.tables.columns import Column
-from dynalign.tables.schema import TABLES
-
-
-def describe(table: str, columns: Sequence[str], properties: Iterable[str] = ()) -> dict[str, Column | None]:
-    """The description of each of a table's columns, None where there is none."""
-    known = TABLES[table].described(properties) if table in TABLES else {}
-    return {name: known.get(name) for name in columns}
+from dynalign.tables.schema import FILE, TABLES, Column, describe
 
 
 def header(path: str | Path) -> list[str]:
@@ -83,7 +71,7 @@ def resource(path: str | Path, properties: Iterable[str] = ()) -> dict:
     if path.stem in TABLES:
         table = TABLES[path.stem]
         described |= {"title": table.title, "description": f"One row per {table.row}."}
-        schema["primaryKey"] = table.key.split()
+        schema["primaryKey"] = list(table.key)
     return described
 
 
@@ -107,20 +95,29 @@ def package(study: str, paths: Sequence[str | Path], properties: Iterable[str] =
     }
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Describe the tables of a folder."""
-    parser = argparse.ArgumentParser(prog="python -m dynalign.tables.datapackage", description=main.__doc__)
-    parser.add_argument("tables", nargs="+", help="tables of one folder")
-    parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument("--properties", nargs="*", default=(), help="linguistic properties")
-    parser.add_argument("--output", required=True, help="datapackage.json, beside the tables")
-    args = parser.parse_args(argv)
-    described = package(args.study, args.tables, args.properties)
-    for table in described["resources"]:
-        for column in table["schema"]["fields"]:
-            if "description" not in column:
-                note(f"{table['path']}: column {column['name']} has no description in dynalign/tables/schema.py")
-    write_text(args.output, json.dumps(described, indent=1, ensure_ascii=False) + "\n")
+@command
+def main(tables: list[str], study: str, output: list[str], properties: tuple[str, ...] = ()) -> None:
+    """Describe tables.
+
+    Parameters
+    ----------
+    tables
+        Tables of one folder or several.
+    study
+        Name of the study.
+    output
+        ``datapackage.json`` beside the tables, one for each folder.
+    properties
+        The study's linguistic properties.
+    """
+    for target in output:
+        beside = [path for path in tables if Path(path).parent == Path(target).parent] if len(output) > 1 else tables
+        described = package(study, beside, properties)
+        for table in described["resources"]:
+            for column in table["schema"]["fields"]:
+                if "description" not in column:
+                    note(f"{table['path']}: column {column['name']} has no description in {FILE.name}")
+        write_text(target, json.dumps(described, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

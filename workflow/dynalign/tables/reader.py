@@ -9,28 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dynalign.io.errors import InputError
+from dynalign.tables import schema
 
-#: Columns that hold text even where every entry looks like a number (a subject may be called "18").
-TEXT_COLUMNS = frozenset(
-    {
-        "word",
-        "checkpoint",
-        "subject",
-        "property",
-        "property_a",
-        "property_b",
-        "removal",
-        "value",
-        "label",
-        "class_name",
-        "region",
-        "roi",
-        "name",
-    }
-)
+#: Separates the cells of a table.
+TAB = b"\t"
 
 
-def read_table(path: str | os.PathLike, columns: Sequence[str] = ()):
+def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str | None = None):
     """Read a table written by :func:`write_table` (or any plain tab-separated file).
 
     Parameters
@@ -38,17 +23,19 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = ()):
     path : path-like
     columns : sequence of str
         Columns that must be there.
+    kind : str, optional
+        Table of ``schema.yaml`` that it must be: all columns there, numbers where they belong, no key twice.
 
     Returns
     -------
     pandas.DataFrame
-        Text stays text in :data:`TEXT_COLUMNS` and in ``*_raw`` columns (a word may be "null" or "1984");
-        any other column is numeric when all its entries are numbers or empty.
+        Text stays text where the schema says so (a subject may be called "18"); any other column is numeric when all
+        its entries are numbers or empty.
 
     Raises
     ------
     InputError
-        If the file is missing, is no table, is cut short, or lacks a column.
+        If the file is missing, is no table, is cut short, lacks a column, or is not of its kind.
     """
     import pandas as pd
 
@@ -73,20 +60,26 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = ()):
                 f"{path}: line {number} has {line.count(TAB) + 1} cells, but there are {len(table.columns)} columns; "
                 "correct it or make the file again"
             )
-    missing = [name for name in columns if name not in table.columns]
+    wanted = schema.TABLES[kind] if kind else None
+    known = wanted or schema.TABLES.get(schema.name_of(path) or "")
+    missing = [name for name in (*columns, *(wanted.columns if wanted else ())) if name not in table.columns]
     if missing:
         raise InputError(f"{path}: lacks column {missing[0]!r}; it has {', '.join(table.columns)}")
     for name in table.columns:
-        if name in TEXT_COLUMNS or name.endswith("_raw"):
-            table[name] = table[name].astype(object)
-            continue
         numbers = pd.to_numeric(table[name].replace("", None), errors="coerce")
-        if (numbers.notna() | (table[name] == "")).all() and len(table):
+        wrong = table[name][numbers.isna() & (table[name] != "")]
+        if (known or schema).is_text(name) or not len(table):
+            table[name] = table[name].astype(object)
+        elif wrong.empty:
             table[name] = numbers
+        elif wanted:
+            raise InputError(f"{path}: column {name!r} must hold numbers, it begins with {wrong.iloc[0]!r}")
         else:
             table[name] = table[name].astype(object)
+    if wanted:
+        key = list(wanted.key)
+        twice = table[table.duplicated(key)]
+        if len(twice):
+            cell = ", ".join(f"{name} {twice.iloc[0][name]}" for name in key)
+            raise InputError(f"{path}: two rows for {cell}; there must be one")
     return table
-
-
-#: Separates the cells of a table.
-TAB = b"\t"

@@ -1,0 +1,56 @@
+"""The study in a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from dynalign.figures import style
+from dynalign.statistics import summaries
+
+
+def highlights(tables: Mapping) -> Iterator[tuple[str, str]]:
+    """Numbers, each with what it says; only those that the study's tables (data frames by name) can give."""
+    found = {name: table for name, table in tables.items() if len(table)}
+    if "alignment" in found:
+        best = summaries.over_subjects(summaries.best_layers(found["alignment"]))
+        line = summaries.trained(best)
+        if len(line):
+            first, last = line.iloc[0], line.iloc[-1]
+            yield (
+                f"{last['mean_r']:.3f}",
+                f"alignment at step {style.step_label(last['step'])} (mean r at each subject's best layer, mean of "
+                f"subjects); {first['mean_r']:.3f} at step {style.step_label(first['step'])}",
+            )
+        for row in best[best["step"].isna()].itertuples():
+            name = style.label(row.checkpoint)
+            yield f"{row.mean_r:.3f}", f"alignment of the baseline {name}, chosen the same way"
+    if "perplexity" in found:
+        line = summaries.trained(found["perplexity"])
+        first, last = line.iloc[0], line.iloc[-1]
+        yield (
+            f"{last['perplexity']:,.1f}",
+            f"perplexity at step {style.step_label(last['step'])}; {first['perplexity']:,.0f} at step "
+            f"{style.step_label(first['step'])}",
+        )
+    if "removal_effects" in found:
+        effects = found["removal_effects"]
+        yield (
+            f"{int(effects['significant'].sum()):,} of {len(effects):,}",
+            "effects of a removal that are significant by the calibrated test; "
+            f"{int(effects['significant_paper'].sum()):,} by the paper's, which rejects far too often",
+        )
+    if "probing" in found:
+        above = int((found["probing"]["crossfit_position"] == "above").sum())
+        yield (
+            f"{above:,} of {len(found['probing']):,}",
+            "probes that can still read their property after its removal (crossfit)",
+        )
+
+
+def participants(tables: Mapping, subjects: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Each subject with the number of voxels and of those without a score, empty where the tables lack it."""
+    if "alignment" not in tables:
+        return [(subject, "", "") for subject in subjects]
+    counts = summaries.original(tables["alignment"]).groupby("subject")[["n_voxels", "n_invalid"]].max()
+    shown = {subject: [f"{int(number):,}" for number in row] for subject, row in counts.T.items()}
+    return [(subject, *shown.get(subject, ("", ""))) for subject in subjects]

@@ -1,0 +1,64 @@
+"""Tables of cells put together: ``python -m dynalign.tables.collect --tables … --output tables/alignment.tsv``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dynalign.cli import command, run
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
+
+
+def adjust(table, level: float):
+    """Adjust ``p`` over all rows for the false discovery rate; a missing p stays missing.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    level : float
+
+    Returns
+    -------
+    pandas.DataFrame
+        With ``p_fdr`` and ``significant``: whether it is below `level`.
+
+    References
+    ----------
+    Benjamini & Hochberg (1995), Controlling the false discovery rate.
+    """
+    from scipy.stats import false_discovery_control
+
+    p = table["p"].to_numpy(dtype=float, copy=True)
+    tested = np.isfinite(p)
+    p[tested] = false_discovery_control(p[tested])
+    return table.assign(p_fdr=p, significant=(p < level).astype(int))
+
+
+def collect(paths: Sequence[str], fdr: float | None = None):
+    """Stack tables; with a level `fdr`, add the columns of :func:`adjust`."""
+    import pandas as pd
+
+    table = pd.concat([read_table(path) for path in paths], ignore_index=True)
+    return table if fdr is None else adjust(table, fdr)
+
+
+@command
+def main(tables: list[str], output: str, fdr: float | None = None) -> None:
+    """Stack the tables of many cells.
+
+    Parameters
+    ----------
+    tables
+        Tables of the same columns, in the order of the rows to be.
+    output
+        Table to write.
+    fdr
+        Adjust ``p`` over all rows and test it at this level.
+    """
+    write_table(collect(tables, fdr), output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,31 @@
+# Arrays or images → a subject's responses, kept TRs × voxels.
+#: A subject's array, or images run by run with their mask; the voxels that are kept of an array.
+ARRAY = [f"{STUDY.story.folder}/data_subject_{{subject}}.npy{RECORDED}"] if STUDY.story.layout == "arrays" else []
+IMAGES = [] if ARRAY else [STUDY.brain.images.replace("{run}", str(run + 1)) for run in range(len(STUDY.story.trs))]
+MASK = [STUDY.brain.mask] if STUDY.brain.mask else []
+VOXELS = [STUDY.brain.voxels] if STUDY.brain.voxels else []
+
+
+rule responses:
+    input:
+        trs=f"{R}/story/trs.tsv",
+        array=given(*ARRAY),
+        images=given(*IMAGES),
+        mask=given(*MASK),
+        voxels=given(*VOXELS),
+    output:
+        f"{R}/brain/{{subject}}.npy",
+    log:
+        f"{R}/logs/responses/{{subject}}.log",
+    # Responses that do not fit the story stop a study before hours are spent on its representations.
+    priority: 100
+    resources:
+        mem_mb=8000,
+    params:
+        code=code("responses.recordings"),
+        options=section(STUDY.brain),
+        array=lambda wildcards, input: [path.removesuffix(RECORDED) for path in input.array],
+        content=content(*([] if STUDY.simulation or STUDY.story.download else ARRAY + IMAGES + MASK), *VOXELS),
+    shell:
+        "python -m dynalign.responses.recordings --trs {input.trs:q} --subject {wildcards.subject:q} --array {params.array:q}"
+        " --options {params.options:q} --output {output:q} &> {log:q}"
