@@ -1,6 +1,7 @@
 """Tests and intervals against SciPy, by hand, and by simulation."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -348,8 +349,8 @@ def test_a_group_is_the_mean_of_its_subjects_and_the_population_scipys_t_over_th
     assert row["n_subjects"] == 3
     assert row["mean_difference"] == pytest.approx(np.mean(alone))
     expected = stats.ttest_1samp(alone, 0)
-    assert row["p_population"] == pytest.approx(expected.pvalue)
-    assert (row["ci_low_population"], row["ci_high_population"]) == (
+    assert row["p_other_subjects_same_text"] == pytest.approx(expected.pvalue)
+    assert (row["ci_low_other_subjects"], row["ci_high_other_subjects"]) == (
         pytest.approx(expected.confidence_interval().low),
         pytest.approx(expected.confidence_interval().high),
     )
@@ -359,7 +360,7 @@ def test_a_group_is_the_mean_of_its_subjects_and_the_population_scipys_t_over_th
     turned = group_row(courses[[2, 0, 1]], fold, SMALL, GAP)
     assert turned == {key: pytest.approx(value) for key, value in row.items()}
     single = group_row(courses[:1], fold, SMALL, GAP)
-    assert np.isnan(single["p_population"])
+    assert np.isnan(single["p_other_subjects_same_text"])
     assert single["p"] == copies["p"]
 
 
@@ -397,3 +398,37 @@ def test_the_commands_write_what_the_functions_say(tmp_path):
     assert (table["n_subjects"] == 2).all()
     np.testing.assert_allclose(table["p_fdr"], stats.false_discovery_control(table["p"]), rtol=1e-6)
     assert table["step"].isna().tolist() == [False, False, True, True]
+
+
+def test_an_effect_stands_beside_what_is_still_read_and_beside_its_control(tmp_path):
+    """Means and percentiles by hand; the control's effect is taken off, block by block."""
+    rng = np.random.default_rng(15)
+    found = small_study(rng)
+    original, residual = found["none", "original"], found["ridge", "tense"]
+    courses = {
+        "none.original": original.timecourse,
+        "leace-crossfit.tense": residual.timecourse,
+        "leace-crossfit-control.tense": original.timecourse - 0.01 * rng.random(len(original.fold)),
+        "leace-crossfit.pos": residual.timecourse,
+    }
+    null = rng.standard_normal((2, 40)) / 20
+    folder = tmp_path / "step-8/layer-1/F"
+    folder.mkdir(parents=True)
+    for number, (name, course) in enumerate(courses.items()):
+        readable = np.column_stack([[0.5 - number / 10, 0.1], null])
+        write_scores(folder / f"{name}.npz", replace(original, timecourse=course, readable=readable.astype(np.float32)))
+    place = {"checkpoint": "step-8", "step": "8", "subject": "F"}
+    alignment, table = effects.subject_tables(str(tmp_path), place, [1], list(courses), SMALL, 2)
+    assert alignment["removal"].tolist() == [name.partition(".")[0] for name in courses]
+    tense, pos = table.to_dict("records")
+    assert [tense["property"], pos["property"]] == ["tense", "pos"], "a control is no effect of its own"
+    assert (tense["readable_before"], tense["readable_after"]) == pytest.approx((0.5, 0.4))
+    assert tense["readable_after_null"] == pytest.approx(np.percentile(null[0], 97.5), abs=1e-6)
+    assert pos["readable_before_null"] == pytest.approx(np.percentile(null[1], 97.5), abs=1e-6)
+    difference = courses["leace-crossfit.tense"] - courses["leace-crossfit-control.tense"]
+    test = block_tests.block_test(difference, original.fold, SMALL, 2)
+    assert (tense["over_control"], tense["p_over_control"]) == pytest.approx((test["mean"], test["p"]))
+    control = courses["leace-crossfit-control.tense"] - original.timecourse
+    by_fold = np.mean([control[original.fold == fold].mean() for fold in np.unique(original.fold)])
+    assert tense["over_control"] == pytest.approx(tense["mean_difference"] - by_fold)
+    assert np.isnan([pos[name] for name in ("over_control", "over_control_low", "p_over_control")]).all()

@@ -28,7 +28,7 @@ CONTRACT = {
         "removal_effects": "checkpoint step layer removal property subject mean_difference ci_low ci_high t_paper "
         "p_paper significant_paper p p_fdr significant effect_size effect_low effect_high",
         "removal_effects_group": "checkpoint step layer removal property n_subjects mean_difference ci_low ci_high p "
-        "p_fdr significant p_population n_significant",
+        "p_fdr significant p_other_subjects_same_text n_significant",
         "emergence": "quantity property subject layer reference emergence_step emergence_after lasting_step",
         "perplexity_alignment": "subject layer n_checkpoints rho ci_low ci_high",
     }.items()
@@ -137,7 +137,7 @@ def test_the_tables_agree_with_each_other(results):
     assert len(both) == len(effects) == len(group)
     for name in ("mean_difference", "ci_low", "p", "significant"):
         np.testing.assert_allclose(both[name], both[f"{name}_group"], rtol=1e-6)
-    assert group["p_population"].isna().all()
+    assert group["p_other_subjects_same_text"].isna().all()
 
 
 def test_noise_voxels_and_the_random_baseline_score_nothing(results, region):

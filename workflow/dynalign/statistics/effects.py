@@ -14,6 +14,9 @@ from dynalign.statistics.block_tests import block_test, paper_t
 from dynalign.statistics.cells import scores_path
 from dynalign.tables.writer import write_table
 
+#: Ends the name of a removal of permuted labels.
+CONTROL = "-control"
+
 #: What a test says of an effect.
 TESTED = ("ci_low", "ci_high", "effect_size", "effect_low", "effect_high")
 
@@ -60,6 +63,50 @@ def effect_row(residual: Scores, original: Scores, settings: Statistics, gap: in
     )
 
 
+def readable(residual: Scores, original: Scores, position: int) -> dict[str, float]:
+    """What the encoder could read of a property before and after its removal (METHOD section 5).
+
+    Parameters
+    ----------
+    residual, original : Scores
+    position : int
+        The property's, among those of the encoding job.
+
+    Returns
+    -------
+    dict
+        Mean r with the true labels, and the 97.5th percentile of those with permuted ones; NaN where none was kept.
+    """
+    row = {}
+    for name, scores in (("before", original), ("after", residual)):
+        true, *null = scores.readable[position].astype(float) if len(scores.readable) else [np.nan]
+        row[f"readable_{name}"] = true
+        row[f"readable_{name}_null"] = float(np.nanpercentile(null, 97.5)) if np.isfinite(null).any() else np.nan
+    return row
+
+
+def over_control(effect: np.ndarray, control: np.ndarray | None, fold, settings: Statistics, gap: int) -> dict:
+    """An effect less that of its control, the same labels permuted by sentence and erased alike; NaN without one.
+
+    Parameters
+    ----------
+    effect, control : arrays of shape (n_trs,)
+        Residual minus original, c(t) on the same rows.
+    fold, settings, gap
+        As :func:`dynalign.statistics.block_tests.block_test`.
+    """
+    names = {
+        "over_control": "mean",
+        "over_control_low": "ci_low",
+        "over_control_high": "ci_high",
+        "p_over_control": "p",
+    }
+    if control is None:
+        return dict.fromkeys(names, np.nan)
+    test = block_test(effect - control, fold, settings, gap)
+    return {column: test[name] for column, name in names.items()}
+
+
 def subject_tables(
     folder: str, place: dict, layers: Sequence[int], arms: Sequence[str], settings: Statistics, gap: int
 ) -> tuple:
@@ -84,17 +131,30 @@ def subject_tables(
     import pandas as pd
 
     checkpoint, step, subject = (place[name] for name in ("checkpoint", "step", "subject"))
+    named = [(removal, name) for removal, _, name in (arm.partition(".") for arm in arms)]
+    properties = list(dict.fromkeys(name for removal, name in named if removal != "none"))
     alignment, effects = [], []
     for layer in progress(layers, f"{checkpoint}, subject {subject}: layers"):
-        original = read_scores(scores_path(folder, checkpoint, layer, subject, *ORIGINAL))
-        for removal, name in (arm.split(".", 1) for arm in arms):
-            path = scores_path(folder, checkpoint, layer, subject, removal, name)
-            scores = original if removal == "none" else read_scores(path)
+
+        def read(removal: str, name: str, layer=layer) -> Scores:
+            return read_scores(scores_path(folder, checkpoint, layer, subject, removal, name))
+
+        original = read(*ORIGINAL)
+        for removal, name in named:
+            scores = original if removal == "none" else read(removal, name)
             cell = {"checkpoint": checkpoint, "step": step, "layer": layer, "removal": removal, "property": name}
             cell["subject"] = subject
             alignment.append(cell | alignment_row(scores, settings, gap))
-            if removal != "none":
-                effects.append(cell | effect_row(scores, original, settings, gap))
+            if removal != "none" and not removal.endswith(CONTROL):
+                effect = difference(scores, original)
+                has_control = (removal + CONTROL, name) in named
+                control = difference(read(removal + CONTROL, name), original) if has_control else None
+                effects.append(
+                    cell
+                    | effect_row(scores, original, settings, gap)
+                    | readable(scores, original, properties.index(name))
+                    | over_control(effect, control, original.fold, settings, gap)
+                )
     return pd.DataFrame(alignment), pd.DataFrame(effects)
 
 

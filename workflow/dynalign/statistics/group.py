@@ -12,7 +12,7 @@ from dynalign.encoding.scores import ORIGINAL, read_scores
 from dynalign.io.errors import InputError
 from dynalign.statistics.block_tests import block_means, block_test, corrected_t
 from dynalign.statistics.cells import CELL, scores_path
-from dynalign.statistics.effects import TESTED, difference
+from dynalign.statistics.effects import CONTROL, TESTED, difference, over_control, readable
 from dynalign.tables.collect import collect as stacked
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
@@ -24,8 +24,8 @@ def group_row(differences: np.ndarray, fold: np.ndarray, settings: Statistics, g
     Subjects took in the same story, so their time courses share what the features do by chance: they are averaged
     TR by TR, and the calibrated test of the average (``p``) says whether the effect on the mean of THESE subjects
     would be found with other text and other noise. Whether it would be found in OTHER listeners of this same text is
-    a question for a t-test over the subjects' means (``p_population``, n − 1 degrees of freedom: 2 for three
-    subjects, a critical t of 4.3). It cannot see what chance in the text does to all of them alike.
+    a question for a t-test over the subjects' means (``p_other_subjects_same_text``, n − 1 degrees of freedom: 2 for
+    three subjects, a critical t of 4.3). It cannot see what chance in the text does to all of them alike.
 
     Parameters
     ----------
@@ -37,15 +37,20 @@ def group_row(differences: np.ndarray, fold: np.ndarray, settings: Statistics, g
     Returns
     -------
     dict
-        Population columns are NaN for one subject.
+        The columns of other subjects are NaN for one subject.
     """
     test = block_test(differences.mean(axis=0), fold, settings, gap)
     row = {"n_subjects": len(differences), "mean_difference": test["mean"]} | {name: test[name] for name in TESTED}
-    population = dict.fromkeys(("p", "ci_low", "ci_high"), np.nan)
+    others = dict.fromkeys(("p", "ci_low", "ci_high"), np.nan)
     if len(differences) > 1:
         parts = [block_means(one, fold, settings.block) for one in differences]
-        population = corrected_t(np.array([weights @ means for means, weights in parts]), 0.0, settings.alpha)
-    return row | {"p": test["p"]} | {f"{name}_population": population[name] for name in ("p", "ci_low", "ci_high")}
+        others = corrected_t(np.array([weights @ means for means, weights in parts]), 0.0, settings.alpha)
+    return row | {
+        "p": test["p"],
+        "p_other_subjects_same_text": others["p"],
+        "ci_low_other_subjects": others["ci_low"],
+        "ci_high_other_subjects": others["ci_high"],
+    }
 
 
 def group_table(
@@ -78,6 +83,8 @@ def group_table(
     """
     import pandas as pd
 
+    named = [(removal, name) for removal, _, name in (arm.partition(".") for arm in arms)]
+    properties = list(dict.fromkeys(name for removal, name in named if removal != "none"))
     rows = []
     for layer in progress(layers, f"{place['checkpoint']}, all subjects: layers"):
 
@@ -89,12 +96,23 @@ def group_table(
         for path, scores in zip(paths(*ORIGINAL), originals, strict=True):
             if not np.array_equal(scores.fold, fold):
                 raise InputError(f"{path}: other rows or folds than {paths(*ORIGINAL)[0]}; encode both again")
-        for removal, name in (arm.split(".", 1) for arm in arms):
-            if removal != "none":
-                pairs = zip(paths(removal, name), originals, strict=True)
-                courses = np.array([difference(read_scores(path), original) for path, original in pairs])
+        for removal, name in named:
+            if removal != "none" and not removal.endswith(CONTROL):
+                residuals = [read_scores(path) for path in paths(removal, name)]
+                pairs = list(zip(residuals, originals, strict=True))
+                courses = np.array([difference(*pair) for pair in pairs])
+                control = None
+                if (removal + CONTROL, name) in named:
+                    controls = [read_scores(path) for path in paths(removal + CONTROL, name)]
+                    control = np.mean([difference(*pair) for pair in zip(controls, originals, strict=True)], axis=0)
+                read = [readable(*pair, properties.index(name)) for pair in pairs]
                 cell = place | {"layer": layer, "removal": removal, "property": name}
-                rows.append(cell | group_row(courses, fold, settings, gap))
+                rows.append(
+                    cell
+                    | group_row(courses, fold, settings, gap)
+                    | {key: float(np.mean([one[key] for one in read])) for key in read[0]}
+                    | over_control(courses.mean(axis=0), control, fold, settings, gap)
+                )
     return pd.DataFrame(rows)
 
 
