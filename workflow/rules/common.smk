@@ -115,6 +115,17 @@ def scores_of_subject():
     ]
 
 
+def cells_of(pattern, checkpoints=STUDY.checkpoints):
+    """Tables of all cells, in the order of checkpoints, layers and subjects."""
+    places = (
+        {"ckpt": ckpt, "layer": layer, "subject": subject}
+        for ckpt in checkpoints
+        for layer in STUDY.layers_of(ckpt)
+        for subject in STUDY.subjects
+    )
+    return list(dict.fromkeys(f"{R}/{pattern.format(**place)}.tsv" for place in places))
+
+
 #: What Snakemake's report shows, in the order of the rules; the page shows the same.
 REPORTED = []
 
