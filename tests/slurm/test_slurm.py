@@ -24,7 +24,7 @@ def test_a_study_ends_well(story):
 def test_jobs_ask_for_what_their_rules_say(story):
     for head in (story.failing, story.last):
         stated = Counter(
-            (job["rule"], job["threads"], int(job["mem_mb"]), int(job["runtime"]), int(job["gpu"]))
+            (job["rule"], job["threads"], int(job["mem_mb"]), int(job["runtime"]), int(job.get("gpu", 0)))
             for job in head.started()
         )
         asked = Counter((job.rule, job.cpus, job.mem_mb, job.minutes, job.gpus) for job in head.jobs)

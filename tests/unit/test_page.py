@@ -21,7 +21,7 @@ from dynalign.page import figures as page_figures
 from dynalign.page import write as page_write
 from dynalign.page.data import column_json, embedded_json, explorer, outline, table_view
 from dynalign.page.highlights import highlights
-from dynalign.tables import writer
+from dynalign.tables import schema, writer
 from dynalign.tables.reader import read_table
 
 ROOT = Path(__file__).parents[2]
@@ -303,7 +303,7 @@ def test_the_installed_package_brings_the_pages_files():
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    patterns = project["tool"]["setuptools"]["package-data"]["dynalign.page"]
-    packed = {path for pattern in patterns for path in page_write.ASSETS.parent.glob(pattern)}
-    assert packed == set(page_write.ASSETS.iterdir())
-    assert {path.name for path in packed} == {"index.html.j2", "page.css", *page_write.SCRIPTS}
+    patterns = project["tool"]["setuptools"]["package-data"]["dynalign"]
+    packed = {path for pattern in patterns for path in page_write.ASSETS.parents[1].glob(pattern)}
+    assert packed >= {*page_write.ASSETS.iterdir(), *page_figures.CAPTIONS.iterdir(), schema.FILE}
+    assert {path.name for path in page_write.ASSETS.iterdir()} == {"index.html.j2", "page.css", *page_write.SCRIPTS}

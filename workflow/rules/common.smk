@@ -72,7 +72,7 @@ def code(step, entry="main"):
 
 
 def content(*paths):
-    """Fingerprints of files that no rule makes: as a parameter, they rerun a rule when what it reads has changed.
+    """Fingerprints of files that nothing here makes: as a parameter, they repeat a job when what it reads has changed.
 
     Time stamps are not asked, because a clone or a copy does not keep them.
     """
@@ -115,6 +115,17 @@ def scores_of_subject():
     ]
 
 
+def cells_of(pattern, checkpoints=STUDY.checkpoints):
+    """Tables of all cells, in the order of checkpoints, layers and subjects."""
+    places = (
+        {"ckpt": ckpt, "layer": layer, "subject": subject}
+        for ckpt in checkpoints
+        for layer in STUDY.layers_of(ckpt)
+        for subject in STUDY.subjects
+    )
+    return list(dict.fromkeys(f"{R}/{pattern.format(**place)}.tsv" for place in places))
+
+
 #: What Snakemake's report shows, in the order of the rules; the page shows the same.
 REPORTED = []
 
@@ -152,3 +163,68 @@ def check_results():
 #: With `--cache`, downloads and representations are shared between workflows in this folder.
 #: Snakemake warns of every rule that could be cached and is not, so rules say so only where there is one.
 CACHED = "SNAKEMAKE_OUTPUT_CACHE" in os.environ
+
+
+# Where checkpoints come from: trained here, a local folder, or the hub.
+TRAINED = STUDY.training is not None
+LOCAL_MODEL = not TRAINED and model_config.is_local(STUDY.model.source)
+HUB_FOLDER = model_config.hub_folder(STUDY.model.source)
+TRAINING_TEXTS = (given(*STUDY.training.texts) or [f"{R}/model/corpus.txt"]) if TRAINED else []
+
+
+def fetched_folder(step):
+    """Name of a step's folder of downloads: studies share it exactly where they fetch the same."""
+    revision = "--".join(Path(STUDY.model.revision_of(step)).parts)
+    commit = STUDY.model.commits.get(step)
+    kind = STUDY.model.weights
+    return revision + (f"@{commit}" if commit else "") + (f"+{kind}" if kind != "safetensors" else "")
+
+
+def pinned(what):
+    """Option that pins a step's (or the tokenizer's) commit."""
+    commit = STUDY.model.commits.get(what)
+    return f"--commit {commit}" if commit else ""
+
+
+def folder_of(ckpt):
+    """Folder of a checkpoint."""
+    step = int(step_of(ckpt))
+    if TRAINED:
+        return f"{R}/model/{ckpt}"
+    if LOCAL_MODEL:
+        return f"{STUDY.model.source}/{STUDY.model.revision_of(step)}"
+    return f"{HUB_FOLDER}/{fetched_folder(step)}"
+
+
+def files_of(ckpt):
+    """The files of a checkpoint that a job reads, or the folder that a download made whole.
+
+    The folder is named by its revision: its time stamp tells nothing.
+    """
+    folder = folder_of(ckpt)
+    if TRAINED:
+        return [f"{folder}/model.safetensors"]
+    if not LOCAL_MODEL:
+        return ancient(given(folder))
+    weights = checkpoints.weight_files([path.name for path in Path(folder).iterdir()], STUDY.model.weights)
+    if not weights:
+        raise WorkflowError(f"{folder}: holds no weights of the kind model.weights: {STUDY.model.weights}")
+    return given(*(f"{folder}/{name}" for name in ("config.json", *weights)))
+
+
+def tokenizer_folder():
+    """Folder of the tokenizer and the model's config.json: apart, so that a new checkpoint leaves it alone."""
+    if TRAINED:
+        return f"{R}/model/tokenizer"
+    if not LOCAL_MODEL:
+        commit = STUDY.model.commits.get("tokenizer")
+        return f"{HUB_FOLDER}/tokenizer" + (f"@{commit}" if commit else "")
+    own = f"{STUDY.model.source}/tokenizer"
+    return own if Path(own).is_dir() else folder_of(STEPS[0])
+
+
+def tokenizer_file():
+    """What a job reads of the tokenizer, or its folder that a download made whole."""
+    if TRAINED:
+        return f"{tokenizer_folder()}/tokenizer.json"
+    return given(f"{tokenizer_folder()}/tokenizer.json") if LOCAL_MODEL else ancient(given(tokenizer_folder()))

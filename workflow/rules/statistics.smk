@@ -76,17 +76,6 @@ rule removal_effects_group_table:
         " --fdr {params.level} --output {output:q} &> {log:q}"
 
 
-def cells_of(pattern, checkpoints=STUDY.checkpoints):
-    """Tables of all cells, in the order of checkpoints, layers and subjects."""
-    places = (
-        {"ckpt": ckpt, "layer": layer, "subject": subject}
-        for ckpt in checkpoints
-        for layer in STUDY.layers_of(ckpt)
-        for subject in STUDY.subjects
-    )
-    return list(dict.fromkeys(f"{R}/{pattern.format(**place)}.tsv" for place in places))
-
-
 #: Tables put together from those of cells: label in the report, tables of cells, whether p is adjusted over all rows.
 COLLECTED = {
     "perplexity": ("perplexity", cells_of("representation/{ckpt}.perplexity", STEPS), False),
