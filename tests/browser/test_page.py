@@ -9,7 +9,7 @@ from dynalign.config import model, properties
 from dynalign.tables import reader
 from tests import page_study
 
-STUDY = {"baselines": ["random", "controls"], "removal": {"methods": ["ridge", "leace"]}}
+STUDY = {"baselines": ["random", "controls"], "removal": {"methods": ["ridge-in-sample", "leace-in-sample"]}}
 #: Whether every drawing is made of numbers.
 DRAWN = (
     "[...document.querySelectorAll('#charts .plot')].every(plot => plot.querySelectorAll('path').length > 3"
@@ -95,7 +95,7 @@ def test_the_page_opens_on_a_whole_view(opened):
 @pytest.mark.parametrize(
     "choice",
     [
-        {"checkpoint": "step-8", "layer": 2, "removal": "ridge", "property": "pos", "subject": "M"},
+        {"checkpoint": "step-8", "layer": 2, "removal": "ridge-in-sample", "property": "pos", "subject": "M"},
         {"checkpoint": "step-0", "layer": 0, "removal": "leace", "property": "added", "subject": "F"},
         {"checkpoint": "random", "layer": 4, "removal": "leace", "property": "tense", "subject": "M"},
     ],
@@ -130,10 +130,10 @@ def test_the_numbers_of_a_cell_are_the_tables(opened, tables, choice):
 
 def test_the_curves_are_the_tables_rows_and_follow_the_choice(opened, tables):
     table = tables["alignment"]
-    table = table[table["removal"].isin(["none", "ridge"])]
+    table = table[table["removal"].isin(["none", "ridge-in-sample"])]
     for choice in (
-        {"layer": 2, "property": "pos", "subject": "M", "checkpoint": "step-8", "removal": "ridge"},
-        {"layer": 4, "property": "tense", "subject": "F", "checkpoint": "step-1", "removal": "ridge"},
+        {"layer": 2, "property": "pos", "subject": "M", "checkpoint": "step-8", "removal": "ridge-in-sample"},
+        {"layer": 4, "property": "tense", "subject": "F", "checkpoint": "step-1", "removal": "ridge-in-sample"},
     ):
         choose(opened, **choice)
         here = table[table["subject"] == choice["subject"]]
@@ -143,7 +143,7 @@ def test_the_curves_are_the_tables_rows_and_follow_the_choice(opened, tables):
             assert points(opened, "training", name) == list(along[along["property"] == name]["mean_r"])
             assert points(opened, "layers", name) == list(down[down["property"] == name]["mean_r"])
         effects = tables["removal_effects"]
-        effects = effects[(effects["removal"] == "ridge") & (effects["subject"] == choice["subject"])]
+        effects = effects[(effects["removal"] == "ridge-in-sample") & (effects["subject"] == choice["subject"])]
         at = effects[(effects["layer"] == choice["layer"]) & (effects["property"] == choice["property"])]
         assert points(opened, "effect-training", choice["property"]) == list(
             at[at["step"].notna()].sort_values("step")["mean_difference"]
@@ -152,7 +152,7 @@ def test_the_curves_are_the_tables_rows_and_follow_the_choice(opened, tables):
         here = effects[(effects["layer"] == choice["layer"]) & (effects["checkpoint"] == choice["checkpoint"])]
         assert shown == [row(here, property=name)["mean_difference"] for name in ("tense", "pos", "added")]
         probing = tables["probing"]
-        probing = probing[(probing["removal"] == "ridge") & (probing["property"] == choice["property"])]
+        probing = probing[(probing["removal"] == "ridge-in-sample") & (probing["property"] == choice["property"])]
         named = [row(probing, checkpoint="random", layer=choice["layer"])]
         named += [row(probing, checkpoint="controls", layer=0)]
         trained = probing[(probing["layer"] == choice["layer"]) & probing["step"].notna()].sort_values("step")
@@ -166,7 +166,7 @@ def test_the_numbers_drawn_are_a_table_below_the_chart(opened, tables):
     opened.page.locator("#chart-effects summary").click()
     effects = tables["removal_effects"]
     for layer in (2, 4):
-        choose(opened, layer=layer, property="pos", subject="M", checkpoint="step-8", removal="ridge")
+        choose(opened, layer=layer, property="pos", subject="M", checkpoint="step-8", removal="ridge-in-sample")
         shown = effects.query(f"layer == {layer} and subject == 'M' and checkpoint == 'step-8' and removal == 'ridge'")
         heads = opened.page.locator("#chart-effects thead th").all_text_contents()
         # What all rows share stands in the chart's note.
@@ -405,7 +405,7 @@ def test_the_largest_study_opens_and_reacts(browser, tmp_path):
     browser.open(path)
     choose(browser, layer=7, property="pos", subject="N")
     table = found["alignment"]
-    cell = row(table, checkpoint="step-143000", layer=7, removal="ridge", property="pos", subject="N")["mean_r"]
+    cell = row(table, checkpoint="step-143000", layer=7, removal="ridge-in-sample", property="pos", subject="N")["mean_r"]
     assert float(cells(browser)["residual.mean_r"][1]) == pytest.approx(cell, rel=1e-7)
     assert len(points(browser, "training", "original")) == 154
     assert browser.problems == []

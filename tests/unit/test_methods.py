@@ -82,7 +82,7 @@ def test_exact_removals_take_a_five_class_property_out_of_probes_and_voxels(inpu
     ]
     assert min(r["none.original"]) > 0.6
     for method in ("ridge", "leace"):
-        row = probes.loc[method, "kind"]
+        row = probes.loc[f"{method}-in-sample", "kind"]
         assert row["accuracy_before"] > 0.95
         assert (row["removed"], row["crossfit_position"]) == (1, "inside")
         of_kind, of_others = r[f"{method}-in-sample.kind"]
@@ -95,7 +95,7 @@ def test_exact_removals_take_a_five_class_property_out_of_probes_and_voxels(inpu
 
 def test_integer_codes_leave_it_in_both(inputs):
     probes, r = run_chain(inputs, "ordinal")
-    row = probes.loc["ridge", "kind"]
+    row = probes.loc["ridge-in-sample", "kind"]
     assert row["accuracy_after_crossfit"] > 0.9
     assert (row["removed"], row["crossfit_position"]) == (0, "above")
     assert r["ridge-in-sample.kind"][0] > 0.3

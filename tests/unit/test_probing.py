@@ -40,7 +40,7 @@ def one(X, codes, sentence, word, probing_options=SMALL, seed=0, method="ridge",
     options = Removal(methods=(*others, "ridge-in-sample"), **removal_options)
     maps = {(family, "p"): removal_fit.fit(family, X, codes, options) for family in options.families}
     rows = probing.evaluate(X, {"p": codes.astype(float)}, sentence, word, maps, probing_options, options, seed)
-    (row,) = [row for row in rows if row["removal"] == method]
+    (row,) = [row for row in rows if row["removal"] == f"{method}-in-sample"]
     return row
 
 

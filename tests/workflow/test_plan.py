@@ -36,14 +36,14 @@ def changed(**sections) -> dict:
 
 def test_arms_are_named_by_method_and_a_parse_of_ones_own_needs_no_parser(repository):
     (repository / "config/parse.conllu").write_text("checked when it is read\n")
-    methods = {"methods": ["ridge", "leace"], "coding": "onehot"}
+    methods = {"methods": ["ridge-in-sample", "leace-in-sample"], "coding": "onehot", "controls": False}
     annotation = {"file": "config/parse.conllu", "download": True}
     study = changed(removal=methods, annotation=annotation)
     run = snakemake(repository, "-n", "-p", "--cores", "1", config=study)
     assert run.status == 0, run.output
     arms = re.search(r"--folder results/small/encoding/step-128 --layers 2 --arms (.*?) --options", run.output)
     assert arms
-    assert {"none.original", "ridge.tense", "leace.tense", "ridge.pos", "leace.pos"} < set(arms[1].split())
+    assert {"none.original"} | {f"{way}-in-sample.{name}" for way in ("ridge", "leace") for name in ("tense", "pos")} < set(arms[1].split())
     assert "output: results/small/encoding/step-128/layer-2/F, " in run.output
     assert run.jobs["encoding"] == run.jobs["probing"] == run.jobs["removal"] == 3
     assert run.jobs["annotate"] == 1

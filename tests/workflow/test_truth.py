@@ -14,6 +14,7 @@ from dynalign.tables.writer import write_table
 from tests.helpers import flags
 from tests.workflow.conftest import SMALL, copy_repository, snakemake
 
+HEADLINE = "leace-crossfit"
 CONTRACT = {
     name: columns.split()
     for name, columns in {
@@ -26,7 +27,8 @@ CONTRACT = {
         "alignment": "checkpoint step layer removal property subject mean_r ci_low ci_high inner_score n_voxels "
         "n_invalid",
         "removal_effects": "checkpoint step layer removal property subject mean_difference ci_low ci_high t_paper "
-        "p_paper significant_paper p p_fdr significant effect_size effect_low effect_high",
+        "p_paper significant_paper p p_fdr significant effect_size effect_low effect_high readable_before "
+        "readable_after over_control p_over_control",
         "removal_effects_group": "checkpoint step layer removal property n_subjects mean_difference ci_low ci_high p "
         "p_fdr significant p_other_subjects_same_text n_significant",
         "emergence": "quantity property subject layer reference emergence_step emergence_after lasting_step",
@@ -61,7 +63,7 @@ def test_the_contract_is_there(results):
         for suffix in ("png", "pdf", "svg"):
             assert sum(f.startswith(f"figure-{number:02d}-") and f.endswith(suffix) for f in figures) == 1
     assert {"table-1-probing.html", "table-1-probing.tsv", "table-2-correlations.html", "map-F.png"} <= figures
-    scores = np.load(results / "encoding/step-128/layer-2/F/ridge.tense.npz", allow_pickle=False)
+    scores = np.load(results / "encoding/step-128/layer-2/F/leace-crossfit.tense.npz", allow_pickle=False)
     kept = int(read_table(results / "story/trs.tsv")["kept"].sum())
     assert scores["r"].shape == scores["alpha"].shape
     assert scores["timecourse"].shape == (kept,)
@@ -71,16 +73,16 @@ def test_tables_have_one_row_per_observation(results):
     alignment = table(results, "alignment")
     key = ["checkpoint", "layer", "removal", "property", "subject"]
     assert not alignment.duplicated(key).any()
-    assert len(alignment) == 3 * 1 * 10 * 1
-    assert len(table(results, "removal_effects")) == 3 * 9
-    assert len(table(results, "probing")) == 3 * 9
+    assert len(alignment) == 3 * 1 * (1 + 3 * 9) * 1
+    assert len(table(results, "removal_effects")) == 3 * 2 * 9
+    assert len(table(results, "probing")) == 3 * 2 * 9
     assert table(results, "perplexity")["checkpoint"].tolist() == ["step-0", "step-128"]
 
 
 def test_alignment_is_what_the_scores_say(results):
-    rows = table(results, "alignment").set_index(["checkpoint", "property"])
+    rows = table(results, "alignment").query("removal in ('none', @HEADLINE)").set_index(["checkpoint", "property"])
     for checkpoint, name in (("step-128", "original"), ("random", "tense")):
-        removal = "none" if name == "original" else "ridge"
+        removal = "none" if name == "original" else HEADLINE
         expected = np.nanmean(arm(results, f"{removal}.{name}", checkpoint))
         assert rows.loc[(checkpoint, name), "mean_r"] == pytest.approx(expected, rel=1e-6)
 
@@ -102,7 +104,7 @@ def test_alignment_rises_where_the_simulation_says_that_a_model_must_learn(resul
 
 @pytest.mark.parametrize("name", ["tense", "sentence_length"])
 def test_removing_a_property_hurts_its_voxels_and_no_others(results, region, name):
-    change = arm(results, f"ridge.{name}") - arm(results)
+    change = arm(results, f"{HEADLINE}.{name}") - arm(results)
     assert change[region == name].mean() < -0.07
     for other in set(region) - {name}:
         assert change[region == other].mean() > -0.045, other
@@ -110,30 +112,36 @@ def test_removing_a_property_hurts_its_voxels_and_no_others(results, region, nam
 
 def test_removing_what_drives_nothing_hurts_nothing(results, region):
     for name in ("random_label", "top_constituents"):
-        change = arm(results, f"ridge.{name}") - arm(results)
+        change = arm(results, f"{HEADLINE}.{name}") - arm(results)
         for part in set(region):
             assert abs(change[region == part].mean()) < 0.03, (name, part)
 
 
 def test_the_effects_table_finds_the_planted_properties(results):
-    effects = table(results, "removal_effects").query("checkpoint == 'step-128'").set_index("property")
+    effects = table(results, "removal_effects").query("checkpoint == 'step-128' and removal == @HEADLINE")
+    effects = effects.set_index("property")
     assert set(effects["mean_difference"].nsmallest(2).index) == {"tense", "sentence_length"}
     assert effects.loc["random_label", "significant"] == 0
+    for name in ("tense", "sentence_length"):
+        row = effects.loc[name]
+        assert row["over_control"] < 0
+        assert row["readable_before"] > row["readable_before_null"]
+        assert row["readable_after"] < row["readable_before"] / 2
 
 
 def test_the_tables_agree_with_each_other(results):
     """Differences come from c(t), alignment from r; one subject is its own group."""
-    key = ["checkpoint", "layer", "property", "subject"]
+    key = ["checkpoint", "layer", "removal", "property", "subject"]
     alignment = table(results, "alignment").set_index(key)["mean_r"]
     effects = table(results, "removal_effects")
     expected = [
-        alignment[row.checkpoint, row.layer, row.property, row.subject]
-        - alignment[row.checkpoint, row.layer, "original", row.subject]
+        alignment[row.checkpoint, row.layer, row.removal, row.property, row.subject]
+        - alignment[row.checkpoint, row.layer, "none", "original", row.subject]
         for row in effects.itertuples()
     ]
     np.testing.assert_allclose(effects["mean_difference"], expected, atol=1e-6)
     group = table(results, "removal_effects_group")
-    both = effects.merge(group, on=["checkpoint", "layer", "property"], suffixes=("", "_group"))
+    both = effects.merge(group, on=["checkpoint", "layer", "removal", "property"], suffixes=("", "_group"))
     assert len(both) == len(effects) == len(group)
     for name in ("mean_difference", "ci_low", "p", "significant"):
         np.testing.assert_allclose(both[name], both[f"{name}_group"], rtol=1e-6)
@@ -214,7 +222,7 @@ def test_controls_go_through_the_same_stages(finished, results, tmp_path):
         rows = table(tmp_path / "results/small", name).query("checkpoint == 'controls'")
         assert set(rows["layer"]) == {0}
         assert rows["step"].isna().all()
-        assert len(rows) == {"alignment": 10}.get(name, 9)
+        assert len(rows) == {"alignment": 28}.get(name, 18)
     before = table(results, "alignment").query("checkpoint != 'controls'")
     after = table(tmp_path / "results/small", "alignment").query("checkpoint != 'controls'")
     assert after.reset_index(drop=True).equals(before.reset_index(drop=True))

@@ -197,7 +197,8 @@ def evaluate(
     Returns
     -------
     list of dict
-        One per method and property, in this order.
+        One per method and property, in this order. What a method fits, not where an encoding fits it, makes the
+        row: `leace-crossfit` and `leace-in-sample` have the same numbers.
 
     Raises
     ------
@@ -219,7 +220,9 @@ def evaluate(
             np.asarray(X[mask], dtype=float), labels, sentence[mask], word[mask], fitted, probing, options, seed
         )
         rows.update({arm: {**row, "n_masked": int((~mask).sum())} for arm, row in found.items()})
-    return [rows[method, name] for method in options.families for name in codes]
+    return [
+        rows[method.partition("-")[0], name] | {"removal": method} for method in options.methods for name in codes
+    ]
 
 
 def _evaluate_labelled(X, labels, sentence, word, fitted, probing, options, seed) -> dict[tuple[str, str], dict]:
