@@ -365,10 +365,10 @@ def test_command_writes_the_contract(study):
         "removed_paper removed crossfit_position n_words n_classes n_masked not_converged"
     )
     assert table[["removal", "property"]].to_numpy().tolist() == [
-        ["ridge", "pos"],
-        ["ridge", "tense"],
-        ["leace", "pos"],
-        ["leace", "tense"],
+        ["ridge-in-sample", "pos"],
+        ["ridge-in-sample", "tense"],
+        ["leace-in-sample", "pos"],
+        ["leace-in-sample", "tense"],
     ]
     masked = int(labels["tense"][3:303].isna().sum())
     assert table["n_masked"].tolist() == [0, masked, 0, masked]
