@@ -405,7 +405,9 @@ def test_the_largest_study_opens_and_reacts(browser, tmp_path):
     browser.open(path)
     choose(browser, layer=7, property="pos", subject="N")
     table = found["alignment"]
-    cell = row(table, checkpoint="step-143000", layer=7, removal="ridge-in-sample", property="pos", subject="N")["mean_r"]
+    cell = row(table, checkpoint="step-143000", layer=7, removal="ridge-in-sample", property="pos", subject="N")[
+        "mean_r"
+    ]
     assert float(cells(browser)["residual.mean_r"][1]) == pytest.approx(cell, rel=1e-7)
     assert len(points(browser, "training", "original")) == 154
     assert browser.problems == []

@@ -43,7 +43,9 @@ def test_arms_are_named_by_method_and_a_parse_of_ones_own_needs_no_parser(reposi
     assert run.status == 0, run.output
     arms = re.search(r"--folder results/small/encoding/step-128 --layers 2 --arms (.*?) --options", run.output)
     assert arms
-    assert {"none.original"} | {f"{way}-in-sample.{name}" for way in ("ridge", "leace") for name in ("tense", "pos")} < set(arms[1].split())
+    assert {"none.original"} | {
+        f"{way}-in-sample.{name}" for way in ("ridge", "leace") for name in ("tense", "pos")
+    } < set(arms[1].split())
     assert "output: results/small/encoding/step-128/layer-2/F, " in run.output
     assert run.jobs["encoding"] == run.jobs["probing"] == run.jobs["removal"] == 3
     assert run.jobs["annotate"] == 1

@@ -127,7 +127,11 @@ def test_significant_for_all_subjects_by_both_rules(drawn, tables):
     assert 0 < len(expected["significant"]) < len(expected["significant_paper"]) < len(numbers)
     either = set(expected["significant"]) | set(expected["significant_paper"])
     assert len(dots(axes, "neither")) == len(numbers) - len(either)
+    still = [(g * (len(names) + 1.5) + 3, layer) for g in range(3) for layer in LAYERS if layer]
+    assert names[3] == "smallest_constituent"
+    assert sorted(map(tuple, dots(axes, "still readable"))) == sorted(still)
     legend = " ".join(legend_texts(figure))
+    assert "still reads" in legend
     assert "paper's rule" in legend
     assert "calibrated" in legend
 

@@ -33,6 +33,9 @@ def significant(figure_data: FigureData):
     }
     for kind, (which, size, look) in looks.items():
         panel.scatter(at[which], cells["layer"].to_numpy()[which], s=size, gid=kind, zorder=3, **look)
+    read = cells["still_readable"].to_numpy() == 1
+    look = {"marker": "x", "c": style.NOTE, "linewidths": 0.9}
+    panel.scatter(at[read], cells["layer"].to_numpy()[read], s=26, gid="still readable", zorder=4, **look)
     panel.set_xticks(ticks, [style.label(name) for name in names] * len(steps))
     panel.tick_params(axis="x", length=0)
     turn(panel)
@@ -45,6 +48,7 @@ def significant(figure_data: FigureData):
         elements.key("paper's rule: t-test over voxels\n(rejects far too often)", markersize=6.5),
         elements.key("calibrated test, corrected\nover the whole grid", markersize=12, fillstyle="none"),
         elements.key("neither", markersize=3, color=style.FAINT),
+        elements.key("the encoder still reads\nthe property", marker="x", markersize=5, color=style.NOTE),
     ]
     elements.legend(figure, keys)
     subjects = list(dict.fromkeys(effects["subject"]))

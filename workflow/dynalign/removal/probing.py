@@ -220,9 +220,7 @@ def evaluate(
             np.asarray(X[mask], dtype=float), labels, sentence[mask], word[mask], fitted, probing, options, seed
         )
         rows.update({arm: {**row, "n_masked": int((~mask).sum())} for arm, row in found.items()})
-    return [
-        rows[method.partition("-")[0], name] | {"removal": method} for method in options.methods for name in codes
-    ]
+    return [rows[method.partition("-")[0], name] | {"removal": method} for method in options.methods for name in codes]
 
 
 def _evaluate_labelled(X, labels, sentence, word, fitted, probing, options, seed) -> dict[tuple[str, str], dict]:

@@ -169,16 +169,18 @@ def significant_layers(effects):
     Returns
     -------
     pandas.DataFrame
-        ``step property layer paper calibrated mean_difference n_subjects``; a cell that lacks a subject is
-        significant by neither rule.
+        ``step property layer paper calibrated mean_difference n_subjects still_readable``; a cell that lacks a
+        subject is significant by neither rule.
     """
     n_subjects = effects["subject"].nunique()
-    cells = effects.groupby(["step", "property", "layer"], sort=False)
+    readable = (effects["readable_after"] > effects["readable_after_null"]).astype(int)
+    cells = effects.assign(still_readable=readable).groupby(["step", "property", "layer"], sort=False)
     table = cells.agg(
         paper=("significant_paper", "min"),
         calibrated=("significant", "min"),
         mean_difference=("mean_difference", "mean"),
         n_subjects=("subject", "nunique"),
+        still_readable=("still_readable", "max"),
     ).reset_index()
     complete = table["n_subjects"] == n_subjects
     for rule in ("paper", "calibrated"):
