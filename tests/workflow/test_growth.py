@@ -156,7 +156,7 @@ def test_a_comment_or_a_docstring_plans_nothing(finished, edit):
     [
         ("encoding/ridge", "TIE = 1e-6", "TIE = 2e-6", {"encoding"}),
         ("removal/logistic", "float = 1e-5", "float = 1e-6", {"probing"}),
-        ("folds", "np.round(np.linspace(", "np.rint(np.linspace(", {"removal", "perplexity_table"}),
+        ("folds", "np.round(np.linspace(", "np.rint(np.linspace(", {"removal"}),
         ("datasets/simulation", "_AR = 0.4", "_AR = 0.5", {"time_story"}),
         # The page names the code of every step by its digest.
         ("provenance", "[:12]", "[:12].lower()", {"page"}),

@@ -102,8 +102,6 @@ for name, (label, cells, adjusted) in COLLECTED.items():
         log:
             f"{R}/logs/{name}_table.log",
         localrule: True
-        conda:
-            "../../envs/analysis.yaml"
         params:
             code=code("tables.collect"),
             fdr=["--fdr", str(STUDY.statistics.alpha)] if adjusted else [],
@@ -138,8 +136,6 @@ rule perplexity_alignment_table:
     log:
         f"{R}/logs/perplexity_alignment_table.log",
     localrule: True
-    conda:
-        "../../envs/analysis.yaml"
     params:
         code=code("statistics.emergence", "correlation"),
         level=STUDY.statistics.alpha,
