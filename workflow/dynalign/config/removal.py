@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from dynalign.config.fields import Grid, Natural, Section, powers_of_ten, unique
 
 #: The paper's removal, which stands beside every other.
-PAPER = "ridge-in-sample"
+PAPER: Literal["ridge-in-sample"] = "ridge-in-sample"
 
 Method = Literal["leace-crossfit", "ridge-in-sample", "ridge-crossfit", "leace-in-sample", "leace-tr"]
 
