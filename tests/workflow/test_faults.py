@@ -23,7 +23,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.workflow.conftest import TARGETS, copy_repository, snakemake, tiny_study
+from tests.workflow.conftest import PROFILE, TARGETS, copy_repository, snakemake, tiny_study
 
 KILLS = int(os.environ.get("FAULTS", "5"))
 
@@ -68,7 +68,7 @@ class Undisturbed:
         targets = [name for name in arguments if not name.startswith("-")]
         flags = [name for name in arguments if name.startswith("-")]
         targets = [f"results/tiny/{name}" for name in targets] or TARGETS
-        return snakemake(folder, "--cores", "2", "--show-failed-logs", *flags, *targets, config=self.study)
+        return snakemake(folder, *PROFILE, "--cores", "2", *flags, *targets, config=self.study)
 
     def check(self, folder: Path, complete: bool = True) -> None:
         """Nothing that stands there differs; if `complete`, nothing is missing and nothing lies about."""
@@ -91,7 +91,7 @@ def test_kills_at_random_moments_lose_nothing(undisturbed, tmp_path, record_prop
     folder = copy_repository(tmp_path / "killed")
     tiny_study(folder)
     (folder / "config/test.yaml").write_text(yaml.safe_dump(undisturbed.study), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", *TARGETS, "--cores", "2"]
+    command = [sys.executable, "-m", "snakemake", *TARGETS, "--cores", "2", *PROFILE]
     command += ["--configfile", "config/test.yaml"]
     groups, killed, parts = [], {"head": 0, "job": 0}, []
     while sum(killed.values()) < KILLS:

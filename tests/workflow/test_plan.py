@@ -41,7 +41,7 @@ def test_arms_are_named_by_method_and_a_parse_of_ones_own_needs_no_parser(reposi
     study = changed(removal=methods, annotation=annotation)
     run = snakemake(repository, "-n", "-p", "--cores", "1", config=study)
     assert run.status == 0, run.output
-    arms = re.search(r"--folder results/small/encoding/step-128 --layers 2 --arms (.*?) --options", run.output)
+    arms = re.search(r"--folder results/small/encoding --layers 2 --arms (.*?) --options", run.output)
     assert arms
     assert {"none.original"} | {
         f"{way}-in-sample.{name}" for way in ("ridge", "leace") for name in ("tense", "pos")

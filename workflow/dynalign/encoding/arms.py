@@ -30,7 +30,7 @@ class Design:
         TR and run of each kept TR: the rows of the responses.
     source : array of int, shape (n_rows, n_delays)
         TR whose words each row is paired with (:func:`dynalign.encoding.delays.sources`).
-    delays : tuple of int
+    delay : tuple of int
         In TRs.
     """
 
@@ -39,12 +39,12 @@ class Design:
     trs: np.ndarray
     runs: np.ndarray
     source: np.ndarray
-    delays: tuple[int, ...]
+    delay: tuple[int, ...]
 
     @property
     def lags(self) -> tuple[int, ...]:
         """Differences of two delays: how far apart, in TRs, words lie that one row sees."""
-        return tuple(sorted({one - other for one in self.delays for other in self.delays}))
+        return tuple(sorted({one - other for one in self.delay for other in self.delay}))
 
 
 def make_design(word_trs, runs, kept, delay: Sequence[int]) -> Design:

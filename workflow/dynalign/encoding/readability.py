@@ -76,7 +76,7 @@ def make_targets(
     -------
     Targets
     """
-    middle = int(np.argsort(where.delays, kind="stable")[len(where.delays) // 2])
+    middle = int(np.argsort(where.delay, kind="stable")[len(where.delay) // 2])
     parts, owner = [], []
     for number, (name, values) in enumerate(codes.items()):
         rng = np.random.default_rng([seed, zlib.crc32(name.encode()), 1])
