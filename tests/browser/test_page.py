@@ -96,8 +96,8 @@ def test_the_page_opens_on_a_whole_view(opened):
     "choice",
     [
         {"checkpoint": "step-8", "layer": 2, "removal": "ridge-in-sample", "property": "pos", "subject": "M"},
-        {"checkpoint": "step-0", "layer": 0, "removal": "leace", "property": "added", "subject": "F"},
-        {"checkpoint": "random", "layer": 4, "removal": "leace", "property": "tense", "subject": "M"},
+        {"checkpoint": "step-0", "layer": 0, "removal": "leace-in-sample", "property": "added", "subject": "F"},
+        {"checkpoint": "random", "layer": 4, "removal": "leace-in-sample", "property": "tense", "subject": "M"},
     ],
 )
 def test_the_numbers_of_a_cell_are_the_tables(opened, tables, choice):
@@ -167,7 +167,9 @@ def test_the_numbers_drawn_are_a_table_below_the_chart(opened, tables):
     effects = tables["removal_effects"]
     for layer in (2, 4):
         choose(opened, layer=layer, property="pos", subject="M", checkpoint="step-8", removal="ridge-in-sample")
-        shown = effects.query(f"layer == {layer} and subject == 'M' and checkpoint == 'step-8' and removal == 'ridge'")
+        shown = effects.query(
+            f"layer == {layer} and subject == 'M' and checkpoint == 'step-8' and removal == 'ridge-in-sample'"
+        )
         heads = opened.page.locator("#chart-effects thead th").all_text_contents()
         # What all rows share stands in the chart's note.
         assert heads == [name for name in effects if name not in {*KEYS, "step"} - {"property"}]
@@ -202,7 +204,7 @@ def test_colours_are_those_of_the_figures(opened):
 
 
 def test_the_address_holds_the_choice(opened, made):
-    choice = {"checkpoint": "step-1", "layer": "2", "removal": "leace", "property": "added", "subject": "M"}
+    choice = {"checkpoint": "step-1", "layer": "2", "removal": "leace-in-sample", "property": "added", "subject": "M"}
     choose(opened, **choice)
     fragment = opened.run("location.hash")
     before = cells(opened)
@@ -277,7 +279,10 @@ def test_a_table_sorts_filters_turns_pages_and_is_saved(opened, tables):
         "f.dispatchEvent(new Event('input')); })()"
     )
     wanted = table[
-        (table["property"] == "added") & (table["removal"] == "leace") & (table["layer"] == 4) & (table["mean_r"] > 0.1)
+        (table["property"] == "added")
+        & (table["removal"] == "leace-in-sample")
+        & (table["layer"] == 4)
+        & (table["mean_r"] > 0.1)
     ]
     assert 0 < len(wanted) < len(table)
     assert shown() == sorted(wanted["mean_r"], reverse=True)
@@ -397,6 +402,7 @@ def test_the_largest_study_opens_and_reacts(browser, tmp_path):
         properties=tuple(properties.paper_properties()),
         subjects=["N"],
         baselines=[],
+        removal={"methods": ["ridge-in-sample"]},
     )
     found = page_study.tables(study)
     assert len(found["alignment"]) == 154 * 13 * 10
