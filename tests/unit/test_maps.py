@@ -48,6 +48,7 @@ def build(folder, affine=AFFINES["flipped"], codes=(2, 1)):
                         "alpha": alpha[key],
                         "inner_score": np.zeros((5, n), dtype=np.float32),
                         "timecourse": np.zeros(10),
+                        "readable": np.zeros((0, 0), dtype=np.float32),
                         "fold": np.repeat(np.arange(5), 2).astype(np.int16),
                     },
                 )
