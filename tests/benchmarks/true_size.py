@@ -118,7 +118,7 @@ def shifted_scores(folder: Path, layer: int, threads: int, encoding: dict):
         "representation": f"{R}/representation/{CKPT}.safetensors",
         "layer": layer,
         "labels": f"{R}/tables/labels.tsv",
-        "maps": f"{R}/removal/{CKPT}/layer-{layer}.npz",
+        "erasers": f"{R}/removal/{CKPT}/layer-{layer}.npz",
         "words": f"{R}/story/words.tsv",
         "trs": f"{R}/story/trs.tsv",
         "responses": "shifted.npy",
