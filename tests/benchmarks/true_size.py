@@ -122,7 +122,7 @@ def shifted_scores(folder: Path, layer: int, threads: int, encoding: dict):
         "words": f"{R}/story/words.tsv",
         "trs": f"{R}/story/trs.tsv",
         "responses": "shifted.npy",
-        "properties": '["random_label"]',
+        "properties": "random_label",
         "options": json.dumps(encoding),
         "threads": threads,
         "output-dir": "shifted",
