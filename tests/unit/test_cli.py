@@ -1,5 +1,7 @@
 """Parameters of a step's function as options of its command."""
 
+import subprocess
+import sys
 from typing import Literal
 
 import pytest
@@ -89,3 +91,9 @@ def test_functions_are_sub_commands(capsys):
     with pytest.raises(SystemExit):
         main(["first", "--help"])
     assert "More." in capsys.readouterr().out
+
+
+def test_the_help_names_the_command():
+    command = [sys.executable, "-m", "dynalign.removal.fit", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert shown.startswith("usage: python -m dynalign.removal.fit ")

@@ -51,7 +51,7 @@ def commands(*functions: Callable[..., None]) -> Callable[[Sequence[str] | None]
     """Several functions as sub-commands of their names (``_`` becomes ``-``), each as in :func:`command`."""
 
     def call(argv: Sequence[str] | None = None) -> None:
-        parser = argparse.ArgumentParser(prog=f"python -m {functions[0].__module__}")
+        parser = argparse.ArgumentParser(prog=_program(functions[0]))
         chosen = parser.add_subparsers(dest="command", required=True)
         by_name = {function.__name__.strip("_").replace("_", "-"): function for function in functions}
         for name, function in by_name.items():
@@ -63,9 +63,15 @@ def commands(*functions: Callable[..., None]) -> Callable[[Sequence[str] | None]
     return call
 
 
+def _program(function: Callable) -> str:
+    """How a step is called; as the main module it does not bear its own name."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None) if function.__module__ == "__main__" else None
+    return f"python -m {spec.name if spec else function.__module__}"
+
+
 def _parser(function: Callable) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
-        prog=f"python -m {function.__module__}",
+        prog=_program(function),
         description=inspect.getdoc(function),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
