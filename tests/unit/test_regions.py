@@ -17,7 +17,7 @@ from dynalign.io.errors import InputError
 from dynalign.responses import regions as responses_regions
 from dynalign.responses.regions import from_arrays, read_regions, subset, write_regions
 from dynalign.statistics.cells import CELL, read_cells
-from dynalign.statistics.regions import main, region_alignment, region_effect, restrict, subject_tables
+from dynalign.statistics.regions import main, region_alignment, region_effect, subject_tables
 from dynalign.tables import collect
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
@@ -126,13 +126,13 @@ def test_a_regions_alignment_is_the_mean_over_its_voxels_and_its_interval_that_o
     r = np.random.default_rng(0).normal(0.2, 0.1, (5, 20))
     r[:, 4] = np.nan
     inside = np.arange(20) < 8
-    row = region_alignment(restrict(scores(r), inside), 0.05, 0)
+    row = region_alignment(scores(r), inside, 0.05, 0)
     valid = r[:, [0, 1, 2, 3, 5, 6, 7]]
     assert row["mean_r"] == pytest.approx(valid.mean(), rel=1e-6)
     assert (row["n_voxels"], row["n_invalid"]) == (8, 1)
-    whole = region_alignment(restrict(scores(r), np.ones(20, dtype=bool)), 0.05, 0)
+    whole = region_alignment(scores(r), np.ones(20, dtype=bool), 0.05, 0)
     assert whole["n_voxels"] == 20
-    empty = region_alignment(restrict(scores(r), np.arange(20) == 4), 0.05, 0)
+    empty = region_alignment(scores(r), np.arange(20) == 4, 0.05, 0)
     assert (empty["n_voxels"], empty["n_invalid"]) == (1, 1)
     assert np.isnan(empty["mean_r"])
 
@@ -140,13 +140,13 @@ def test_a_regions_alignment_is_the_mean_over_its_voxels_and_its_interval_that_o
 def test_an_effects_test_is_the_corrected_t_over_the_folds_means():
     rng = np.random.default_rng(1)
     before, after = rng.normal(0.2, 0.1, (5, 12)), rng.normal(0.15, 0.1, (5, 12))
-    row = region_effect(scores(after), scores(before), 0.05, 0)
+    row = region_effect(scores(after), scores(before), np.ones(12, dtype=bool), 0.05, 0)
     means = (after - before).mean(axis=1)
     # scipy's t, with the variance of the mean as 1/5 + 1/4 instead of 1/5 (five folds).
     t = stats.ttest_1samp(means, 0).statistic / 1.5
     assert row["mean_difference"] == pytest.approx(means.mean(), rel=1e-5)
     assert row["p"] == pytest.approx(2 * stats.t.sf(abs(t), 4), rel=1e-4)
-    nothing = region_effect(scores(after * np.nan), scores(before), 0.05, 0)
+    nothing = region_effect(scores(after * np.nan), scores(before), np.ones(12, dtype=bool), 0.05, 0)
     assert np.isnan(nothing["p"])
     assert nothing["n_invalid"] == 12
 

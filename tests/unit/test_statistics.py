@@ -417,8 +417,8 @@ def test_an_effect_stands_beside_what_is_still_read_and_beside_its_control(tmp_p
     for number, (name, course) in enumerate(courses.items()):
         readable = np.column_stack([[0.5 - number / 10, 0.1], null])
         write_scores(folder / f"{name}.npz", replace(original, timecourse=course, readable=readable.astype(np.float32)))
-    place = {"checkpoint": "step-8", "step": "8", "subject": "F"}
-    alignment, table = effects.subject_tables(str(tmp_path), place, [1], list(courses), SMALL, 2)
+    place = {"checkpoint": "step-8", "step": "8"}
+    alignment, table = effects.subject_tables(str(tmp_path), place, "F", [1], list(courses), SMALL, 2)
     assert alignment["removal"].tolist() == [name.partition(".")[0] for name in courses]
     tense, pos = table.to_dict("records")
     assert [tense["property"], pos["property"]] == ["tense", "pos"], "a control is no effect of its own"
@@ -434,7 +434,6 @@ def test_an_effect_stands_beside_what_is_still_read_and_beside_its_control(tmp_p
     assert np.isnan([pos[name] for name in ("over_control", "over_control_low", "p_over_control")]).all()
     # One subject is its own group; a second without an effect halves both effects.
     columns = ["mean_difference", "readable_before", "readable_after", "over_control"]
-    place.pop("subject")
     alone = group.group_table(str(tmp_path), place, ["F"], [1], list(courses), SMALL, 2)
     assert alone.loc[0, columns].tolist() == pytest.approx([tense[name] for name in columns])
     (tmp_path / "step-8/layer-1/M").mkdir()
@@ -445,3 +444,7 @@ def test_an_effect_stands_beside_what_is_still_read_and_beside_its_control(tmp_p
     for name in ("mean_difference", "over_control"):
         assert both[name] == pytest.approx(tense[name] / 2)
     assert both["readable_after"] == pytest.approx((tense["readable_after"] + 0.3) / 2)
+    other = replace(original, fold=original.fold[::-1])
+    write_scores(tmp_path / "step-8/layer-1/M/none.original.npz", other)
+    with pytest.raises(InputError, match=r"M/none\.original\.npz: other rows or folds than .*F/none\.original\.npz"):
+        group.group_table(str(tmp_path), place, ["F", "M"], [1], list(courses), SMALL, 2)

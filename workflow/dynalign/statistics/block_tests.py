@@ -1,10 +1,9 @@
-"""Alignment, effects of removal, and what holds over training (METHOD section 8).
+"""The tests of alignment and of effects of removal (METHOD section 8).
 
 The headline test and all intervals rest on c(t), the time course whose mean is a cell's alignment, or on the
 difference of two arms' c(t). Its mean over blocks of TRs has two sources of error:
 
-- The test rows are a sample. Its noise falls with their number; means over blocks longer than the autocorrelation are
-  nearly independent, and there are many of them.
+- The test rows are a sample: means over blocks longer than the autocorrelation are nearly independent.
 - So are the training rows, which the models of the folds share. Besides, rows change places between folds: what rows s
   and t have in common by chance enters once where s trains and t tests, and once more where t trains and s tests. The
   scatter of the test rows counts the two as independent, though they are one. Where learning noise prevails (weak
@@ -26,21 +25,10 @@ from dynalign.io.errors import InputError
 
 
 def block_means(timecourse: np.ndarray, fold: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of a time course in blocks of successive TRs that no fold's border cuts.
+    """Means of a time course, shape (n_trs,), in blocks of successive TRs that no border of a `fold` cuts, and weights.
 
-    Parameters
-    ----------
-    timecourse : array of shape (n_trs,)
-        c(t), or the difference of two arms' c(t).
-    fold : array of shape (n_trs,)
-        Outer fold that tests each TR.
-    size : int
-        TRs in a block, about: a fold is cut into equal blocks of the nearest length, and is one block if it is shorter.
-
-    Returns
-    -------
-    means, weights : arrays of shape (n_blocks,)
-        ``weights @ means`` is the mean over folds of the fold's mean, as in a cell's alignment; the weights sum to 1.
+    A fold is cut into equal blocks of nearly `size` TRs, or is one block. ``weights @ means``, both of shape
+    (n_blocks,), is the mean over folds of the fold's mean, as in a cell's alignment; the weights sum to 1.
     """
     names = np.unique(fold)
     means, weights = [], []
@@ -53,15 +41,7 @@ def block_means(timecourse: np.ndarray, fold: np.ndarray, size: int) -> tuple[np
 
 
 def test_train_ratio(fold: np.ndarray, gap: int) -> float:
-    """n_test / n_train: mean over outer folds; the rows of the gap are in neither.
-
-    Parameters
-    ----------
-    fold : array of shape (n_trs,)
-        Outer fold that tests each TR.
-    gap : int
-        TRs left out of training on both sides of a test block.
-    """
+    """n_test / n_train, mean over outer folds; `fold`, shape (n_trs,), tests a TR, `gap` TRs beside it do neither."""
     blocks = [np.flatnonzero(fold == name) for name in np.unique(fold)]
     return float(np.mean([len(block) / len(folds.training_rows(len(fold), block, gap)) for block in blocks]))
 
@@ -69,28 +49,25 @@ def test_train_ratio(fold: np.ndarray, gap: int) -> float:
 def corrected_t(
     means: np.ndarray, test_train_ratio: float, level: float, weights: np.ndarray | None = None
 ) -> dict[str, float]:
-    """t-test and interval of a mean over parts, with Nadeau & Bengio's variance correction.
+    """t-test and interval of a mean over parts (outer folds, or blocks of TRs), with a corrected variance.
 
     The variance of the mean over k parts is taken as ``(1/k + n_test/n_train) · s²`` instead of ``s²/k``. With
     weights w it is ``(1 + k · n_test/n_train) · k/(k − 1) · Σ w² (m − m̄)²``: the same where all weights are 1/k.
 
     Parameters
     ----------
-    means : array of shape (k,)
-        One mean per part: an outer fold, or a block of TRs.
+    means, weights : arrays of shape (k,)
+        The weights sum to 1; default equal.
     test_train_ratio : float
         n_test / n_train of a part.
     level : float
-        Level of the test; the interval covers ``1 - level``.
-    weights : array of shape (k,), optional
-        Sum to 1; default equal.
+        Of the test; the interval covers ``1 - level``.
 
     Returns
     -------
     dict
-        ``mean``, ``ci_low``, ``ci_high``, ``t``, ``p`` (two-tailed, k − 1 degrees of freedom), ``error``
-        (standard error), ``sd`` (of the parts: ``error = sd · sqrt(1/k + n_test/n_train)``). p < level exactly
-        where the interval excludes 0. No variance gives p = 1 for a zero mean and p = 0 otherwise.
+        ``mean``, ``ci_low``, ``ci_high``, ``t``, ``p`` (two-tailed, k − 1 degrees of freedom), ``error`` (standard
+        error). p < level exactly where the interval excludes 0. No variance gives p = 1 for a zero mean, else 0.
 
     Raises
     ------
@@ -110,43 +87,28 @@ def corrected_t(
     mean = float(weights @ means)
     sd = float(np.sqrt(k * k / (k - 1) * np.sum(np.square(weights * (means - mean)))))
     error = sd * float(np.sqrt(1 / k + test_train_ratio))
-    critical = float(stdtrit(k - 1, 1 - level / 2))
+    half = float(stdtrit(k - 1, 1 - level / 2)) * error
     if error > 0:
         t = mean / error
         p = 2 * float(stdtr(k - 1, -abs(t)))
     else:
         t, p = (0.0, 1.0) if mean == 0 else (float(np.copysign(np.inf, mean)), 0.0)
-    half = critical * error
-    return {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "t": t, "p": p, "error": error, "sd": sd}
-
-
-def fold_test(means: np.ndarray, fold: np.ndarray, level: float, gap: int) -> dict[str, float]:
-    """:func:`corrected_t` over the outer folds, where no time course is kept.
-
-    Parameters
-    ----------
-    means : array of shape (n_folds,)
-    level : float
-    fold, gap
-        As :func:`test_train_ratio`.
-    """
-    return corrected_t(means, test_train_ratio(fold, gap), level)
+    return {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "t": t, "p": p, "error": error}
 
 
 def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, float]:
-    """The calibrated test: Nadeau & Bengio's correction over blocks of TRs.
+    """The calibrated test: Nadeau & Bengio's correction over blocks of TRs (METHOD section 8).
 
-    With M blocks in K folds, a block's n_test / n_train is K/M of a fold's: the variance is ``s²/M · (1 + K ·
-    n_test/n_train)`` with the variance s² of the block means and M − 1 degrees of freedom.
+    With M blocks in K folds, a block's n_test / n_train is K/M of a fold's.
 
     Parameters
     ----------
-    timecourse : array of shape (n_trs,)
-        c(t), or the difference of two arms' c(t).
+    timecourse, fold : arrays of shape (n_trs,)
+        c(t), or the difference of two arms' c(t), and the outer fold that tests each TR.
     settings : Statistics
         ``block`` and ``alpha``.
-    fold, gap
-        As :func:`test_train_ratio`.
+    gap : int
+        TRs left out of training on both sides of a test block.
 
     Returns
     -------
@@ -181,16 +143,8 @@ def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, g
 def paper_t(residual: np.ndarray, original: np.ndarray, kind: str) -> tuple[float, float]:
     """The paper's two-tailed t-test over voxels; voxels are not independent, so it rejects far too often.
 
-    Parameters
-    ----------
-    residual, original : arrays of shape (n_voxels,)
-        Voxel scores of the two arms.
-    kind : {"paired", "independent"}
-
-    Returns
-    -------
-    t, p : float
-        0 and 1 where the arms are the same to the bit.
+    Takes the voxel scores of two arms, shape (n_voxels,), and the kind, ``paired`` or ``independent``; gives t and p,
+    0 and 1 where the arms are the same to the bit.
     """
     from scipy.stats import ttest_ind, ttest_rel
 

@@ -1,8 +1,8 @@
 """Intersubject noise ceiling: how well a subject's responses follow from those of the other subjects.
 
 What people share in their responses to one story is what any model of the story can hope to explain. Each subject's
-voxels are predicted from all voxels of all other subjects at the same TR, with the folds, penalties and standardising
-of the encoding models, and no delays: responses of all subjects are late by the same haemodynamics.
+voxels are predicted from all voxels of all other subjects at the same TR, as the encoding models predict them
+(METHOD section 7), but without delays: responses of all subjects are late by the same haemodynamics.
 
 With one feature voxel per subject, signal s shared with reliability ``ρ = var(s) / (var(s) + var(noise))`` and m other
 subjects, the best linear prediction correlates with the response at ``√ρ · √(m ρ / (1 + (m − 1) ρ))`` (Spearman–Brown),
@@ -15,7 +15,7 @@ ceiling, never a model's score; it also chooses lucky ones, so that their mean i
 
 References
 ----------
-METHOD sections 7 and 8. Nili et al. (2014), A toolbox for representational similarity analysis, for ceilings from other
+METHOD section 8. Nili et al. (2014), A toolbox for representational similarity analysis, for ceilings from other
 subjects; Cochran (1977), Sampling techniques, section 6.3, for the variance of a ratio of means.
 """
 
@@ -34,8 +34,8 @@ from dynalign.encoding import arms, backend, ridge
 from dynalign.encoding.scores import Scores, read_scores, write_scores
 from dynalign.io.arrays import read_array
 from dynalign.io.errors import InputError
-from dynalign.statistics.block_tests import fold_test
-from dynalign.statistics.cells import CELL, path_of, read_cells
+from dynalign.statistics.block_tests import corrected_t, test_train_ratio
+from dynalign.statistics.cells import CELL, read_cells, scores_path
 from dynalign.statistics.effects import alignment_row, voxel_scores
 from dynalign.stimulus.timing import read_trs
 from dynalign.tables.writer import write_table
@@ -45,19 +45,11 @@ TILE = 4096
 
 
 def kernel(others: Sequence[np.ndarray], train, threads: int = 1) -> np.ndarray:
-    """Linear kernel of the other subjects' voxels, each standardised by the training rows.
+    """Linear kernel, float64 of shape (n_rows, n_rows), of the other subjects' voxels.
 
-    Parameters
-    ----------
-    others : sequence of arrays of shape (n_rows, n_voxels)
-        Voxels may differ in number; one that is constant in the training rows, or not finite, is left out.
-    train : array of int
-    threads : int
-        Tiles at work at a time; they are summed in their order, so that bytes do not depend on it.
-
-    Returns
-    -------
-    array of float64, shape (n_rows, n_rows)
+    `others` are arrays of shape (n_rows, n_voxels). Each voxel is standardised by the training rows `train`; one that
+    is constant there, or not finite, is left out. Tiles are summed in their order, so that bytes do not depend on
+    `threads`.
     """
     n_rows = len(others[0])
     present = np.ones(n_rows, dtype=bool)
@@ -90,20 +82,15 @@ def intersubject(
     others : sequence of arrays of shape (n_rows, n_voxels of that subject)
     responses : array of shape (n_rows, n_voxels)
     runs : array of shape (n_rows,)
-        Run of each row, for folds by run.
+        For folds by run.
     choices : Encoding
         ``alphas``, ``folds``, ``inner_folds`` and ``gap`` count.
     device : backend.Numpy or backend.Torch, optional
 
-    Returns
-    -------
-    Scores
-        As of the encoding models; NaN for voxels that cannot be scored.
-
     Raises
     ------
     InputError
-        If there is no other subject, rows differ, or folds cannot be cut.
+        If there is no other subject, rows differ, no voxel can be scored, or folds cannot be cut.
     """
     from threadpoolctl import threadpool_limits
 
@@ -146,36 +133,12 @@ def above(ceiling: Scores, threshold: float) -> np.ndarray:
     return np.isfinite(mean) & (mean > threshold)
 
 
-def ceiling_row(ceiling: Scores, threshold: float, settings: Statistics, gap: int) -> dict[str, float]:
-    """A subject's ceiling: mean over voxels with its interval, and mean over those above the threshold."""
-    chosen = above(ceiling, threshold)
-    mean = float(voxel_scores(ceiling)[chosen].mean()) if chosen.any() else np.nan
-    return alignment_row(ceiling, settings, gap) | {
-        "threshold": threshold,
-        "n_above": int(chosen.sum()),
-        "mean_r_above": mean,
-    }
-
-
 def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float, gap: int) -> dict[str, float]:
-    """r/ceiling of one cell: ratio of means over voxels, with an interval over folds.
+    """r/ceiling of one cell over the voxels `chosen`, boolean of shape (n_voxels,), which count as fixed.
 
     With r_f and c_f the means over voxels in fold f and R = r̄ / c̄, the interval is that of the mean of
-    ``(r_f − R c_f) / c̄`` around R (the linearised ratio), corrected like all intervals over folds.
-    The voxels chosen count as fixed.
-
-    Parameters
-    ----------
-    scores, ceiling : Scores
-    chosen : boolean array of shape (n_voxels,)
-        From :func:`above`.
-    level, gap
-        As :func:`dynalign.statistics.block_tests.fold_test`.
-
-    Raises
-    ------
-    InputError
-        If the two are not of the same voxels or folds.
+    ``(r_f − R c_f) / c̄`` around R (the linearised ratio), corrected like all intervals over folds
+    (:func:`dynalign.statistics.block_tests.corrected_t`). InputError if the two are not of the same voxels or folds.
     """
     if scores.r.shape != ceiling.r.shape or not np.array_equal(scores.fold, ceiling.fold):
         raise InputError(
@@ -188,7 +151,7 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float,
         return row | dict.fromkeys(("mean_r", "mean_ceiling", "ratio", "ci_low", "ci_high"), np.nan)
     r, c = (part.r[:, valid].mean(axis=1, dtype=float) for part in (scores, ceiling))
     ratio = r.mean() / c.mean()
-    around = fold_test((r - ratio * c) / c.mean(), scores.fold, level, gap)
+    around = corrected_t((r - ratio * c) / c.mean(), test_train_ratio(scores.fold, gap), level)
     return row | {
         "mean_r": float(r.mean()),
         "mean_ceiling": float(c.mean()),
@@ -196,24 +159,6 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float,
         "ci_low": float(ratio + around["ci_low"]),
         "ci_high": float(ratio + around["ci_high"]),
     }
-
-
-def ratio_table(cells, folder: str, ceiling: Scores, threshold: float, level: float, gap: int):
-    """r/ceiling (:func:`ratio_row`) of all of a subject's `cells` (:func:`dynalign.statistics.cells.read_cells`)."""
-    import pandas as pd
-
-    chosen = above(ceiling, threshold)
-    if not chosen.any():
-        note(f"no voxel has a ceiling above {threshold}: r/ceiling stays empty; lower noise_ceiling.threshold")
-    rows = []
-    for row in progress(list(cells.itertuples(index=False)), "r/ceiling: cells"):
-        path = path_of(folder, row)
-        try:
-            ratio = ratio_row(read_scores(path), ceiling, chosen, level, gap)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        rows.append({name: getattr(row, name) for name in [*CELL, "subject"]} | ratio)
-    return pd.DataFrame(rows)
 
 
 def predict(
@@ -261,9 +206,21 @@ def ratio(
     import pandas as pd
 
     limit, threshold = read_scores(ceiling), options.threshold
-    row = {"subject": subject, "n_others": n_others} | ceiling_row(limit, threshold, statistics, gap)
-    ratios = ratio_table(read_cells(alignment, subject), folder, limit, threshold, statistics.alpha, gap)
-    write_table(ratios, output)
+    chosen = above(limit, threshold)
+    if not chosen.any():
+        note(f"no voxel has a ceiling above {threshold}: r/ceiling stays empty; lower noise_ceiling.threshold")
+    row = {"subject": subject, "n_others": n_others} | alignment_row(limit, statistics, gap)
+    mean = float(voxel_scores(limit)[chosen].mean()) if chosen.any() else np.nan
+    row |= {"threshold": threshold, "n_above": int(chosen.sum()), "mean_r_above": mean}
+    ratios = []
+    cells = read_cells(alignment, subject)[[*CELL, "subject"]].to_dict("records")
+    for cell in progress(cells, "r/ceiling: cells"):
+        path = scores_path(folder, cell)
+        try:
+            ratios.append(cell | ratio_row(read_scores(path), limit, chosen, statistics.alpha, gap))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+    write_table(pd.DataFrame(ratios), output)
     write_table(pd.DataFrame([row]), ceiling_output)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from dynalign.encoding.scores import ORIGINAL, Scores, read_scores
+from dynalign.encoding.scores import ORIGINAL
 from dynalign.io.errors import InputError
 from dynalign.tables.reader import read_table
 
@@ -12,29 +13,20 @@ from dynalign.tables.reader import read_table
 CELL = ["checkpoint", "step", "layer", "removal", "property"]
 
 
-def scores_path(folder: str | Path, checkpoint: str, layer: int, subject: str, removal: str, name: str) -> Path:
-    """File of a cell's scores; `folder` is ``encoding/``."""
-    return Path(folder) / checkpoint / f"layer-{int(layer)}" / subject / f"{removal}.{name}.npz"
+def scores_path(folder: str | Path, cell: Mapping) -> Path:
+    """File of a cell's scores; `folder` is ``encoding/``, a cell has the names in :data:`CELL` and ``subject``."""
+    place = Path(folder) / cell["checkpoint"] / f"layer-{int(cell['layer'])}" / cell["subject"]
+    return place / f"{cell['removal']}.{cell['property']}.npz"
 
 
-def path_of(folder: str | Path, cell) -> Path:
-    """File of the scores of a cell, a row of ``tables/alignment.tsv``."""
-    return scores_path(folder, cell.checkpoint, cell.layer, cell.subject, cell.removal, cell.property)
-
-
-def original_of(folder: str | Path, cell) -> Scores:
-    """Scores of the original representation of a cell."""
-    return read_scores(scores_path(folder, cell.checkpoint, cell.layer, cell.subject, *ORIGINAL))
+def original_path(folder: str | Path, cell: Mapping) -> Path:
+    """File of the scores of a cell's original representation."""
+    removal, name = ORIGINAL
+    return scores_path(folder, {**cell, "removal": removal, "property": name})
 
 
 def read_cells(alignment: str | Path, subject: str):
-    """The rows of ``tables/alignment.tsv`` of one subject: every cell whose scores there are.
-
-    Raises
-    ------
-    InputError
-        If there are none.
-    """
+    """The rows of ``tables/alignment.tsv`` of one subject, every cell whose scores there are; InputError if none."""
     table = read_table(alignment, kind="alignment")
     rows = table[table["subject"] == subject]
     if rows.empty:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def voxel_scores(scores: Scores) -> np.ndarray:
 
 
 def alignment_row(scores: Scores, settings: Statistics, gap: int) -> dict[str, float]:
-    """Alignment of one cell: mean r over voxels, with its interval over blocks of c(t)."""
+    """Alignment of one cell: mean r over voxels, with its interval over blocks of c(t); InputError without a score."""
     voxels = voxel_scores(scores)
     valid = np.isfinite(voxels)
     if not valid.any():
@@ -44,7 +45,7 @@ def alignment_row(scores: Scores, settings: Statistics, gap: int) -> dict[str, f
 
 
 def difference(residual: Scores, original: Scores) -> np.ndarray:
-    """Residual minus original: c(t) of two arms on the same rows, an array of shape (n_trs,)."""
+    """Residual minus original: c(t) of two arms on the same rows, shape (n_trs,); InputError if their folds differ."""
     if not np.array_equal(residual.fold, original.fold):
         raise InputError("the residual's and the original's scores have other folds; encode both again")
     return residual.timecourse - original.timecourse
@@ -66,16 +67,8 @@ def effect_row(residual: Scores, original: Scores, settings: Statistics, gap: in
 def readable(residual: Scores, original: Scores, position: int) -> dict[str, float]:
     """What the encoder could read of a property before and after its removal (METHOD section 5).
 
-    Parameters
-    ----------
-    residual, original : Scores
-    position : int
-        The property's, among those of the encoding job.
-
-    Returns
-    -------
-    dict
-        Mean r with the true labels, and the 97.5th percentile of those with permuted ones; NaN where none was kept.
+    Mean r with the true labels, and the 97.5th percentile of those with permuted ones; NaN where none was kept.
+    `position` is the property's among those of the encoding job.
     """
     row = {}
     for name, scores in (("before", original), ("after", residual)):
@@ -85,76 +78,90 @@ def readable(residual: Scores, original: Scores, position: int) -> dict[str, flo
     return row
 
 
-def over_control(effect: np.ndarray, control: np.ndarray | None, fold, settings: Statistics, gap: int) -> dict:
-    """An effect less that of its control, the same labels permuted by sentence and erased alike; NaN without one.
+def reader(folder: str, cell: dict, subjects: Sequence[str]) -> Callable[[str, str], list[Scores]]:
+    """Function of a removal and a property to each subject's scores, in the checkpoint and layer of `cell`.
 
-    Parameters
-    ----------
-    effect, control : arrays of shape (n_trs,)
-        Residual minus original, c(t) on the same rows.
-    fold, settings, gap
-        As :func:`dynalign.statistics.block_tests.block_test`.
+    It raises InputError where subjects have other rows or folds.
     """
-    names = {
-        "over_control": "mean",
-        "over_control_low": "ci_low",
-        "over_control_high": "ci_high",
-        "p_over_control": "p",
-    }
-    if control is None:
-        return dict.fromkeys(names, np.nan)
-    test = block_test(effect - control, fold, settings, gap)
-    return {column: test[name] for column, name in names.items()}
+
+    def read(removal: str, name: str) -> list[Scores]:
+        arm = cell | {"removal": removal, "property": name}
+        paths = [scores_path(folder, arm | {"subject": subject}) for subject in subjects]
+        found = [read_scores(path) for path in paths]
+        for path, scores in zip(paths, found, strict=True):
+            if not np.array_equal(scores.fold, found[0].fold):
+                raise InputError(f"{path}: other rows or folds than {paths[0]}; encode both again")
+        return found
+
+    return read
 
 
-def subject_tables(
-    folder: str, place: dict, layers: Sequence[int], arms: Sequence[str], settings: Statistics, gap: int
-) -> tuple:
-    """Alignment and effects of one checkpoint and subject over its layers.
+def removals(
+    read: Callable[[str, str], list[Scores]], arms: Sequence[str], settings: Statistics, gap: int
+) -> Iterator[tuple[dict, list[Scores], np.ndarray, dict]]:
+    """The removals from one layer, in one subject or in several.
 
     Parameters
     ----------
-    folder : str
-        ``encoding/``.
-    place : dict
-        ``checkpoint``, ``step``, ``subject``.
-    layers : sequence of int
+    read : callable
+        From :func:`reader`.
     arms : sequence of str
         ``<removal>.<property>``.
     settings, gap
         As :func:`dynalign.statistics.block_tests.block_test`.
 
-    Returns
-    -------
-    alignment, effects : pandas.DataFrame
+    Yields
+    ------
+    arm : dict
+        ``removal``, ``property``.
+    residuals : list of Scores
+    effects : array of shape (n_subjects, n_trs)
+        Residual minus original, c(t).
+    beside : dict
+        Means over subjects of what is :func:`readable`; the effect less that of its control, the same labels permuted
+        by sentence and erased alike, with interval and p (NaN without one).
+    """
+    named = [(removal, name) for removal, _, name in (arm.partition(".") for arm in arms)]
+    properties = list(dict.fromkeys(name for removal, name in named if removal != "none"))
+    originals = read(*ORIGINAL)
+    for removal, name in named:
+        if removal == "none" or removal.endswith(CONTROL):
+            continue
+        residuals = read(removal, name)
+        effects = np.array(list(map(difference, residuals, originals)))
+        read_back = [readable(*pair, properties.index(name)) for pair in zip(residuals, originals, strict=True)]
+        over = dict.fromkeys(("mean", "ci_low", "ci_high", "p"), np.nan)
+        if (removal + CONTROL, name) in named:
+            control = np.mean(list(map(difference, read(removal + CONTROL, name), originals)), axis=0)
+            over = block_test(effects.mean(axis=0) - control, originals[0].fold, settings, gap)
+        beside = {key: float(np.mean([one[key] for one in read_back])) for key in read_back[0]} | {
+            "over_control": over["mean"],
+            "over_control_low": over["ci_low"],
+            "over_control_high": over["ci_high"],
+            "p_over_control": over["p"],
+        }
+        yield {"removal": removal, "property": name}, residuals, effects, beside
+
+
+def subject_tables(
+    folder: str, place: dict, subject: str, layers: Sequence[int], arms: Sequence[str], settings: Statistics, gap: int
+) -> tuple:
+    """Alignment and effects of one checkpoint and subject over its layers, two data frames.
+
+    `folder` is ``encoding/``, `place` holds ``checkpoint`` and ``step``; the others are those of :func:`removals`.
     """
     import pandas as pd
 
-    checkpoint, step, subject = (place[name] for name in ("checkpoint", "step", "subject"))
-    named = [(removal, name) for removal, _, name in (arm.partition(".") for arm in arms)]
-    properties = list(dict.fromkeys(name for removal, name in named if removal != "none"))
     alignment, effects = [], []
-    for layer in progress(layers, f"{checkpoint}, subject {subject}: layers"):
-
-        def read(removal: str, name: str, layer=layer) -> Scores:
-            return read_scores(scores_path(folder, checkpoint, layer, subject, removal, name))
-
-        original = read(*ORIGINAL)
-        for removal, name in named:
-            scores = original if removal == "none" else read(removal, name)
-            cell = {"checkpoint": checkpoint, "step": step, "layer": layer, "removal": removal, "property": name}
-            cell["subject"] = subject
-            alignment.append(cell | alignment_row(scores, settings, gap))
-            if removal != "none" and not removal.endswith(CONTROL):
-                effect = difference(scores, original)
-                has_control = (removal + CONTROL, name) in named
-                control = difference(read(removal + CONTROL, name), original) if has_control else None
-                effects.append(
-                    cell
-                    | effect_row(scores, original, settings, gap)
-                    | readable(scores, original, properties.index(name))
-                    | over_control(effect, control, original.fold, settings, gap)
-                )
+    for layer in progress(layers, f"{place['checkpoint']}, subject {subject}: layers"):
+        cell = place | {"layer": layer}
+        read = cache(reader(folder, cell, [subject]))
+        for removal, _, name in (arm.partition(".") for arm in arms):
+            key = cell | {"removal": removal, "property": name, "subject": subject}
+            alignment.append(key | alignment_row(read(removal, name)[0], settings, gap))
+        for arm, residuals, _, beside in removals(read, arms, settings, gap):
+            effect = effect_row(residuals[0], read(*ORIGINAL)[0], settings, gap)
+            effects.append(cell | arm | {"subject": subject} | effect | beside)
     return pd.DataFrame(alignment), pd.DataFrame(effects)
 
 
@@ -184,8 +191,8 @@ def main(
     options, gap
         Section `statistics` as JSON, and ``encoding.gap``.
     """
-    place = {"checkpoint": checkpoint, "step": step, "subject": subject}
-    tables = subject_tables(folder, place, layers, arms, options, gap)
+    place = {"checkpoint": checkpoint, "step": step}
+    tables = subject_tables(folder, place, subject, layers, arms, options, gap)
     for table, path in zip(tables, (alignment, effects), strict=True):
         write_table(table, path)
     note(f"{len(tables[0])} cells, {len(tables[1])} effects")

@@ -8,11 +8,9 @@ import numpy as np
 
 from dynalign.cli import commands, note, progress, run
 from dynalign.config.statistics import Statistics
-from dynalign.encoding.scores import ORIGINAL, read_scores
-from dynalign.io.errors import InputError
 from dynalign.statistics.block_tests import block_means, block_test, corrected_t
-from dynalign.statistics.cells import CELL, scores_path
-from dynalign.statistics.effects import CONTROL, TESTED, difference, over_control, readable
+from dynalign.statistics.cells import CELL
+from dynalign.statistics.effects import TESTED, reader, removals
 from dynalign.tables.collect import collect as stacked
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
@@ -30,14 +28,9 @@ def group_row(differences: np.ndarray, fold: np.ndarray, settings: Statistics, g
     Parameters
     ----------
     differences : array of shape (n_subjects, n_trs)
-        Residual minus original, c(t) of each subject.
+        Residual minus original, c(t) of each subject; of one subject, the columns of other subjects are NaN.
     fold, settings, gap
         As :func:`dynalign.statistics.block_tests.block_test`.
-
-    Returns
-    -------
-    dict
-        The columns of other subjects are NaN for one subject.
     """
     test = block_test(differences.mean(axis=0), fold, settings, gap)
     row = {"n_subjects": len(differences), "mean_difference": test["mean"]} | {name: test[name] for name in TESTED}
@@ -62,57 +55,17 @@ def group_table(
     settings: Statistics,
     gap: int,
 ):
-    """Effects over subjects of one checkpoint.
+    """Effects over subjects of one checkpoint, a data frame.
 
-    Parameters
-    ----------
-    place : dict
-        ``checkpoint``, ``step``.
-    subjects : sequence of str
-    folder, layers, arms, settings, gap
-        As :func:`dynalign.statistics.effects.subject_tables`.
-
-    Returns
-    -------
-    pandas.DataFrame
-
-    Raises
-    ------
-    InputError
-        If subjects' scores have other rows or folds.
+    The parameters are those of :func:`dynalign.statistics.effects.subject_tables`, with several subjects.
     """
     import pandas as pd
 
-    named = [(removal, name) for removal, _, name in (arm.partition(".") for arm in arms)]
-    properties = list(dict.fromkeys(name for removal, name in named if removal != "none"))
     rows = []
     for layer in progress(layers, f"{place['checkpoint']}, all subjects: layers"):
-
-        def paths(removal: str, name: str, layer=layer) -> list:
-            return [scores_path(folder, place["checkpoint"], layer, subject, removal, name) for subject in subjects]
-
-        originals = [read_scores(path) for path in paths(*ORIGINAL)]
-        fold = originals[0].fold
-        for path, scores in zip(paths(*ORIGINAL), originals, strict=True):
-            if not np.array_equal(scores.fold, fold):
-                raise InputError(f"{path}: other rows or folds than {paths(*ORIGINAL)[0]}; encode both again")
-        for removal, name in named:
-            if removal != "none" and not removal.endswith(CONTROL):
-                residuals = [read_scores(path) for path in paths(removal, name)]
-                pairs = list(zip(residuals, originals, strict=True))
-                courses = np.array([difference(*pair) for pair in pairs])
-                control = None
-                if (removal + CONTROL, name) in named:
-                    controls = [read_scores(path) for path in paths(removal + CONTROL, name)]
-                    control = np.mean([difference(*pair) for pair in zip(controls, originals, strict=True)], axis=0)
-                read = [readable(*pair, properties.index(name)) for pair in pairs]
-                cell = place | {"layer": layer, "removal": removal, "property": name}
-                rows.append(
-                    cell
-                    | group_row(courses, fold, settings, gap)
-                    | {key: float(np.mean([one[key] for one in read])) for key in read[0]}
-                    | over_control(courses.mean(axis=0), control, fold, settings, gap)
-                )
+        cell = place | {"layer": layer}
+        for arm, residuals, effects, beside in removals(reader(folder, cell, subjects), arms, settings, gap):
+            rows.append(cell | arm | group_row(effects, residuals[0].fold, settings, gap) | beside)
     return pd.DataFrame(rows)
 
 
@@ -146,8 +99,7 @@ def collect(tables: list[str], effects: str, fdr: float, output: str) -> None:
     # A baseline has no step, and missing values would not meet in a join.
     key = [name for name in CELL if name != "step"]
     counts = single.groupby(key)["significant"].sum().rename("n_significant").reset_index()
-    table = stacked(tables, fdr)
-    write_table(table.merge(counts, on=key, how="left", validate="one_to_one"), output)
+    write_table(stacked(tables, fdr).merge(counts, on=key, how="left", validate="one_to_one"), output)
 
 
 main = commands(cells, collect)

@@ -8,16 +8,14 @@ Three images per subject, each with one kind of number, so that a viewer's colou
 ``maps/effects/{subject}`` ``difference`` residual − original, difference of r; each checkpoint's best layer
 ========================= =============== ================================================================
 
-The best layer is the one with the highest inner score, which does not look at the reported score. Volumes are written
-one after the other, so that memory holds one, however many checkpoints a study has.
-
-Source: METHOD sections 2.2 and 9.
+The best layer is the one with the highest inner score, which does not look at the reported score (METHOD section 7).
+Volumes are written one after the other, so that memory holds one, however many checkpoints a study has. The penalty of
+a voxel without a score is NaN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -27,54 +25,9 @@ from dynalign.io.errors import InputError
 from dynalign.io.images import load_image
 from dynalign.responses.maps import write_volumes
 from dynalign.statistics import summaries
-from dynalign.statistics.cells import CELL, original_of, path_of, read_cells
+from dynalign.statistics.cells import CELL, original_path, read_cells, scores_path
 from dynalign.statistics.effects import voxel_scores
 from dynalign.tables.writer import write_table
-
-
-def log10_alpha(scores: Scores) -> np.ndarray:
-    """log10 of the penalty chosen, median over folds; NaN for a voxel without a score.
-
-    Returns
-    -------
-    array of shape (n_voxels,)
-    """
-    return np.median(np.log10(scores.alpha.astype(float)), axis=0)
-
-
-def subject_maps(cells, best: Mapping[str, int], folder: str | Path) -> Iterator[tuple[str, str, list, Callable]]:
-    """The images of one subject.
-
-    Parameters
-    ----------
-    cells : pandas.DataFrame
-        From :func:`dynalign.statistics.cells.read_cells`.
-    best : mapping of checkpoint to layer
-        Whose effects are shown.
-    folder : path-like
-        ``encoding/``.
-
-    Yields
-    ------
-    image : {"score", "alpha", "effects"}
-    quantity : {"r", "log10_alpha", "difference"}
-    rows : list of rows of `cells`
-        One per volume.
-    value : function of a row to an array of shape (n_voxels,)
-    """
-
-    def scores(row) -> Scores:
-        return read_scores(path_of(folder, row))
-
-    def effect(row) -> np.ndarray:
-        return voxel_scores(scores(row)) - voxel_scores(original_of(folder, row))
-
-    rows = list(cells.itertuples(index=False))
-    original = [row for row in rows if row.removal == "none"]
-    removed = [row for row in rows if row.removal != "none" and int(row.layer) == best[row.checkpoint]]
-    yield "score", "r", original, lambda row: voxel_scores(scores(row))
-    yield "alpha", "log10_alpha", original, lambda row: log10_alpha(scores(row))
-    yield "effects", "difference", removed, effect
 
 
 @command
@@ -100,28 +53,43 @@ def main(
     if chosen["layer_by_inner_score"].isna().any():
         raise InputError(f"{alignment}: inner_score is empty in some row; run the encoding again")
     best = dict(zip(chosen["checkpoint"], chosen["layer_by_inner_score"].astype(int), strict=True))
+    cells = [
+        {"best_layer": int(int(cell["layer"]) == best[cell["checkpoint"]]), **cell}
+        for cell in cells[[*CELL, "subject"]].to_dict("records")
+    ]
     mask_image = load_image(mask)
     described = []
 
-    def values(name, quantity, rows, value):
-        for volume, row in enumerate(progress(rows, f"maps: {name}")):
-            voxels = value(row)
+    def scores(cell: dict) -> Scores:
+        return read_scores(scores_path(folder, cell))
+
+    def log10_alpha(cell: dict) -> np.ndarray:
+        return np.median(np.log10(scores(cell).alpha.astype(float)), axis=0)
+
+    def effect(cell: dict) -> np.ndarray:
+        return voxel_scores(scores(cell)) - voxel_scores(read_scores(original_path(folder, cell)))
+
+    def volumes(image: str, quantity: str, shown: list[dict], value: Callable) -> Iterator[np.ndarray]:
+        for volume, cell in enumerate(progress(shown, f"maps: {image}")):
+            voxels = value(cell)
             valid = np.isfinite(voxels)
+            mean = float(voxels[valid].mean()) if valid.any() else np.nan
             described.append(
-                {"image": name, "volume": volume, "quantity": quantity}
-                | {key: getattr(row, key) for key in CELL}
-                | {
-                    "best_layer": int(int(row.layer) == best[row.checkpoint]),
-                    "mean": float(voxels[valid].mean()) if valid.any() else np.nan,
-                    "n_invalid": int((~valid).sum()),
-                }
+                {"image": image, "volume": volume, "quantity": quantity}
+                | {key: cell[key] for key in [*CELL, "best_layer"]}
+                | {"mean": mean, "n_invalid": int((~valid).sum())}
             )
             yield voxels
 
-    paths = {"score": score, "alpha": alpha, "effects": effects}
-    for name, quantity, rows, value in subject_maps(cells, best, folder):
+    original = [cell for cell in cells if cell["removal"] == "none"]
+    removed = [cell for cell in cells if cell["removal"] != "none" and cell["best_layer"]]
+    for path, image, quantity, shown, value in (
+        (score, "score", "r", original, lambda cell: voxel_scores(scores(cell))),
+        (alpha, "alpha", "log10_alpha", original, log10_alpha),
+        (effects, "effects", "difference", removed, effect),
+    ):
         text = f"dynalign {quantity}, subject {subject}"[:79]
-        write_volumes(paths[name], values(name, quantity, rows, value), len(rows), mask_image, text)
+        write_volumes(path, volumes(image, quantity, shown, value), len(shown), mask_image, text)
     write_table(pd.DataFrame(described), index)
 
 

@@ -1,17 +1,14 @@
 """Regions of interest: which voxels they are, and alignment and effects of removal in each.
 
-A region's score is the mean of r over its voxels. Intervals rest on the outer folds' means of r over the region: time
-courses are kept of the whole brain only, so that a part of it has no blocks to test over
+A region's score is the mean of r over its voxels (METHOD section 7). Intervals rest on the outer folds' means of it:
+time courses are kept of the whole brain only, so that a part of it has no blocks to test over
 (:func:`dynalign.statistics.block_tests.block_test`); folds are few, and the test is the weaker for it. Regions may
 overlap: each is a question of its own.
-
-Source: METHOD sections 7 and 8.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,56 +20,42 @@ from dynalign.encoding.scores import Scores, read_scores
 from dynalign.io.errors import InputError
 from dynalign.responses.recordings import read_voxels
 from dynalign.responses.regions import count_voxels, from_arrays, from_image, read_regions, subset, write_regions
-from dynalign.statistics.block_tests import fold_test
-from dynalign.statistics.cells import CELL, original_of, path_of, read_cells
+from dynalign.statistics.block_tests import corrected_t, test_train_ratio
+from dynalign.statistics.cells import CELL, original_path, read_cells, scores_path
 from dynalign.tables.writer import write_table
 
 
-def restrict(scores: Scores, inside: np.ndarray) -> Scores:
-    """Scores of the voxels `inside`, boolean of shape (n_voxels,); the time course stays the whole brain's."""
-    parts = {name: getattr(scores, name)[:, inside] for name in ("r", "alpha", "inner_score")}
-    return replace(scores, **parts)
-
-
 def over_folds(r: np.ndarray, fold: np.ndarray, level: float, gap: int) -> dict[str, float]:
-    """Mean over folds and voxels, with interval and test over the folds' means.
+    """Mean over folds and voxels of r, shape (n_folds, n_voxels), with interval and test over the folds' means.
 
-    Parameters
-    ----------
-    r : array of shape (n_folds, n_voxels)
-        NaN in all folds where a voxel has no score.
-    fold, level, gap
-        As :func:`dynalign.statistics.block_tests.fold_test`.
-
-    Returns
-    -------
-    dict
-        ``mean``, ``ci_low``, ``ci_high``, ``p``, NaN where no voxel has a score; ``n_voxels``, ``n_invalid``.
+    Gives ``mean``, ``ci_low``, ``ci_high``, ``p``, which are NaN where no voxel has a score in all folds; ``n_voxels``,
+    ``n_invalid``. `fold` and `gap` as for :func:`dynalign.statistics.block_tests.test_train_ratio`.
     """
     valid = np.isfinite(r).all(axis=0)
     test: dict[str, float] = dict.fromkeys(("mean", "ci_low", "ci_high", "p"), np.nan)
     if valid.any():
-        test = fold_test(r[:, valid].mean(axis=1, dtype=float), fold, level, gap)
+        test = corrected_t(r[:, valid].mean(axis=1, dtype=float), test_train_ratio(fold, gap), level)
     return test | {"n_voxels": len(valid), "n_invalid": int((~valid).sum())}
 
 
-def region_alignment(scores: Scores, level: float, gap: int) -> dict[str, float]:
-    """Alignment of a region: mean r over its voxels, with its interval (:func:`over_folds`)."""
-    found = over_folds(scores.r, scores.fold, level, gap)
-    inner = scores.inner_score[:, np.isfinite(scores.r).all(axis=0)]
+def region_alignment(scores: Scores, inside: np.ndarray, level: float, gap: int) -> dict[str, float]:
+    """Alignment of the voxels `inside`, boolean of shape (n_voxels,): mean r with its interval (:func:`over_folds`)."""
+    r = scores.r[:, inside]
+    found = over_folds(r, scores.fold, level, gap)
+    inner = scores.inner_score[:, inside][:, np.isfinite(r).all(axis=0)]
     found |= {"mean_r": found["mean"], "inner_score": float(np.mean(inner, dtype=float)) if inner.size else np.nan}
     return {name: found[name] for name in ("mean_r", "ci_low", "ci_high", "inner_score", "n_voxels", "n_invalid")}
 
 
-def region_effect(residual: Scores, original: Scores, level: float, gap: int) -> dict[str, float]:
-    """Effect of a removal on a region: residual − original, with interval and test (:func:`over_folds`)."""
-    found = over_folds(residual.r.astype(float) - original.r, original.fold, level, gap)
+def region_effect(residual: Scores, original: Scores, inside: np.ndarray, level: float, gap: int) -> dict[str, float]:
+    """Effect of a removal on the voxels `inside`: residual − original, with interval and test (:func:`over_folds`)."""
+    found = over_folds(residual.r[:, inside].astype(float) - original.r[:, inside], original.fold, level, gap)
     found["mean_difference"] = found["mean"]
     return {name: found[name] for name in ("n_voxels", "n_invalid", "mean_difference", "ci_low", "ci_high", "p")}
 
 
 def subject_tables(cells, folder: str | Path, regions: Mapping[str, np.ndarray], level: float, gap: int) -> tuple:
-    """Alignment and effects of one subject, region by region, for every cell.
+    """Alignment and effects of one subject, region by region, for every cell: two data frames.
 
     Parameters
     ----------
@@ -82,11 +65,7 @@ def subject_tables(cells, folder: str | Path, regions: Mapping[str, np.ndarray],
         ``encoding/``.
     regions : mapping of region to boolean array of shape (n_voxels,)
     level, gap
-        As :func:`dynalign.statistics.block_tests.fold_test`.
-
-    Returns
-    -------
-    alignment, effects : pandas.DataFrame
+        As :func:`over_folds`.
 
     Raises
     ------
@@ -98,20 +77,20 @@ def subject_tables(cells, folder: str | Path, regions: Mapping[str, np.ndarray],
     alignment, effects = [], []
     n_voxels = len(next(iter(regions.values())))
     for _, layer in progress(list(cells.groupby(["checkpoint", "layer"], sort=False)), "regions: layers"):
-        original = original_of(folder, layer.iloc[0])
-        for row in layer.itertuples(index=False):
-            scores = original if row.removal == "none" else read_scores(path_of(folder, row))
+        original = read_scores(original_path(folder, layer.iloc[0]))
+        for cell in layer[[*CELL, "subject"]].to_dict("records"):
+            path = scores_path(folder, cell)
+            scores = original if cell["removal"] == "none" else read_scores(path)
             if scores.r.shape[1] != n_voxels:
                 raise InputError(
-                    f"{path_of(folder, row)}: scores of {scores.r.shape[1]} voxels, regions of {n_voxels}; make both "
-                    "from the same responses"
+                    f"{path}: scores of {scores.r.shape[1]} voxels, regions of {n_voxels}; make both from the same "
+                    "responses"
                 )
             for name, inside in regions.items():
-                key = {column: getattr(row, column) for column in [*CELL, "subject"]} | {"roi": name}
-                here = restrict(scores, inside)
-                alignment.append(key | region_alignment(here, level, gap))
-                if row.removal != "none":
-                    effects.append(key | region_effect(here, restrict(original, inside), level, gap))
+                key = cell | {"roi": name}
+                alignment.append(key | region_alignment(scores, inside, level, gap))
+                if cell["removal"] != "none":
+                    effects.append(key | region_effect(scores, original, inside, level, gap))
     return pd.DataFrame(alignment), pd.DataFrame(effects)
 
 
