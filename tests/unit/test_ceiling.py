@@ -10,7 +10,7 @@ from tests.helpers import flags
 from dynalign import folds
 from dynalign.config.encoding import Encoding
 from dynalign.config.rois import NoiseCeiling
-from dynalign.encoding import arms, backend
+from dynalign.encoding import arms
 from dynalign.encoding.scores import Scores, read_scores, write_scores
 from dynalign.io.arrays import write_array
 from dynalign.io.errors import InputError
@@ -99,9 +99,7 @@ def test_bytes_do_not_depend_on_threads_and_invalid_voxels_are_nan(monkeypatch):
     rng = np.random.default_rng(5)
     target, other = rng.normal(size=(80, 5)).astype(np.float32), rng.normal(size=(80, 40)).astype(np.float32)
     target[:, 1] = 2
-    one, three = (
-        ceiling.intersubject([other], target, np.ones(80, dtype=int), CHOICES, backend.Numpy(k)) for k in (1, 3)
-    )
+    one, three = (ceiling.intersubject([other], target, np.ones(80, dtype=int), CHOICES, k) for k in (1, 3))
     for name, values in vars(one).items():
         assert values.tobytes() == getattr(three, name).tobytes(), name
     assert np.isnan(one.r[:, 1]).all()
@@ -166,10 +164,6 @@ def test_wrong_input_is_told():
     rng = np.random.default_rng(9)
     target = rng.normal(size=(80, 3))
     runs = np.ones(80, dtype=int)
-    with pytest.raises(InputError, match="give one other subject or more"):
-        ceiling.intersubject([], target, runs, CHOICES)
-    with pytest.raises(InputError, match="80 TRs, but another subject has 79"):
-        ceiling.intersubject([target[1:]], target, runs, CHOICES)
     with pytest.raises(InputError, match="none of the 3 voxels varies"):
         ceiling.intersubject([target], np.ones((80, 3)), runs, CHOICES)
     with pytest.raises(InputError, match="both need the same responses and folds"):

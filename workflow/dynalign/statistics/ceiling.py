@@ -69,37 +69,16 @@ def kernel(others: Sequence[np.ndarray], train, threads: int = 1) -> np.ndarray:
 
 
 def intersubject(
-    others: Sequence[np.ndarray],
-    responses: np.ndarray,
-    runs: np.ndarray,
-    choices: Encoding,
-    device: backend.Numpy | backend.Torch | None = None,
+    others: Sequence[np.ndarray], responses: np.ndarray, runs: np.ndarray, choices: Encoding, threads: int = 1
 ) -> Scores:
-    """Predict every voxel of a subject from the voxels of the other subjects.
+    """Predict every voxel of a subject, responses of shape (n_rows, n_voxels), from those of `others`, alike.
 
-    Parameters
-    ----------
-    others : sequence of arrays of shape (n_rows, n_voxels of that subject)
-    responses : array of shape (n_rows, n_voxels)
-    runs : array of shape (n_rows,)
-        For folds by run.
-    choices : Encoding
-        ``alphas``, ``folds``, ``inner_folds`` and ``gap`` count.
-    device : backend.Numpy or backend.Torch, optional
-
-    Raises
-    ------
-    InputError
-        If there is no other subject, rows differ, no voxel can be scored, or folds cannot be cut.
+    `runs`, shape (n_rows,), are for folds by run; of the choices ``alphas``, ``folds``, ``inner_folds`` and ``gap``
+    count. InputError if no voxel can be scored, or folds cannot be cut.
     """
     from threadpoolctl import threadpool_limits
 
-    if not others:
-        raise InputError("the noise ceiling predicts a subject from others; give one other subject or more")
-    for other in others:
-        if len(other) != len(responses):
-            raise InputError(f"{len(responses)} TRs, but another subject has {len(other)}; all must be equal")
-    device = backend.Numpy() if device is None else device
+    device = backend.Numpy(threads)
     splits = arms.outer_splits(runs, choices.folds, choices.gap)
     # As in encoding: threads share out the work, and each calls a BLAS of one thread.
     with threadpool_limits(1):
@@ -111,7 +90,7 @@ def intersubject(
         timecourse, fold = np.empty(len(responses)), np.empty(len(responses), dtype=np.int16)
         for number, (train, test) in enumerate(progress(splits, "outer folds")):
             result = ridge.fit_fold(
-                kernel(others, train, device.threads),
+                kernel(others, train, threads),
                 responses,
                 train,
                 test,
@@ -173,7 +152,7 @@ def predict(
             raise InputError(
                 f"{path}: shape {brain.shape}, but {trs} keeps {len(runs)} TRs; all subjects need the same story"
             )
-    scores = intersubject(brains[1:], brains[0], runs, encoding, backend.Numpy(threads))
+    scores = intersubject(brains[1:], brains[0], runs, encoding, threads)
     note(f"mean ceiling: r = {np.nanmean(voxel_scores(scores)):.4f} from {len(others)} other subjects")
     write_scores(output, scores)
 

@@ -35,10 +35,8 @@ def emergence(steps: ArrayLike, clear: ArrayLike) -> dict[str, float]:
 
     Parameters
     ----------
-    steps : array of shape (n_checkpoints,)
-        Training steps, in any order.
-    clear : bool array of shape (n_checkpoints,)
-        Whether the checkpoint's interval clears its reference.
+    steps, clear : arrays of shape (n_checkpoints,)
+        Training steps, in any order, and whether the checkpoint's interval clears its reference.
 
     Returns
     -------
@@ -48,8 +46,9 @@ def emergence(steps: ArrayLike, clear: ArrayLike) -> dict[str, float]:
         that clears and is followed by none that does not. NaN: never, or already at the first checkpoint.
         ``n_clear``, ``n_checkpoints``.
     """
-    order = np.argsort(np.asarray(steps, dtype=float), kind="stable")
-    at, cleared = np.asarray(steps, dtype=float)[order], np.asarray(clear, dtype=bool)[order]
+    at, cleared = np.asarray(steps, dtype=float), np.asarray(clear, dtype=bool)
+    order = np.argsort(at, kind="stable")
+    at, cleared = at[order], cleared[order]
     n = len(at)
     not_clear = np.flatnonzero(~cleared)
     first = int(np.argmax(cleared)) if cleared.any() else n
@@ -62,25 +61,14 @@ def emergence(steps: ArrayLike, clear: ArrayLike) -> dict[str, float]:
 
 
 def clears(values, level: tuple[float, float, float]) -> np.ndarray:
-    """Whether estimates lie above a reference that is itself an estimate.
+    """Whether ``mean_r``, with ``ci_low``, lies above a reference (an estimate, low, high); bool of shape (n_rows,).
 
-    The interval of the difference is that of two independent estimates, from their own intervals (Zou & Donner 2008,
-    eq. 1); estimates from the same responses share noise, which makes it too wide rather than too narrow.
-
-    Parameters
-    ----------
-    values : pandas.DataFrame
-        ``mean_r`` and ``ci_low``.
-    level : (float, float, float)
-        The reference and the bounds of its interval.
-
-    Returns
-    -------
-    bool array of shape (n_rows,)
+    The interval of the difference is that of two independent estimates, from their own intervals; estimates from the
+    same responses share noise, which makes it too wide rather than too narrow.
 
     References
     ----------
-    Zou & Donner (2008), Construction of confidence limits about effect measures, Statistics in Medicine 27.
+    Zou & Donner (2008), Construction of confidence limits about effect measures, Statistics in Medicine 27, eq. 1.
     """
     centre, _, high = level
     value, low = values["mean_r"].to_numpy(float), values["ci_low"].to_numpy(float)
@@ -90,10 +78,7 @@ def clears(values, level: tuple[float, float, float]) -> np.ndarray:
 def at_layer(alignment, layer: int | str):
     """Alignment of the originals at `layer`, or their mean over layers (``mean``), per subject and over subjects.
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``checkpoint step subject mean_r ci_low ci_high``; baselines are there as well.
+    A data frame ``checkpoint step subject mean_r ci_low ci_high``; baselines are there as well.
     """
     import pandas as pd
 
@@ -108,17 +93,10 @@ def layers_shown(alignment) -> list[int | str]:
 
 
 def references(values) -> dict[str, tuple[float, float, float]]:
-    """What a subject's alignment has to clear: each baseline, and the untrained network where it was run.
+    """What a subject's alignment has to clear, as name → (alignment, low, high).
 
-    Parameters
-    ----------
-    values : pandas.DataFrame
-        One subject's rows of :func:`at_layer` (``mean``).
-
-    Returns
-    -------
-    dict
-        Name → (alignment, low, high). Without any baseline, :data:`ZERO`.
+    From one subject's rows of :func:`at_layer` (``mean``): each baseline (without any, :data:`ZERO`), and the untrained
+    network where it was run.
     """
     apart = values[values["step"].isna() | (values["step"] == 0)].sort_values("step", na_position="first")
     bounds = apart[summaries.BOUNDS].itertuples(index=False, name=None)
@@ -138,10 +116,8 @@ def alignment_rows(alignment) -> list[dict]:
         values = whole if layer == "mean" else at_layer(alignment, layer)
         for subject in dict.fromkeys(whole["subject"]):
             curve = summaries.trained(values[values["subject"] == subject])
-            levels = references(whole[whole["subject"] == subject])
-            own = references(curve)
-            levels |= {UNTRAINED: own[UNTRAINED]} if UNTRAINED in own else {}
-            for name, level in levels.items():
+            untrained = {name: level for name, level in references(curve).items() if name == UNTRAINED}
+            for name, level in (references(whole[whole["subject"] == subject]) | untrained).items():
                 key = {"quantity": "alignment", "property": "original", "subject": subject, "layer": layer}
                 found = emergence(curve["step"], clears(curve, level))
                 rows.append(key | {"reference": name, "level": level[0]} | found)
@@ -151,11 +127,8 @@ def alignment_rows(alignment) -> list[dict]:
 def probing_curves(probing):
     """Accuracy of the probes without removal: one row per checkpoint, property and layer, and mean over layers.
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``checkpoint step property layer accuracy_before chance null_low null_high clears``. Over layers the bounds of
-        the null intervals are averaged, as if the layers' noise were one.
+    A data frame ``checkpoint step property layer accuracy_before chance null_low null_high clears``. Over layers the
+    bounds of the null intervals are averaged, as if the layers' noise were one.
     """
     import pandas as pd
 
@@ -189,40 +162,30 @@ def unigram_bits(words: Sequence[str]) -> float:
     return float(entropy(np.unique(np.asarray(words, dtype=str), return_counts=True)[1], base=2))
 
 
-def perplexity_rows(perplexity, words: Sequence[str]) -> list[dict]:
+def perplexity_row(perplexity, words: Sequence[str]) -> dict:
     """Emergence of the use of context: fewer bits per word than any model without context could have."""
     level = unigram_bits(words)
     curve = summaries.trained(perplexity)
-    key = {"quantity": "perplexity", "property": "", "subject": "", "layer": "", "reference": "unigram"}
-    return [key | {"level": level} | emergence(curve["step"], curve["bits_per_word"] < level)]
+    key = {"quantity": "perplexity", "property": "", "subject": "", "layer": "", "reference": "unigram", "level": level}
+    return key | emergence(curve["step"], curve["bits_per_word"] < level)
 
 
 def emergence_table(alignment, probing, perplexity, words: Sequence[str]):
-    """``tables/emergence.tsv``.
+    """``tables/emergence.tsv``: ``quantity property subject layer reference level`` and what :func:`emergence` finds.
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``quantity property subject layer reference level`` and what :func:`emergence` returns.
+    InputError if no checkpoint has a step.
     """
     import pandas as pd
 
     if alignment["step"].isna().all():
         raise InputError("alignment table: no checkpoint has a step, so nothing can emerge")
-    return pd.DataFrame([*alignment_rows(alignment), *perplexity_rows(perplexity, words), *probing_rows(probing)])
+    return pd.DataFrame([*alignment_rows(alignment), perplexity_row(perplexity, words), *probing_rows(probing)])
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Spearman's ρ of the pairs in each row: Pearson's r of ranks, ties at their mean rank.
+    """Spearman's ρ of the pairs in each row, shape (n_rows,), from two arrays of shape (n_rows, n_pairs).
 
-    Parameters
-    ----------
-    first, second : arrays of shape (n_rows, n_pairs)
-
-    Returns
-    -------
-    array of shape (n_rows,)
-        NaN where one of the two does not vary.
+    Pearson's r of ranks, ties at their mean rank; NaN where one of the two does not vary.
     """
     from scipy.stats import rankdata
 
@@ -236,22 +199,11 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def spearman_interval(
     first: np.ndarray, second: np.ndarray, level: float, seed: int, resamples: int = 4999
 ) -> tuple[float, float, float]:
-    """Spearman's ρ with its percentile bootstrap interval over pairs.
+    """Spearman's ρ of two arrays of shape (n_pairs,), and its percentile bootstrap interval, which covers 1 − `level`.
 
     Pairs that are already in one order have no interval, for every resample has the same ρ; nor have fewer than
     :data:`FEWEST`. Of independent normal pairs (7, 15 or 40 of them; r from 0 to −0.9) the 95 % interval covers 95 to
     99 %. Checkpoints of one training are not independent: it describes this training, and tests nothing.
-
-    Parameters
-    ----------
-    first, second : arrays of shape (n_pairs,)
-    level : float
-        The interval covers ``1 - level``.
-    seed, resamples : int
-
-    Returns
-    -------
-    rho, low, high : float
 
     References
     ----------
@@ -271,11 +223,8 @@ def spearman_interval(
 def correlation_table(alignment, perplexity, level: float, seed: int):
     """``tables/perplexity_alignment.tsv``: Spearman's ρ of perplexity and alignment over checkpoints.
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``subject layer n_checkpoints rho ci_low ci_high``, per subject and over subjects (``mean``), per layer and
-        over layers (``mean``). Negative: alignment rises as perplexity falls.
+    ``subject layer n_checkpoints rho ci_low ci_high``, per subject and over subjects (``mean``), per layer and over
+    layers (``mean``). Negative: alignment rises as perplexity falls. InputError if no checkpoint has both.
     """
     import pandas as pd
 
@@ -296,9 +245,9 @@ def correlation_table(alignment, perplexity, level: float, seed: int):
 
 def steps(alignment: str, perplexity: str, probing: str, labels: str, output: str) -> None:
     """Find when things emerge: the tables named → ``tables/emergence.tsv``; `labels` give the words of the story."""
-    read = summaries.read(alignment, "alignment"), summaries.read(probing, "probing")
-    words = read_table(labels, ["word"])["word"]
-    write_table(emergence_table(*read, summaries.read(perplexity, "perplexity"), words), output)
+    paths = {"alignment": alignment, "probing": probing, "perplexity": perplexity}
+    tables = (summaries.read(path, kind) for kind, path in paths.items())
+    write_table(emergence_table(*tables, words=read_table(labels, ["word"])["word"]), output)
 
 
 def correlation(alignment: str, perplexity: str, output: str, level: float = 0.05, seed: int = 0) -> None:

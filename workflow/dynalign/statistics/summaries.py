@@ -24,13 +24,7 @@ BOUNDS = ["mean_r", "ci_low", "ci_high"]
 
 
 def read(path: str | PathLike, kind: str):
-    """Read a table of the study to draw it (:func:`dynalign.tables.reader.read_table`); it must have rows.
-
-    Raises
-    ------
-    InputError
-        If it has none, or is not of its kind.
-    """
+    """Read a table of the study to draw it (:func:`dynalign.tables.reader.read_table`); InputError without rows."""
     table = reader.read_table(path, kind=kind.replace("-", "_"))
     if table.empty:
         raise InputError(f"{path}: the table has no rows, so there is nothing to show; run its step again")
@@ -50,14 +44,9 @@ def original(alignment):
 def best_layers(alignment):
     """Best layer per checkpoint and subject: by the reported alignment (the paper's rule) and by inner score.
 
-    Choosing by the reported score looks at the answer; the inner cross-validation score does not
-    (METHOD section 7). Ties go to the lower layer.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``checkpoint step subject layer mean_r ci_low ci_high`` and, of the layer that the inner score chooses,
-        ``layer_by_inner_score mean_r_by_inner_score ci_low_by_inner_score ci_high_by_inner_score``.
+    Choosing by the reported score looks at the answer; the inner cross-validation score does not (METHOD section 7).
+    Ties go to the lower layer. A data frame ``checkpoint step subject layer mean_r ci_low ci_high`` and, of the layer
+    that the inner score chooses, the last four with the ending ``_by_inner_score``. InputError if nothing is finite.
     """
     import pandas as pd
 
@@ -80,19 +69,13 @@ def best_layers(alignment):
 
 
 def layer_means(alignment):
-    """Alignment of the originals per checkpoint and subject, mean over layers.
+    """Alignment of the originals, mean over layers: ``checkpoint step subject mean_r ci_low ci_high``.
 
     The layers of one subject share their noise: their bounds are averaged, as if fully dependent (no interval is
     wider).
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``checkpoint step subject mean_r ci_low ci_high``.
     """
     means = original(alignment).groupby(CELL, dropna=False, sort=False)[BOUNDS].mean().reset_index()
-    means = means.dropna(subset="mean_r")
-    return means.sort_values(["step", "checkpoint"], kind="stable", ignore_index=True)
+    return means.dropna(subset="mean_r").sort_values(["step", "checkpoint"], kind="stable", ignore_index=True)
 
 
 def _averaged(values, by: Sequence[str], bounds: Sequence[str] = BOUNDS):
@@ -108,40 +91,18 @@ def _averaged(values, by: Sequence[str], bounds: Sequence[str] = BOUNDS):
 
 
 def over_subjects(values):
-    """Mean per checkpoint over subjects and its interval, as rows of subject ``mean``.
-
-    Parameters
-    ----------
-    values : pandas.DataFrame
-        ``checkpoint step mean_r ci_low ci_high``, one row per checkpoint and subject.
-    """
+    """Mean over subjects and its interval of ``checkpoint step mean_r ci_low ci_high``, as rows of subject ``mean``."""
     means = _averaged(values, ["checkpoint", "step"]).assign(subject="mean")
     return means.reindex(columns=[*CELL, *BOUNDS])
 
 
-def baseline_levels(alignment) -> dict[str, float]:
-    """Per baseline: its mean alignment over layers, then subjects."""
-    means = over_subjects(layer_means(alignment))
-    return dict(means[means["step"].isna()][["checkpoint", "mean_r"]].itertuples(index=False, name=None))
-
-
 def mean_interval(values, low, high) -> tuple[float, float, float]:
-    """Mean of subjects' estimates with its interval: their bounds are averaged.
+    """Mean of subjects' estimates, shape (n,), with its interval: their bounds are averaged.
 
     The subjects read the same words, so that what chance in the text does to a model's fit is shared by all:
-    on the embedded study the interval of the subjects' mean c(t)
-    (:func:`dynalign.statistics.group.group_row`) is 1.6 times as wide as three independent subjects would
-    give. Averaging takes them as fully dependent; no interval is wider.
-
-    Parameters
-    ----------
-    values, low, high : array of shape (n,)
-        Estimates and the bounds of their intervals, one per subject.
-
-    Returns
-    -------
-    mean, low, high : float
-        The interval is that of the mean of these subjects, not of a population of subjects.
+    on the embedded study the interval of the subjects' mean c(t) (:func:`dynalign.statistics.group.group_row`) is 1.6
+    times as wide as three independent subjects would give. Averaging takes them as fully dependent; no interval is
+    wider. It is that of the mean of these subjects, not of a population of subjects.
     """
     return float(np.mean(values)), float(np.mean(low)), float(np.mean(high))
 
@@ -166,11 +127,8 @@ def shown_properties(asked: Sequence[str], available: Sequence[str]) -> list[str
 def significant_layers(effects):
     """Per step, layer and property: is the effect significant for ALL subjects, by either rule? (figure 6)
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``step property layer paper calibrated mean_difference n_subjects still_readable``; a cell that lacks a
-        subject is significant by neither rule.
+    A data frame ``step property layer paper calibrated mean_difference n_subjects still_readable``; a cell that lacks a
+    subject is significant by neither rule.
     """
     n_subjects = effects["subject"].nunique()
     readable = (effects["readable_after"] > effects["readable_after_null"]).astype(int)
@@ -189,13 +147,9 @@ def significant_layers(effects):
 
 
 def representation_means(alignment):
-    """Per step and representation: alignment over subjects and layers (figure 7, upper row).
+    """Alignment over subjects, then layers (figure 7, upper row): ``step property mean_r std_over_layers``.
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``step property mean_r std_over_layers``: mean over subjects, then layers; the spread is the
-        population standard deviation (ddof 0) over layers, the paper's error bar.
+    The spread is the population standard deviation (ddof 0) over layers, the paper's error bar.
     """
     by_layer = alignment.groupby(["step", "property", "layer"], sort=False)["mean_r"].mean()
     cells = by_layer.groupby(["step", "property"], sort=False)
@@ -203,15 +157,10 @@ def representation_means(alignment):
 
 
 def mean_differences(effects):
-    """Residual − original over layers: per step, property and subject, and over subjects (figure 7).
+    """Residual − original over layers, per subject and over subjects (subject ``mean``; figure 7).
 
-    The layers of one subject share their noise, and the subjects the text: bounds are averaged, as if fully
-    dependent (:func:`mean_interval`).
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``step property subject mean_difference ci_low ci_high``, with rows of subject ``mean``.
+    A data frame ``step property subject mean_difference ci_low ci_high``. The layers of one subject share their noise,
+    and the subjects the text: bounds are averaged, as if fully dependent (:func:`mean_interval`).
     """
     import pandas as pd
 
@@ -222,13 +171,7 @@ def mean_differences(effects):
 
 
 def layer_curves(alignment):
-    """Per step, representation and layer: mean over subjects and its interval (figure 8).
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``step property layer mean_r ci_low ci_high n_subjects``, see :func:`mean_interval`.
-    """
+    """Mean over subjects and its interval (figure 8): ``step property layer mean_r ci_low ci_high n_subjects``."""
     by = ["step", "property", "layer"]
     return _averaged(alignment, by).sort_values(by, kind="stable", ignore_index=True)
 
@@ -242,12 +185,8 @@ def rare_classes(counts):
 def probing_cells(probing):
     """The rows of the probing table that are drawn, by step: all of them at no more than `MOST_LAYERS` layers.
 
-    Of more layers, evenly spaced ones are kept, the first and the last among them.
-
-    Raises
-    ------
-    InputError
-        If no checkpoint has a step.
+    Of more layers, evenly spaced ones are kept, the first and the last among them. InputError if no checkpoint has a
+    step.
     """
     if probing["step"].isna().all():
         raise InputError("probing table: no checkpoint has a step; this figure needs one beside the baselines")
@@ -266,9 +205,8 @@ def spread(counts) -> str:
 def in_words(alignment) -> str:
     """Subjects and voxels in words: ``participants F, M, H (n = 3), 24,983 to 27,905 voxels each``."""
     counts = original(alignment).groupby("subject", sort=False)["n_voxels"].max()
-    voxels = spread(counts)
     people, each = ("participant", "") if len(counts) == 1 else ("participants", " each")
-    return f"{people} {', '.join(counts.index)} (n = {len(counts)}), {voxels} voxels{each}"
+    return f"{people} {', '.join(counts.index)} (n = {len(counts)}), {spread(counts)} voxels{each}"
 
 
 def layers_of(table) -> list[int]:
