@@ -157,6 +157,8 @@ def test_without_an_inner_score_there_is_no_best_layer(tmp_path):
         run(tmp_path, tmp_path)
 
 
-def test_a_mask_of_another_subject_is_refused():
+def test_a_mask_of_another_subject_is_refused(tmp_path):
+    mask = nibabel.Nifti1Image(np.ones((2, 2, 2), dtype=np.uint8), np.eye(4))
     with pytest.raises(InputError, match="scores have 7 voxels, the mask 8"):
-        responses_maps.into_mask(np.zeros(7), np.ones((2, 2, 2), dtype=bool))
+        responses_maps.write_volumes(tmp_path / "x.nii.gz", [np.zeros(7)], 1, mask, "")
+    assert not any(tmp_path.iterdir())

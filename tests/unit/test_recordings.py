@@ -10,7 +10,7 @@ from dynalign.config.brain import Brain
 from dynalign.io.arrays import read_array
 from dynalign.io.errors import InputError
 from dynalign.io.images import write_image
-from dynalign.responses import cleaning, recordings
+from dynalign.responses import recordings
 from dynalign.tables.writer import write_table
 
 RUNS = np.repeat([1, 2], [40, 50])
@@ -23,7 +23,7 @@ def series():
 
 
 def test_linear_detrending_is_scipys_run_by_run(series):
-    cleaned = cleaning.clean_runs(series, RUNS, 2.0, Brain(detrend="linear"))
+    cleaned = recordings.clean_runs(series, RUNS, 2.0, Brain(detrend="linear"))
     expected = np.concatenate([detrend(series[:40], axis=0), detrend(series[40:], axis=0)])
     np.testing.assert_allclose(cleaned, expected, atol=1e-10)
 
@@ -32,14 +32,14 @@ def test_cosine_drift_goes_and_a_fast_response_stays():
     times = 2.0 * np.arange(200)
     slow = 5 * np.cos(np.pi * 3 * (np.arange(200) + 0.5) / 200)  # period 267 s
     fast = np.sin(2 * np.pi * times / 20)
-    cleaned = cleaning.clean_runs((slow + fast)[:, None], np.ones(200), 2.0, Brain(detrend="cosine"))[:, 0]
+    cleaned = recordings.clean_runs((slow + fast)[:, None], np.ones(200), 2.0, Brain(detrend="cosine"))[:, 0]
     assert np.corrcoef(cleaned, fast)[0, 1] > 0.998
     assert abs(cleaned @ slow) < 1e-8 * (slow @ slow)
 
 
 def test_standardised_runs_have_unit_variance_and_constants_stay_constant(series):
     series[:, 3] = 4.0
-    cleaned = cleaning.clean_runs(series, RUNS, 2.0, Brain(detrend="cosine", high_pass_s=40, standardize=True))
+    cleaned = recordings.clean_runs(series, RUNS, 2.0, Brain(detrend="cosine", high_pass_s=40, standardize=True))
     for rows in (slice(0, 40), slice(40, 90)):
         np.testing.assert_allclose(np.delete(cleaned[rows], 3, axis=1).std(axis=0), 1, atol=1e-12)
     assert np.ptp(cleaned[:, 3]) == 0

@@ -11,26 +11,18 @@ from dynalign.io.errors import InputError
 from dynalign.io.images import gzipped
 
 
-def into_mask(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Put voxel values, in the mask's C order, back into the image grid: float32, NaN outside the mask."""
-    if len(values) != mask.sum():
-        raise InputError(f"scores have {len(values)} voxels, the mask {int(mask.sum())}")
-    volume = np.full(mask.shape, np.nan, dtype=np.float32)
-    volume[mask] = values
-    return volume
-
-
 def write_volumes(path: str | Path, values: Iterable[np.ndarray], n: int, mask_image, description: str) -> None:
     """Write a 4-D NIfTI-1 image in the space of a mask, one volume in memory at a time.
 
     Its space is the mask's: affine, qform and sform with their codes, voxel sizes. The bytes depend on the values and
-    the mask alone.
+    the mask alone. InputError if there are other than as many values as voxels in the mask.
 
     Parameters
     ----------
     path : path-like
         A ``.nii.gz`` file.
     values : iterable of `n` arrays of shape (n_voxels,)
+        In the mask's C order; float32 in the image, NaN outside the mask.
     n : int
         Volumes; what they are stands in the index table.
     mask_image : nibabel image, 3-D
@@ -54,12 +46,12 @@ def write_volumes(path: str | Path, values: Iterable[np.ndarray], n: int, mask_i
     header["cal_min"] = header["cal_max"] = 0
     header["descrip"] = description.encode()
     header.extensions.clear()
-    written = 0
     with gzipped(path) as stream:
         stream.write(header.binaryblock)
         stream.write(bytes(352 - len(header.binaryblock)))
-        for volume in values:
-            stream.write(into_mask(volume, mask).astype(header.get_data_dtype()).tobytes(order="F"))
-            written += 1
-        if written != n:
-            raise ValueError(f"{path}: {n} volumes announced, {written} written")
+        for voxels, _ in zip(values, range(n), strict=True):
+            if len(voxels) != mask.sum():
+                raise InputError(f"scores have {len(voxels)} voxels, the mask {int(mask.sum())}")
+            volume = np.full(mask.shape, np.nan, dtype=np.float32)
+            volume[mask] = voxels
+            stream.write(volume.astype(header.get_data_dtype()).tobytes(order="F"))

@@ -1,7 +1,4 @@
-"""Measured responses of one subject: images or arrays → kept TRs × voxels.
-
-Source: METHOD section 2.2.
-"""
+"""Measured responses of one subject: images or arrays → kept TRs × voxels (METHOD section 2.2)."""
 
 from __future__ import annotations
 
@@ -15,17 +12,42 @@ from dynalign.io.arrays import read_array, write_array
 from dynalign.io.digests import check_digest
 from dynalign.io.errors import InputError
 from dynalign.io.images import load_image
-from dynalign.responses.cleaning import clean_runs
 from dynalign.stimulus.timing import read_trs
 
 
-def keep_rows(responses: np.ndarray, kept: np.ndarray, source: str) -> np.ndarray:
-    """Trim responses, unless they are trimmed already (METHOD section 2.2).
+def clean_runs(responses: np.ndarray, runs: np.ndarray, tr: float, brain: Brain) -> np.ndarray:
+    """Detrend and standardise responses, shape (n_trs, n_voxels), in each of the `runs`, shape (n_trs,).
 
-    Raises
-    ------
-    InputError
-        If the rows match neither the whole nor the trimmed number of TRs; all three counts are named.
+    As the configuration says, a line, or discrete cosines with periods longer than `high_pass_s` (order up to
+    ``floor(2 n_trs tr / high_pass_s)``, as in SPM; `tr` in s), is taken out with the mean by least squares (nilearn).
+    The result is float64; a constant voxel becomes 0 (its score will be NaN).
+    """
+    drift = {"filter": "cosine", "high_pass": 1 / brain.high_pass_s, "t_r": tr} if brain.detrend == "cosine" else {}
+    cleaned = np.array(responses, dtype=float)
+    for name in dict.fromkeys(runs.tolist()):
+        rows = runs == name
+        block = cleaned[rows]
+        if brain.detrend != "none":
+            # Imported here: it costs more than all the rest of the step.
+            from nilearn.signal import clean
+
+            constant = block.max(axis=0) == block.min(axis=0)
+            block = clean(block, detrend=brain.detrend == "linear", standardize=None, **{"filter": False} | drift)
+            # nilearn leaves the mean where only cosines are taken out, and of a constant what rounding leaves.
+            block = np.where(constant, 0.0, block - block.mean(axis=0))
+        if brain.standardize:
+            # Not nilearn's: it divides by the sample's deviation (n - 1) from its next version on.
+            block = block - block.mean(axis=0)
+            scale = block.std(axis=0)
+            block /= np.where(scale > 0, scale, 1.0)
+        cleaned[rows] = block
+    return cleaned
+
+
+def keep_rows(responses: np.ndarray, kept: np.ndarray, source: str) -> np.ndarray:
+    """Trim responses, TRs × voxels, unless they are trimmed already; `kept` is boolean of shape (n_trs,).
+
+    InputError if the rows match neither the whole nor the trimmed number of TRs; all three counts are named.
     """
     rows = len(responses)
     if rows == len(kept):
@@ -41,10 +63,7 @@ def keep_rows(responses: np.ndarray, kept: np.ndarray, source: str) -> np.ndarra
 def read_voxels(path: str | Path, n_voxels: int) -> np.ndarray:
     """Read which voxels belong to a set, e.g. a region: a boolean ``.npy`` array with one entry per voxel.
 
-    Raises
-    ------
-    InputError
-        If it is not boolean, has another length, or names no voxel.
+    InputError if it is not boolean, has another length, or names no voxel.
     """
     inside = read_array(path)
     if inside.dtype != bool or inside.shape != (n_voxels,):
@@ -58,24 +77,11 @@ def read_voxels(path: str | Path, n_voxels: int) -> np.ndarray:
 
 
 def read_images(pattern: str, mask_pattern: str, subject: str, runs: np.ndarray) -> np.ndarray:
-    """Read a subject's 4-D images, run by run, inside the brain mask.
+    """Read a subject's 4-D images, run by run, inside the brain mask: float32 of shape (n_trs, n_voxels).
 
-    Parameters
-    ----------
-    pattern, mask_pattern : str
-        Paths with ``{subject}`` and ``{run}``.
-    runs : array of shape (n_trs,)
-        Run of each TR: names the images and their lengths.
-
-    Returns
-    -------
-    array of shape (n_trs, n_voxels), float32
-        Voxels in the mask's C order.
-
-    Raises
-    ------
-    InputError
-        If a file is missing or unreadable, grids differ, or a run has another number of volumes than the story.
+    The patterns are paths with ``{subject}`` and ``{run}``; `runs`, shape (n_trs,), names the images and their lengths.
+    Voxels are in the mask's C order. InputError if a file is missing or unreadable, grids differ, or a run has another
+    number of volumes than the story.
     """
     mask_path = mask_pattern.format(subject=subject)
     mask_image = load_image(mask_path)
@@ -128,10 +134,10 @@ def main(trs: str, subject: str, output: str, array: tuple[str, ...] = (), optio
         source = options.images.format(subject=subject, run="*")
         responses = read_images(options.images, options.mask, subject, runs)
     # A whole run is cleaned before trimming, a trimmed one as it is: both are "per run".
-    rows = np.ones(len(runs), dtype=bool) if len(responses) == len(runs) else kept
     keep_rows(responses, kept, source)
     tr = float(np.median(np.diff(measured["time"])))
-    responses = keep_rows(clean_runs(responses, runs[rows], tr, options), kept, source)
+    cleaned = clean_runs(responses, runs if len(responses) == len(runs) else runs[kept], tr, options)
+    responses = keep_rows(cleaned, kept, source)
     bad = ~np.isfinite(responses).all(axis=0)
     constant = ~bad & (np.ptp(responses, axis=0) == 0)
     note(

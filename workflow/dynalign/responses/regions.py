@@ -23,16 +23,9 @@ def from_arrays(rois: Rois, subject: str, n_voxels: int) -> dict[str, np.ndarray
 def from_image(rois: Rois, subject: str, mask_path: str) -> dict[str, np.ndarray]:
     """Regions given as a label image with a table of its labels; labels outside the brain mask do not count.
 
-    Returns
-    -------
-    dict of region to boolean array of shape (n_voxels,)
-        Voxels in the mask's C order.
-
-    Raises
-    ------
-    InputError
-        If the image's grid is not the mask's, it holds other than whole numbers or a label without a name, the table
-        names one twice, or a region has no voxel.
+    Boolean arrays of shape (n_voxels,) by region, voxels in the mask's C order. InputError if the image's grid is not
+    the mask's, it holds other than whole numbers or a label without a name, the table names one twice, or a region has
+    no voxel.
     """
     (_, image_path), (_, table_path) = rois.files(subject)
     mask_image, image = load_image(mask_path), load_image(image_path)

@@ -245,9 +245,9 @@ def correlation_table(alignment, perplexity, level: float, seed: int):
 
 def steps(alignment: str, perplexity: str, probing: str, labels: str, output: str) -> None:
     """Find when things emerge: the tables named → ``tables/emergence.tsv``; `labels` give the words of the story."""
-    paths = {"alignment": alignment, "probing": probing, "perplexity": perplexity}
-    tables = (summaries.read(path, kind) for kind, path in paths.items())
-    write_table(emergence_table(*tables, words=read_table(labels, ["word"])["word"]), output)
+    scores, probes = summaries.read(alignment, "alignment"), summaries.read(probing, "probing")
+    words = read_table(labels, ["word"])["word"]
+    write_table(emergence_table(scores, probes, summaries.read(perplexity, "perplexity"), words), output)
 
 
 def correlation(alignment: str, perplexity: str, output: str, level: float = 0.05, seed: int = 0) -> None:
