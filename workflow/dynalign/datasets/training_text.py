@@ -1,30 +1,30 @@
 """Training text of the embedded study: narrative English, expanded from a probabilistic grammar.
 
 The embedded study trains small models until they predict a short story, so they need text in the story's register
-that is not the story. Rules and words stand in ``resources/demo/grammar.yaml``, whose head explains its notation; here
-they are expanded. Features are passed down only: a clause chooses its subject's person and number and hands them to
-the predicate, a sentence its tense, a paragraph its topic and its protagonist. What a model can learn beyond the
-frequency of words is therefore
+that is not the story. ``resources/demo/grammar.yaml`` holds rules and words; its head explains the notation. Features
+are passed down only: a clause chooses its subject's person and number and hands them to the predicate, a sentence its
+tense, a paragraph its topic and its protagonist. What a model can learn beyond the frequency of words is therefore
 
 * topic: a paragraph favours the words of one semantic field, and nouns come back in it;
 * tense: one in a sentence, in all of its clauses and auxiliaries;
 * agreement of verbs with subjects, and of possessives with owners;
 * selection: verbs take subjects and objects of some kinds (person, animal, thing, force of nature, ...).
 
-The weight of a word falls with its rank in its list, as frequencies of words do (Zipf). All choices come from one
-seeded generator: the same grammar, length and seed give the same text.
+The weight of a word falls with its rank in its list, as frequencies of words do (Zipf). The same grammar, length and
+seed give the same text.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dynalign.cli import command, run
+from dynalign.io.atomic import write_text
 from dynalign.io.errors import InputError
 from dynalign.io.shipped import shipped
 
@@ -42,14 +42,6 @@ _HEAD = re.compile(r"((?:(?:\w+=[\w|]+|[\d.]+) )*(?:\w+=[\w|]+|[\d.]+)): ")
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _FEATURE = re.compile(r"\$(\w+)")
 _REFERENCE = re.compile(r"<([\w-]+)(?:\.(\w+))?((?: \w+[=~][\w-]+)*)(?: (\d+)%)?>")
-
-
-class Alternative(NamedTuple):
-    """One way to expand a rule: its weight, the values that features must have, and what it becomes."""
-
-    weight: float
-    conditions: dict[str, frozenset[str]]
-    body: str
 
 
 class Word(NamedTuple):
@@ -82,22 +74,10 @@ def with_s(word: str) -> str:
 
 
 def verb_forms(base: str, irregular: str = "", doubled: bool = False, state: bool = False) -> dict[str, str]:
-    """Forms of a verb.
+    """Forms of a verb: base, third, past, participle and, but of a verb of `state`, ing.
 
-    Parameters
-    ----------
-    base : str
-    irregular : str
-        ``"past participle"``; empty for a regular verb.
-    doubled : bool
-        The last letter doubles though the verb has several syllables.
-    state : bool
-        A verb of state, which has no form in -ing.
-
-    Returns
-    -------
-    dict
-        base, third, past, participle, ing.
+    `irregular` is ``"past participle"``, empty for a regular verb; `doubled` says that the last letter doubles though
+    the verb has several syllables.
 
     Examples
     --------
@@ -138,77 +118,62 @@ def adjective_forms(base: str, irregular: str = "", compared: bool = True) -> di
 
 
 class Grammar:
-    """Rules and words, ready to be drawn from, and the nouns of the paragraph being written.
-
-    Parameters
-    ----------
-    grammar : dict
-        The parsed file, see ``resources/demo/grammar.yaml``.
-    seed : int
-
-    Raises
-    ------
-    InputError
-        If the grammar lacks a section.
-    """
+    """Rules and words of a grammar, ready to be drawn from; InputError if it lacks a section."""
 
     def __init__(self, grammar: dict, seed: int) -> None:
         self.random = Random(seed)
+        #: Nouns of the paragraph being written, by list.
         self.seen: dict[str, list[Word]] = {}
         self._pools: dict[tuple, tuple[list, list[float]]] = {}
+
+        def verb(entry: str) -> dict[str, str]:
+            base, *forms = entry.split("/")
+            irregular = " ".join(forms) or grammar["irregular"].get(base, "")
+            return verb_forms(base, irregular, base in grammar["doubled"], base in grammar["states"])
+
+        def adjective(base: str) -> dict[str, str]:
+            return adjective_forms(base, grammar["comparison"].get(base, ""), base not in grammar["absolute"])
+
         try:
             self.topics: dict[str, list[str]] = grammar["topics"]
             self.rules = {
-                name: [_alternative(line) for line in _lines(text)] for name, text in grammar["rules"].items()
+                name: [_alternative(line) for line in text.split("\n") if line.strip()]
+                for name, text in grammar["rules"].items()
             }
             self.words = {
                 **_words(grammar["words"], lambda word: {"base": word}),
                 **_words(grammar["nouns"], noun_forms),
-                **_words(grammar["verbs"], lambda entry: self._verb(entry, grammar)),
-                **_words(grammar["adjectives"], lambda entry: self._adjective(entry, grammar)),
+                **_words(grammar["verbs"], verb),
+                **_words(grammar["adjectives"], adjective),
             }
             self.nouns = set(grammar["nouns"])
         except KeyError as error:
             raise InputError(f"the grammar of the training text has no section {error}") from None
         self._features = {
-            name: tuple(sorted({feature for one in alternatives for feature in one.conditions}))
+            name: sorted({feature for _, conditions, _ in alternatives for feature in conditions})
             for name, alternatives in self.rules.items()
         }
 
-    @staticmethod
-    def _verb(entry: str, grammar: dict) -> dict[str, str]:
-        base, *forms = entry.split("/")
-        irregular = " ".join(forms) or grammar["irregular"].get(base, "")
-        return verb_forms(base, irregular, base in grammar["doubled"], base in grammar["states"])
-
-    @staticmethod
-    def _adjective(base: str, grammar: dict) -> dict[str, str]:
-        return adjective_forms(base, grammar["comparison"].get(base, ""), base not in grammar["absolute"])
+    def _draw(self, key: tuple, items: Callable[[], Iterable[tuple[Any, float]]]):
+        """Draw one of the weighted items, which are asked for once per key; None if there is none."""
+        if key not in self._pools:
+            pairs = list(items())
+            self._pools[key] = [item for item, _ in pairs], list(accumulate(weight for _, weight in pairs))
+        drawn, weights = self._pools[key]
+        return self.random.choices(drawn, cum_weights=weights)[0] if drawn else None
 
     def expand(self, name: str, features: dict[str, str]) -> str:
-        """Expand a rule under the features given.
+        """Expand a rule under the features given; InputError if no alternative's conditions are met."""
 
-        Raises
-        ------
-        InputError
-            If no alternative's conditions are met.
-        """
-        given = tuple(features.get(feature) for feature in self._features[name])
-        pool = self._pools.get((name, given))
-        if pool is None:
-            fit = [
-                one
-                for one in self.rules[name]
-                if all(features.get(feature) in allowed for feature, allowed in one.conditions.items())
-            ]
-            pool = self._pools[name, given] = [one.body for one in fit], list(accumulate(one.weight for one in fit))
-        if not pool[0]:
+        def bodies() -> Iterator[tuple[str, float]]:
+            for weight, conditions, body in self.rules[name]:
+                if all(features.get(feature) in allowed for feature, allowed in conditions.items()):
+                    yield body, weight
+
+        body = self._draw((name, *(features.get(feature) for feature in self._features[name])), bodies)
+        if body is None:
             raise InputError(f"rule {name} of the training text's grammar has no alternative for {features}")
-        return self._fill(self._draw(pool), features)
-
-    def _draw(self, pool: tuple[list, list[float]]):
-        items, sums = pool
-        return items[bisect(sums, self.random.random() * sums[-1])]
+        return self._fill(body, features)
 
     def _fill(self, body: str, features: dict[str, str]) -> str:
         """Make a body's choices, then expand its references, from left to right."""
@@ -218,8 +183,6 @@ class Grammar:
             body = _FEATURE.sub(lambda match: features[match[1]], body)
         except KeyError as error:
             raise InputError(f"the training text's grammar uses ${error.args[0]}, which is not set: {body}") from None
-        if "<" not in body:
-            return body
         return _REFERENCE.sub(lambda match: self._refer(match, features), body)
 
     def _refer(self, match: re.Match, features: dict[str, str]) -> str:
@@ -231,10 +194,9 @@ class Grammar:
             for setting in settings.split():
                 key, sign, value = re.split("([=~])", setting)
                 features[key] = value if sign == "=" else self.expand(value, features)
-        capital = name[0].isupper()
-        name = name.lower() if capital else name
-        text = self.expand(name, features) if name in self.rules else self._word(name, form or "base", features)
-        return text[:1].upper() + text[1:] if capital else text
+        rule = name[0].lower() + name[1:]
+        text = self.expand(rule, features) if rule in self.rules else self._word(rule, form or "base", features)
+        return text if rule == name else text[:1].upper() + text[1:]
 
     def _word(self, name: str, form: str, features: dict[str, str]) -> str:
         """Draw a word from a list under the topic, or take up a noun that the paragraph has used."""
@@ -246,18 +208,18 @@ class Grammar:
             if form in word.forms:
                 return word.forms[form]
         topic = features["topic"]
-        pool = self._pools.get((name, form, topic))
-        if pool is None:
-            fit = [word for word in self.words.get(name, ()) if form in word.forms]
-            if not fit:
-                raise InputError(f"the training text's grammar has neither a rule nor words <{name}.{form}>")
-            weights = (self._weight(word, topic) for word in fit)
-            pool = self._pools[name, form, topic] = fit, list(accumulate(weights))
-        word = self._draw(pool)
+
+        def words() -> Iterator[tuple[Word, float]]:
+            for word in self.words.get(name, ()):
+                if form in word.forms:
+                    yield word, self._weight(word, topic)
+
+        word = self._draw((name, form, topic), words)
+        if word is None:
+            raise InputError(f"the training text's grammar has neither a rule nor words <{name}.{form}>")
         if seen is not None and len(seen) < REMEMBERED:
             seen.append(word)
-        text = word.forms[form]
-        return self._fill(text, features) if "<" in text else text
+        return self._fill(word.forms[form], features)
 
     def _weight(self, word: Word, topic: str) -> float:
         """Weight of a word under a topic: by field, and falling with rank."""
@@ -274,11 +236,8 @@ class Grammar:
         return [_polished(self.expand("sentence", features)) for _ in range(self.random.randint(*SENTENCES))]
 
 
-def _lines(text: str) -> list[str]:
-    return [line for line in text.split("\n") if line.strip()]
-
-
-def _alternative(line: str) -> Alternative:
+def _alternative(line: str) -> tuple[float, dict[str, frozenset[str]], str]:
+    """One way to expand a rule: its weight, the values that features must have, and what it becomes."""
     head = _HEAD.match(line)
     weight, conditions = 1.0, {}
     for part in head[1].split() if head else ():
@@ -287,7 +246,7 @@ def _alternative(line: str) -> Alternative:
             conditions[feature] = frozenset(values.split("|"))
         else:
             weight = float(part)
-    return Alternative(weight, conditions, line[head.end() :] if head else line)
+    return weight, conditions, line[head.end() :] if head else line
 
 
 def _words(lists: dict, forms) -> dict[str, list[Word]]:
@@ -309,27 +268,10 @@ def _polished(text: str) -> str:
 
 
 def generate(grammar: dict, n_characters: int, seed: int) -> str:
-    """Write training text.
+    """Write training text from a parsed grammar: paragraphs separated by blank lines, and a final line end.
 
-    Parameters
-    ----------
-    grammar : dict
-        The parsed file, see ``resources/demo/grammar.yaml``.
-    n_characters : int
-        Length to aim at; the text ends with the sentence that reaches it.
-    seed : int
-
-    Returns
-    -------
-    str
-        Paragraphs separated by blank lines, and a final line end.
-
-    Raises
-    ------
-    ValueError
-        If `n_characters` is not positive.
-    InputError
-        If the grammar lacks a section, a rule or words.
+    It ends with the sentence that reaches `n_characters`; ValueError if that is not positive, InputError if the grammar
+    lacks a section, a rule or words.
     """
     if n_characters < 1:
         raise ValueError(f"n_characters must be positive, got {n_characters}")
@@ -348,13 +290,7 @@ def generate(grammar: dict, n_characters: int, seed: int) -> str:
 
 
 def read_grammar(path: str | Path) -> dict:
-    """Read a grammar.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, or not YAML with sections.
-    """
+    """Read a grammar; InputError if the file is missing, or not YAML with sections."""
     import yaml
 
     try:
@@ -381,8 +317,6 @@ def main(grammar: str, output: str, characters: int = 600_000, seed: int = 0) ->
     seed
         Seed of the random choices.
     """
-    from dynalign.io.atomic import write_text
-
     write_text(output, generate(read_grammar(grammar), characters, seed))
 
 
