@@ -14,9 +14,9 @@ response, z standardises over the story, and d_g(w) is what drives the region:
     a regression finds on some words does not carry over to others. Alignment there rises with training for this reason.
 ``<property>`` (two of them)
     the part of a property's class code that the other properties' codes do not explain, so that removing that property,
-    and no other, must hurt there. Sentence-level properties serve this best: words near each other share the label. A
-    word-level label comes back after its removal, because the words beside a word, which a TR and its delays average
-    in, still tell it (in this study, removing ``smallest_constituent`` leaves alignment as it was).
+    and no other, must hurt there. Sentence-level properties serve this best: a word-level label comes back after its
+    removal, because the words beside a word, which a TR and its delays average in, still tell it (in this study,
+    removing ``smallest_constituent`` leaves alignment as it was).
 ``rate_and_length``
     1 per word for half of the voxels (word rate), the word's letters for the others, less what the time courses of
     the labels explain (short sentences bring more pauses).
@@ -58,36 +58,24 @@ _BASELINE, _SCALE, _DRIFT = 1000.0, 10.0, 15.0
 
 
 def double_gamma(times: np.ndarray) -> np.ndarray:
-    """Canonical haemodynamic response at seconds after the event, scaled to a sum of 1.
+    """Canonical haemodynamic response at seconds after the event, scaled to a sum of 1 (Friston et al. 1998).
 
-    Peak near 5 s, undershoot near 15 s, ratio 6 (Friston et al. 1998).
+    Peak near 5 s, undershoot near 15 s, ratio 6.
     """
 
-    def gamma_density(shape: float) -> np.ndarray:
-        positive = np.clip(times, 0, None)
+    def density(shape: float) -> np.ndarray:
         return positive ** (shape - 1) * np.exp(-positive) / math.gamma(shape)
 
-    response = gamma_density(6.0) - gamma_density(16.0) / 6.0
+    positive = np.clip(times, 0, None)
+    response = density(6.0) - density(16.0) / 6.0
     return response / response.sum()
 
 
 def time_words(text: str, simulation: Simulation, tr: float):
     """Lay a story out in time: rest, words of equal length, a pause at each paragraph, rest.
 
-    Parameters
-    ----------
-    text : str
-        Runs separated by lines ``---``, paragraphs by empty lines.
-    simulation : Simulation
-    tr : float
-        Repetition time, s.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        ``onset`` (s from the run's start), ``run``, ``word``.
-    trs : list of int
-        Measurements of each run.
+    The text's runs are separated by lines ``---``, its paragraphs by empty lines; `tr` in s. Gives a data frame of
+    ``onset`` (s from the run's start), ``run``, ``word``, and the number of measurements of each run.
     """
     import pandas as pd
 
@@ -111,21 +99,11 @@ def normal_form(word: str) -> str:
 
 
 def distributional_dimensions(text: str, types: list[str], k: int) -> np.ndarray:
-    """Leading distributional dimensions of word types, learnt from a text.
+    """Leading `k` distributional dimensions of word types, learnt from a text: an array of shape (n_types, k).
 
-    Parameters
-    ----------
-    text : str
-    types : list of str
-        Types in :func:`normal_form`; one that occurs fewer than 3 times in the text is placed at 0.
-    k : int
-        Dimensions.
-
-    Returns
-    -------
-    array of shape (n_types, k)
-        Left singular vectors, scaled by their singular values, of the positive pointwise mutual information of
-        words at most two apart (Levy & Goldberg 2014), rows scaled to unit length first.
+    Left singular vectors, scaled by their singular values, of the positive pointwise mutual information of words at
+    most two apart (Levy & Goldberg 2014), rows scaled to unit length first. Types are in :func:`normal_form`; one that
+    occurs fewer than 3 times in the text is placed at 0. InputError if the text has too few types.
     """
     from collections import Counter
 
@@ -164,9 +142,8 @@ def convolve_words(drivers: np.ndarray, onsets: np.ndarray, word_runs: np.ndarra
     Parameters
     ----------
     drivers : array of shape (n_words, n_drivers)
-    onsets : array of shape (n_words,)
-        Seconds.
-    word_runs : array of shape (n_words,)
+    onsets, word_runs : arrays of shape (n_words,)
+        Onsets in s.
     word_s : float
         Seconds that a word lasts.
     trs : pandas.DataFrame
@@ -203,23 +180,13 @@ def unexplained(values: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
 def brain_mask(shape: tuple[int, int, int]) -> np.ndarray:
     """An ellipsoid that fills the grid, as a brain mask (boolean, 3-D)."""
     axes = [(np.arange(n) - (n - 1) / 2) / (n / 2) for n in shape]
-    grid = np.meshgrid(*axes, indexing="ij")
-    return sum(axis**2 for axis in grid) <= 1.0
+    return sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij")) <= 1.0
 
 
 def plant(mask: np.ndarray, properties: tuple[str, str], rng: np.random.Generator):
     """What drives each voxel: regions are slabs along the first (left–right) axis with :data:`REGION_SHARES`.
 
-    Parameters
-    ----------
-    mask : array, 3-D, bool
-    properties : (str, str)
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per voxel in the mask's C order: i, j, k, region, driver (the region's in turn), gain.
+    One row per voxel in the C order of the mask (boolean, 3-D): i, j, k, region, driver (the region's in turn), gain.
     """
     import pandas as pd
 
@@ -245,14 +212,13 @@ def smooth_noise(rng: np.random.Generator, n: int, mask: np.ndarray) -> np.ndarr
 
     white = rng.standard_normal((n, *mask.shape))
     shared = gaussian_filter(white, sigma=(0, 1, 1, 1), mode="wrap")[:, mask]
-    own = rng.standard_normal((n, int(mask.sum())))
-    mixed = shared / shared.std() + own
-    filtered = lfilter([1.0], [1.0, -_AR], mixed, axis=0)
-    return filtered / filtered.std(axis=0)
+    mixed = shared / shared.std() + rng.standard_normal((n, int(mask.sum())))
+    noise = lfilter([1.0], [1.0, -_AR], mixed, axis=0)
+    return noise / noise.std(axis=0)
 
 
 def driver_courses(words, trs, labels, text: str, simulation: Simulation):
-    """Time course of each driver, standardised over the story.
+    """Time course of each driver, standardised over the story: one row per TR, one column per driver; "none" is 0.
 
     Parameters
     ----------
@@ -261,11 +227,6 @@ def driver_courses(words, trs, labels, text: str, simulation: Simulation):
     text : str
         The model's training text.
     simulation : Simulation
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per TR, one column per driver; "none" is 0.
 
     Raises
     ------
@@ -300,22 +261,9 @@ def driver_courses(words, trs, labels, text: str, simulation: Simulation):
 
 
 def simulate_subject(courses, runs: np.ndarray, simulation: Simulation, rng: np.random.Generator) -> tuple:
-    """Images of one subject.
+    """Images of one subject, from :func:`driver_courses` and each TR's run, shape (n_trs,).
 
-    Parameters
-    ----------
-    courses : pandas.DataFrame
-        From :func:`driver_courses`.
-    runs : array of shape (n_trs,)
-    simulation : Simulation
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    bold : array of shape (n_trs, n_voxels), float32
-    mask : array, 3-D, bool
-    truth : pandas.DataFrame
-        Of :func:`plant`.
+    Gives responses (float32, n_trs × n_voxels), mask (boolean, 3-D) and the truth of :func:`plant`.
     """
     mask = brain_mask(simulation.shape)
     truth = plant(mask, simulation.properties, rng)
@@ -330,27 +278,8 @@ def simulate_subject(courses, runs: np.ndarray, simulation: Simulation, rng: np.
     return bold, mask, truth
 
 
-def region_image(truth, shape: tuple[int, int, int]) -> tuple:
-    """Label image of :func:`plant`'s regions (uint8, 0 outside the brain), and its table: ``index``, ``name``."""
-    import pandas as pd
-
-    # Along the left–right axis they follow each other in this order.
-    names = list(dict.fromkeys(truth.sort_values("i", kind="stable")["region"]))
-    labels = np.zeros(shape, dtype=np.uint8)
-    labels[truth["i"], truth["j"], truth["k"]] = [1 + names.index(region) for region in truth["region"]]
-    return labels, pd.DataFrame({"index": range(1, 1 + len(names)), "name": names})
-
-
 def words(output: str, story_options: Story, options: Simulation = Simulation()) -> None:
-    """Lay the story out in time: text → table of words.
-
-    Parameters
-    ----------
-    output
-        Table to write.
-    story_options, options
-        Sections `story` and `simulation` as JSON.
-    """
+    """Lay the story out in time: sections `story` and `simulation` as JSON → table of words."""
     table, trs = time_words(shipped(options.text).read_text(encoding="utf-8"), options, story_options.tr)
     if list(story_options.trs) != trs:
         raise InputError(f"story.trs is {list(story_options.trs)}, but {options.text} takes {trs} TRs; set it to that")
@@ -373,7 +302,6 @@ def subject(
 
     Parameters
     ----------
-    subject
     words, trs, labels
         ``story/words.tsv``, ``story/trs.tsv``, ``tables/labels.tsv``.
     texts
@@ -382,10 +310,8 @@ def subject(
         Paths with {subject} and {run}, and with {subject}.
     truth
         Table to write, one row per voxel; the parameters go beside it (.json).
-    seed
-        The study's seed.
-    options
-        Section `simulation` as JSON.
+    seed, options
+        The study's seed, and section `simulation` as JSON.
     """
     timing = read_trs(trs)
     text = "\n".join(Path(path).read_text(encoding="utf-8") for path in texts)
@@ -416,27 +342,21 @@ def subject(
 
 
 def rois(truth: str, mask: str, image: str, labels: str) -> None:
-    """Label the planted regions: planted truth → image, and table of its labels.
-
-    Parameters
-    ----------
-    truth, mask
-        Of :func:`subject`.
-    image
-        Label image to write (.nii.gz).
-    labels
-        Table to write.
-    """
+    """Label the planted regions: truth and mask of `subject` → image (.nii.gz, 0 outside the brain), and its labels."""
     import nibabel
+    import pandas as pd
 
     brain = nibabel.load(mask)
-    regions_of_voxels, names = region_image(read_table(truth, ["i", "j", "k", "region"]), brain.shape)
-    write_image(image, regions_of_voxels, brain.affine)
-    write_table(names, labels)
+    planted = read_table(truth, ["i", "j", "k", "region"])
+    # Along the left–right axis they follow each other in this order.
+    names = list(dict.fromkeys(planted.sort_values("i", kind="stable")["region"]))
+    regions = np.zeros(brain.shape, dtype=np.uint8)
+    regions[planted["i"], planted["j"], planted["k"]] = [1 + names.index(region) for region in planted["region"]]
+    write_image(image, regions, brain.affine)
+    write_table(pd.DataFrame({"index": range(1, 1 + len(names)), "name": names}), labels)
 
 
 main = commands(words, subject, rois)
-
 
 if __name__ == "__main__":
     run(main)
