@@ -1,6 +1,5 @@
 """Downloads and checks of the Harry Potter arrays, against a stand-in of the drive on this machine."""
 
-import hashlib
 import subprocess
 
 import numpy as np
@@ -27,7 +26,7 @@ def drive(monkeypatch):
 
 
 def fetch(folder, array="runs_fmri"):
-    return harry_potter.fetch(array, folder / f"{array}.npy")
+    harry_potter.fetch(array, str(folder / f"{array}.npy"))
 
 
 def is_whole(folder, body=None):
@@ -50,7 +49,7 @@ def is_whole(folder, body=None):
 )
 def test_a_download_that_breaks_off_goes_on(drive, tmp_path, faults, ranges):
     drive.faults += faults
-    assert fetch(tmp_path) == hashlib.sha256(npy(RUNS)).hexdigest()
+    fetch(tmp_path)
     is_whole(tmp_path)
     assert {query["id"] for query, _ in drive.asked} == {ID}
     if ranges is not None:

@@ -39,6 +39,9 @@ FILES = {
 DRIVE = "https://drive.usercontent.google.com/download"
 DRIVE_VARIABLE = "DYNALIGN_DRIVE"
 
+#: Attempts at a download, and the wait before the second, in s, which doubles after each.
+TRIES, WAIT_S = 6, 2.0
+
 #: Answers of a server that may be better the next time.
 TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -75,18 +78,9 @@ def by_hand(array: str, output: str | Path) -> str:
 def transfer(fields: dict[str, str], target: Path) -> dict[str, str]:
     """Make one request, whose query is `fields`; write what comes to `target`, after what an earlier one left there.
 
-    Returns
-    -------
-    dict
-        Empty when `target` is whole; else the fields of the form in which Drive asks whether a file that it
-        cannot scan for viruses is wanted.
-
-    Raises
-    ------
-    InputError
-        If a web page came that is no such form.
-    OSError or http.client.HTTPException
-        If the request failed, or the connection ended before the file did.
+    Gives the fields of the form in which Drive asks whether a file that it cannot scan for viruses is wanted, none when
+    `target` is whole. InputError if a web page came that is no such form; OSError or HTTPException if the request
+    failed, or the connection ended before the file did.
     """
     import urllib.parse
     import urllib.request
@@ -112,21 +106,16 @@ def transfer(fields: dict[str, str], target: Path) -> dict[str, str]:
     return {}
 
 
-def download(array: str, target: Path, tries: int = 6, wait_s: float = 2.0) -> None:
+def download(array: str, target: Path) -> None:
     """Download one array (a key of :data:`FILES`); a transfer that breaks off goes on where it stopped.
 
-    There are `tries` attempts; the wait between them, at first `wait_s` seconds, doubles after each.
-
-    Raises
-    ------
-    InputError
-        If a web page came in place of the file, the server refuses or cannot be reached, or the disk is full.
+    InputError if a web page came in place of the file, the server refuses or cannot be reached, or the disk is full.
     """
     import http.client
     import urllib.error
 
     fields = {"id": FILES[array], "export": "download", "confirm": "t"}
-    for attempt in range(1, tries + 1):
+    for attempt in range(1, TRIES + 1):
         try:
             asked = transfer(fields, target)
             # What is asked for stays our file, whatever the form says.
@@ -141,7 +130,7 @@ def download(array: str, target: Path, tries: int = 6, wait_s: float = 2.0) -> N
                 error.close()
                 if error.code not in TRY_AGAIN:
                     raise InputError(f"cannot be downloaded ({reason})") from None
-            note(f"{array}: attempt {attempt} of {tries}: {reason}")
-            if attempt == tries:
+            note(f"{array}: attempt {attempt} of {TRIES}: {reason}")
+            if attempt == TRIES:
                 raise InputError(f"cannot be downloaded ({reason}); check the network") from None
-            time.sleep(wait_s * 2 ** (attempt - 1))
+            time.sleep(WAIT_S * 2 ** (attempt - 1))

@@ -51,65 +51,52 @@ def timing() -> dict:
     }
 
 
-def fetch(array: str, output: str | Path, tries: int = 6, wait_s: float = 2.0) -> str:
-    """Bring one array: check the one that is there, or download it, check it and move it into place.
+def fetch(array: str, output: str) -> None:
+    """Bring one array and check it; its record (sha256) is written beside `output`, a ``.npy`` file.
 
-    Its sha256 is recorded beside it, and returned.
-
-    Parameters
-    ----------
-    array : str
-        A key of :data:`FILES`.
-    output : path-like
-    tries, wait_s : int, float
-        As for :func:`download`.
-
-    Raises
-    ------
-    InputError
-        If the file is not the published array (a quota page, pickled objects, another shape or timing), differs
-        from its record, or cannot be downloaded; says how to bring it by hand.
+    An array that is there is checked; another is downloaded, checked and moved into place. InputError if the file is
+    not the published array (a quota page, pickled objects, another shape or timing), differs from its record, or
+    cannot be downloaded; says how to bring it by hand.
     """
     if array not in FILES:
         raise InputError(f"--array {array}: there are {', '.join(FILES)}")
-    output = Path(output)
-    if output.exists():
+    path = Path(output)
+    if path.exists():
         note(f"{output}: is there, and is not downloaded")
-        check_digest(output)
+        check_digest(path)
         try:
-            check(output, array)
+            check(path, array)
         except InputError as error:
             raise InputError(f"{error}; remove the file to have it downloaded, or {by_hand(array, output)}") from None
-        return write_digest(output)
-    try:
-        with atomic_path(output) as temporary:
-            download(array, temporary, tries, wait_s)
-            check(temporary, array)
-    except InputError as error:
-        reason = str(error).replace(str(temporary.with_suffix("")), str(output.with_suffix("")))
-        raise InputError(
-            f"{array}: {reason}. Drive allows a file only so many downloads a day: try again tomorrow, or "
-            f"{by_hand(array, output)}"
-        ) from None
-    return write_digest(output)
+    else:
+        try:
+            with atomic_path(path) as temporary:
+                download(array, temporary)
+                check(temporary, array)
+        except InputError as error:
+            reason = str(error).replace(str(temporary.with_suffix("")), str(path.with_suffix("")))
+            raise InputError(
+                f"{array}: {reason}. Drive allows a file only so many downloads a day: try again tomorrow, or "
+                f"{by_hand(array, output)}"
+            ) from None
+    note(f"{output}: sha256 {write_digest(path)}")
 
 
 def check(path: Path, array: str) -> None:
-    """Check that a file holds the published array of that name.
+    """Check that a file holds the published array of that name, and note how many voxels cannot be used.
 
-    Raises
-    ------
-    InputError
-        If it is no array, holds pickled objects, or has another type, shape or timing than METHOD's table says;
-        words must be text, responses must not be all NaN or constant.
+    InputError if it is no array, holds pickled objects, or has another type, shape or timing than METHOD's table says;
+    words must be text, some voxel must be finite and vary, and each row of responses have a finite value.
     """
     import numpy as np
 
     values = read_array(path, mmap=True)
     if values.shape != SHAPES[array]:
         raise InputError(f"{path.name}: shape {values.shape}, but the published {array} has {SHAPES[array]}")
-    kinds, what = {"words_fmri": ("U", "text")}.get(array, ("fiu", "numbers"))
-    if array.startswith("data_"):
+    kinds, what = "fiu", "numbers"
+    if array == "words_fmri":
+        kinds, what = "U", "text"
+    elif array.startswith("data_"):
         kinds, what = "f", "floating-point numbers"
     if values.dtype.kind not in kinds:
         raise InputError(f"{path.name}: dtype {values.dtype}, but the published {array} holds {what}")
@@ -118,7 +105,16 @@ def check(path: Path, array: str) -> None:
         if blank:
             raise InputError(f"{path.name}: word {blank[0]} is empty")
     elif array.startswith("data_"):
-        check_responses(values, path.name)
+        finite = np.isfinite(values)
+        whole = finite.all(axis=0)
+        varying = whole & (np.max(values, axis=0) > np.min(values, axis=0))
+        if not varying.any():
+            raise InputError(f"{path.name}: none of the {values.shape[1]} voxels is finite and varies")
+        rows = np.flatnonzero(~finite.any(axis=1))
+        if len(rows):
+            raise InputError(f"{path.name}: row {rows[0]} has no finite value ({len(rows)} such rows)")
+        unusable = f"{int((~whole).sum())} of {len(whole)} voxels not finite, {int((whole & ~varying).sum())} constant"
+        note(f"{path.name}: {unusable}")
     else:
         published = timing()[array]
         wrong = np.flatnonzero(values != published)
@@ -127,32 +123,6 @@ def check(path: Path, array: str) -> None:
                 f"{path.name}: entry {wrong[0]} is {values[wrong[0]]:g}, but {published[wrong[0]]:g} in the "
                 f"published {array} ({len(wrong)} of {len(values)} entries differ)"
             )
-
-
-def check_responses(values, name: str) -> None:
-    """Note how many voxels (columns) cannot be used.
-
-    Raises
-    ------
-    InputError
-        If no voxel is finite and varies, or a row has no finite value.
-    """
-    import numpy as np
-
-    finite = np.isfinite(values)
-    whole = finite.all(axis=0)
-    varying = whole & (np.max(values, axis=0) > np.min(values, axis=0))
-    rows = np.flatnonzero(~finite.any(axis=1))
-    if not varying.any():
-        raise InputError(f"{name}: none of the {values.shape[1]} voxels is finite and varies")
-    if len(rows):
-        raise InputError(f"{name}: row {rows[0]} has no finite value ({len(rows)} such rows)")
-    note(f"{name}: {int((~whole).sum())} of {len(whole)} voxels not finite, {int((whole & ~varying).sum())} constant")
-
-
-def _fetch(array: str, output: str) -> None:
-    """Bring and check one array; its record is written beside `output`, a ``.npy`` file."""
-    note(f"{output}: sha256 {fetch(array, output)}")
 
 
 def _check(folder: str, output: str) -> None:
@@ -166,7 +136,7 @@ def _check(folder: str, output: str) -> None:
     write_text(output, "".join(lines))
 
 
-main = commands(_fetch, _check)
+main = commands(fetch, _check)
 
 if __name__ == "__main__":
     run(main)

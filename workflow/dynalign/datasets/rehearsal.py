@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.cli import command, note, run
-from dynalign.datasets.harry_potter import N_ROWS, N_WORDS, VOXELS, timing
+from dynalign.datasets.harry_potter import N_ROWS, N_WORDS, RUNS, VOXELS, timing
 from dynalign.datasets.training_text import generate, read_grammar
 from dynalign.encoding.delays import delayed, sources, word_means
 from dynalign.io.arrays import write_array
@@ -45,17 +45,9 @@ BLOCK = 2048
 
 
 def words(grammar: dict, seed: int) -> np.ndarray:
-    """A text of exactly the real one's length, crosses included.
+    """A text of exactly the real one's length, crosses included: str (``<U14``), shape (5176,).
 
-    Parameters
-    ----------
-    grammar : dict
-        Of :func:`dynalign.datasets.training_text.generate`.
-    seed : int
-
-    Returns
-    -------
-    array of str (``<U14``), shape (5176,)
+    The grammar is that of :func:`dynalign.datasets.training_text.generate`; InputError if its words are too long.
     """
     rng = np.random.default_rng([seed, 0])
     text = generate(grammar, 12 * N_WORDS, seed)
@@ -74,39 +66,16 @@ def words(grammar: dict, seed: int) -> np.ndarray:
 
 
 def word_features(story: np.ndarray, seed: int) -> np.ndarray:
-    """What responses know of each word: a standard normal vector per word type.
-
-    Parameters
-    ----------
-    story : array of str, shape (n_words,)
-    seed : int
-
-    Returns
-    -------
-    array of shape (n_words, 12)
-    """
+    """What responses know of each word of a story: an array of shape (n_words, 12)."""
     types, which = np.unique(story, return_inverse=True)
     return np.random.default_rng([seed, 1]).standard_normal((len(types), N_FEATURES))[which]
 
 
 def responses(story: np.ndarray, seed: int, subject: int, n_voxels: int, dtype: str = "float64") -> tuple:
-    """Responses of one subject.
+    """Responses of one subject, and which of its voxels have a signal.
 
-    Parameters
-    ----------
-    story : array of str, shape (5176,)
-    seed : int
-    subject : int
-        Number of the subject: another one gives other voxels.
-    n_voxels : int
-    dtype : {"float64", "float32"}
-
-    Returns
-    -------
-    responses : array of shape (1211, n_voxels)
-        Trimmed, as the real ones.
-    planted : array of bool, shape (n_voxels,)
-        Voxels with a signal.
+    From a story of shape (5176,), a seed, the subject's number (another one gives other voxels), a number of voxels and
+    a type come arrays of shape (1211, n_voxels), trimmed as the real ones, and (n_voxels,), boolean.
     """
     from scipy.signal import lfilter
 
@@ -118,7 +87,7 @@ def responses(story: np.ndarray, seed: int, subject: int, n_voxels: int, dtype: 
     design = delayed(means, sources(runs, kept, DELAYS)).reshape(N_ROWS, len(DELAYS), N_FEATURES)
     rng = np.random.default_rng([seed, 2, subject])
     planted = rng.random(n_voxels) < PLANTED
-    angle = np.concatenate([np.pi * (np.arange(n) + 0.5) / n for n in np.bincount(runs[kept])[1:]])
+    wave = np.cos(np.concatenate([np.pi * (np.arange(n) + 0.5) / n for n in np.bincount(runs[kept])[1:]]))
     values = np.empty((N_ROWS, n_voxels), dtype=dtype)
     for first in range(0, n_voxels, BLOCK):
         block = slice(first, min(first + BLOCK, n_voxels))
@@ -132,10 +101,7 @@ def responses(story: np.ndarray, seed: int, subject: int, n_voxels: int, dtype: 
         noise[0] /= np.sqrt(1 - AR**2)
         noise = lfilter([1.0], [1.0, -AR], noise, axis=0)
         share = np.where(planted[block], SHARE, 0.0)
-        drift = np.empty_like(noise)
-        for number in np.unique(runs):
-            rows = runs[kept] == number
-            drift[rows] = np.cos(angle[rows])[:, None] * rng.standard_normal(n)
+        drift = wave[:, None] * rng.standard_normal((len(RUNS), n))[runs[kept] - 1]
         values[:, block] = np.sqrt(share) * signal + np.sqrt(1 - share) * noise + DRIFT * drift
     return values, planted
 
@@ -157,14 +123,12 @@ def main(
         Folder to write the .npy files into.
     grammar
         Rules and words of the text (YAML).
-    subjects
-        Subjects of the real data.
-    voxels
-        Voxels of each subject; default: as many as in the real data.
+    subjects, voxels
+        Subjects of the real data, and voxels of each; default: as many as in the real data.
     dtype
         float64, as the real data, or float32.
     seed
-        Seed of the text and the responses.
+        Of the text and the responses.
     """
     if voxels is not None and voxels < 1:
         raise InputError(f"--voxels {voxels}: at least 1")

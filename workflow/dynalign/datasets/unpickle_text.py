@@ -21,38 +21,27 @@ from dynalign.io.arrays import array_header, write_array
 from dynalign.io.errors import InputError
 
 
-class _Dtype:
-    """Stands for ``numpy.dtype``: the letter of its kind and its byte order."""
+class _Object:
+    """Stands for an array or a type of numpy: what it was made from, and its state."""
 
-    __slots__ = ("letter", "order")
+    __slots__ = ("arguments", "state")
 
-    def __init__(self, name: str, *_):
-        self.letter, self.order = name[0], "<"
-
-    def __setstate__(self, state):
-        self.order = state[1]
-
-
-class _Array:
-    """Stands for ``numpy.ndarray``: the list of its elements."""
-
-    __slots__ = ("elements",)
-
-    def __init__(self, *_):
-        self.elements = None
+    def __init__(self, *arguments):
+        self.arguments, self.state = arguments, None
 
     def __setstate__(self, state):
-        self.elements = state[4]
+        self.state = state
 
 
-def _scalar(dtype: _Dtype, stored: bytes | str) -> str | bytes:
+def _scalar(dtype: _Object, stored: bytes | str) -> str | bytes:
     """Stands for numpy's string scalar, whose bytes Python 2 stored as text."""
     stored = stored if isinstance(stored, bytes) else stored.encode("latin-1")
-    if dtype.letter == "U":
-        return stored.decode("utf-32-be" if dtype.order == ">" else "utf-32-le")
-    if dtype.letter == "S":
+    letter, order = dtype.arguments[0][0], dtype.state[1] if dtype.state else "<"
+    if letter == "U":
+        return stored.decode("utf-32-be" if order == ">" else "utf-32-le")
+    if letter == "S":
         return stored
-    raise ValueError(f"an element is no text: numpy's type {dtype.letter}")
+    raise ValueError(f"an element is no text: numpy's type {letter}")
 
 
 class _Named:
@@ -73,16 +62,16 @@ class _Named:
 #: Module and name → what stands for it; numpy's modules were renamed with numpy 2, and protocol 2 spells bytes as text
 #: to be encoded as Latin-1, or as a call of the type.
 ALLOWED: dict[tuple[str, str], Callable] = {
-    **{(module, "_reconstruct"): _Array for module in ("numpy.core.multiarray", "numpy._core.multiarray")},
+    **{(module, "_reconstruct"): _Object for module in ("numpy.core.multiarray", "numpy._core.multiarray")},
     **{(module, "scalar"): _scalar for module in ("numpy.core.multiarray", "numpy._core.multiarray")},
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): _Object,
+    ("numpy", "dtype"): _Object,
     ("_codecs", "encode"): lambda text, encoding: text.encode("latin-1"),
     ("__builtin__", "bytes"): lambda: b"",
 }
 
 
-class TextUnpickler(pickle.Unpickler):
+class _TextUnpickler(pickle.Unpickler):
     """Reads plain values and arrays of text; any name outside of :data:`ALLOWED` ends the reading."""
 
     def find_class(self, module: str, name: str) -> _Named:
@@ -100,7 +89,7 @@ def _unpickle(data: bytes):
     for instruction, argument, _ in pickletools.genops(data):
         if "PUT" in instruction.name and argument > len(data):
             raise ValueError(f"it counts {argument} values, but has {len(data)} bytes")
-    return TextUnpickler(io.BytesIO(data), encoding="latin-1").load()
+    return _TextUnpickler(io.BytesIO(data), encoding="latin-1").load()
 
 
 def _text(value) -> str:
@@ -113,16 +102,9 @@ def _text(value) -> str:
 
 
 def read_text(path: str | Path) -> np.ndarray:
-    """Read the text of a ``.npy`` array of objects (or of bytes), without running anything in it.
+    """Read the text of a ``.npy`` array of objects (or of bytes), in its shape, without running anything in it.
 
-    Returns
-    -------
-    array of text, of the stored shape
-
-    Raises
-    ------
-    InputError
-        If the file is no ``.npy`` array, or holds anything but text.
+    InputError if the file is no ``.npy`` array, or holds anything but text.
     """
     path = Path(path)
     if not path.is_file():
@@ -134,9 +116,11 @@ def read_text(path: str | Path) -> np.ndarray:
                 flat = np.frombuffer(stream.read(), dtype).astype(str)
             elif dtype.kind == "O":
                 stored = _unpickle(stream.read())
-                if not isinstance(stored, _Array) or not isinstance(stored.elements, list):
+                # The fifth part of an array's state is the list of its elements.
+                elements = stored.state[4] if isinstance(stored, _Object) and stored.state else None
+                if not isinstance(elements, list):
                     raise ValueError("it holds no array")
-                flat = np.array([_text(value) for value in stored.elements], dtype=str)
+                flat = np.array([_text(value) for value in elements], dtype=str)
             else:
                 raise ValueError(f"its type is {dtype}; only text needs converting")
         if len(flat) != math.prod(shape):
@@ -151,15 +135,7 @@ def read_text(path: str | Path) -> np.ndarray:
 
 @command
 def main(array: str, output: str) -> None:
-    """Take the text out of an array of pickled objects; nothing in the file is run.
-
-    Parameters
-    ----------
-    array
-        ``.npy`` array of objects.
-    output
-        ``.npy`` array of text to write.
-    """
+    """Take the text out of an array of pickled objects (``.npy``) into one of text; nothing in the file is run."""
     text = read_text(array)
     write_array(output, text)
     note(f"{output}: {text.dtype} {text.shape}")
