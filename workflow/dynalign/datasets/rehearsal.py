@@ -84,7 +84,7 @@ def responses(story: np.ndarray, seed: int, subject: int, n_voxels: int, dtype: 
     kept = kept_trs(runs, *TRIM)
     trs = np.searchsorted(times["time_fmri"], times["time_words_fmri"]) - 1
     means, _ = word_means(word_features(story, seed), trs, len(runs))
-    design = delayed(means, sources(runs, kept, DELAYS)).reshape(N_ROWS, len(DELAYS), N_FEATURES)
+    design = delayed(means, sources(runs, kept, DELAYS))
     rng = np.random.default_rng([seed, 2, subject])
     planted = rng.random(n_voxels) < PLANTED
     wave = np.cos(np.concatenate([np.pi * (np.arange(n) + 0.5) / n for n in np.bincount(runs[kept])[1:]]))
@@ -94,7 +94,7 @@ def responses(story: np.ndarray, seed: int, subject: int, n_voxels: int, dtype: 
         n = block.stop - first
         lags, mix = rng.uniform(0.5, 1.5, (len(DELAYS), n)), rng.standard_normal((N_FEATURES, n))
         weights = (lags[:, None, :] * mix).reshape(-1, n)
-        signal = design.reshape(N_ROWS, -1) @ weights
+        signal = design @ weights
         signal = (signal - signal.mean(axis=0)) / signal.std(axis=0)
         # The first noise is drawn from the process's own distribution.
         noise = rng.standard_normal((N_ROWS, n)) * np.sqrt(1 - AR**2)

@@ -107,22 +107,18 @@ def distributional_dimensions(text: str, types: list[str], k: int) -> np.ndarray
     """
     from collections import Counter
 
-    from scipy.sparse import coo_matrix
-
     tokens = [normal_form(word) for word in text.split()]
     counts = Counter(token for token in tokens if token)
     vocabulary = {word: row for row, word in enumerate(sorted(w for w, n in counts.items() if n >= 3))}
     if len(vocabulary) <= k:
         raise InputError(f"the training text has {len(vocabulary)} frequent word types; {k} dimensions need more")
     ids = np.array([vocabulary.get(token, -1) for token in tokens])
-    pairs = [
-        (a[(a >= 0) & (b >= 0)], b[(a >= 0) & (b >= 0)])
-        for distance in (1, 2)
-        for a, b in ((ids[:-distance], ids[distance:]), (ids[distance:], ids[:-distance]))
-    ]
-    rows, columns = (np.concatenate(part) for part in zip(*pairs, strict=True))
     n = len(vocabulary)
-    joint = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(n, n)).toarray()
+    # The last row and column are those of rarer types.
+    joint = np.zeros((n + 1, n + 1))
+    for distance in (1, 2):
+        np.add.at(joint, (ids[:-distance], ids[distance:]), 1)
+    joint = (joint + joint.T)[:n, :n]
     expected = np.outer(joint.sum(axis=1), joint.sum(axis=0)) / joint.sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         information = np.where(joint > 0, np.clip(np.log(joint / expected), 0, None), 0.0)
@@ -139,19 +135,8 @@ def distributional_dimensions(text: str, types: list[str], k: int) -> np.ndarray
 def convolve_words(drivers: np.ndarray, onsets: np.ndarray, word_runs: np.ndarray, word_s: float, trs) -> np.ndarray:
     """Haemodynamic time course of word-level drivers, sampled at the TRs' starts; never across runs.
 
-    Parameters
-    ----------
-    drivers : array of shape (n_words, n_drivers)
-    onsets, word_runs : arrays of shape (n_words,)
-        Onsets in s.
-    word_s : float
-        Seconds that a word lasts.
-    trs : pandas.DataFrame
-        ``story/trs.tsv``.
-
-    Returns
-    -------
-    array of shape (n_trs, n_drivers)
+    Drivers of shape (n_words, n_drivers), the words' onsets (s) and runs, shape (n_words,), and the seconds that a word
+    lasts give courses of shape (n_trs, n_drivers) at ``story/trs.tsv``.
     """
     kernel = double_gamma(np.arange(0, 32, _STEP_S))
     courses = np.zeros((len(trs), drivers.shape[1]))
@@ -166,8 +151,7 @@ def convolve_words(drivers: np.ndarray, onsets: np.ndarray, word_runs: np.ndarra
             inside = first + offset < n
             np.add.at(stimulus, first[inside] + offset, drivers[words][inside])
         samples = np.round((times[rows] - start) / _STEP_S).astype(int)
-        for column in range(drivers.shape[1]):
-            courses[rows, column] = np.convolve(stimulus[:, column], kernel)[samples]
+        courses[rows] = np.apply_along_axis(np.convolve, 0, stimulus, kernel)[samples]
     return courses
 
 
@@ -220,18 +204,8 @@ def smooth_noise(rng: np.random.Generator, n: int, mask: np.ndarray) -> np.ndarr
 def driver_courses(words, trs, labels, text: str, simulation: Simulation):
     """Time course of each driver, standardised over the story: one row per TR, one column per driver; "none" is 0.
 
-    Parameters
-    ----------
-    words, trs, labels : pandas.DataFrame
-        ``story/words.tsv``, ``story/trs.tsv``, ``tables/labels.tsv``.
-    text : str
-        The model's training text.
-    simulation : Simulation
-
-    Raises
-    ------
-    InputError
-        If a property of the simulation is not in the study, or the text is too short.
+    From ``story/words.tsv``, ``story/trs.tsv``, ``tables/labels.tsv`` and the model's training text. InputError if a
+    property of the simulation is not in the study, or the text is too short.
     """
     import pandas as pd
 

@@ -304,19 +304,7 @@ def read_grammar(path: str | Path) -> dict:
 
 @command
 def main(grammar: str, output: str, characters: int = 600_000, seed: int = 0) -> None:
-    """Write the training text to a file, whole or not at all.
-
-    Parameters
-    ----------
-    grammar
-        Rules and words (YAML).
-    output
-        Text file to write.
-    characters
-        Length of the text.
-    seed
-        Seed of the random choices.
-    """
+    """Write training text of so many characters to a file; a grammar (YAML) holds its rules and words."""
     write_text(output, generate(read_grammar(grammar), characters, seed))
 
 
