@@ -71,7 +71,7 @@ def kernel(others: Sequence[np.ndarray], train, threads: int = 1) -> np.ndarray:
 def intersubject(
     others: Sequence[np.ndarray], responses: np.ndarray, runs: np.ndarray, choices: Encoding, threads: int = 1
 ) -> Scores:
-    """Predict every voxel of a subject, responses of shape (n_rows, n_voxels), from those of `others`, alike.
+    """Predict every voxel of a subject from those of `others`; responses are arrays of shape (n_rows, n_voxels).
 
     `runs`, shape (n_rows,), are for folds by run; of the choices ``alphas``, ``folds``, ``inner_folds`` and ``gap``
     count. InputError if no voxel can be scored, or folds cannot be cut.
@@ -171,16 +171,8 @@ def ratio(
 ) -> None:
     """Scores and ceiling of a subject → the ceiling's table, and r/ceiling of every cell.
 
-    Parameters
-    ----------
-    subject, n_others
-        The subject, and how many it was predicted from.
-    ceiling, alignment, folder
-        ``ceiling/{subject}.npz``, ``tables/alignment.tsv``, ``encoding/``.
-    ceiling_output, output
-        Tables to write.
-    options, statistics, gap
-        Sections `noise_ceiling` and `statistics` as JSON, and ``encoding.gap``.
+    Reads ``ceiling/{subject}.npz``, ``tables/alignment.tsv`` and ``encoding/``; `options` and `statistics` are sections
+    `noise_ceiling` and `statistics` as JSON, `gap` is ``encoding.gap``, `n_others` counts the subjects predicted from.
     """
     import pandas as pd
 

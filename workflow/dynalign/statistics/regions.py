@@ -138,14 +138,8 @@ def subject(
 ) -> None:
     """Scores of one subject → alignment and effects by region.
 
-    Parameters
-    ----------
-    alignment, folder, rois
-        ``tables/alignment.tsv``, ``encoding/``, ``rois/{subject}.npz``.
-    alignment_output, effects_output
-        Tables to write.
-    options, gap
-        Section `statistics` as JSON, and ``encoding.gap``.
+    Reads ``tables/alignment.tsv``, ``encoding/`` and ``rois/{subject}.npz``; `options` is section `statistics` as JSON,
+    `gap` is ``encoding.gap``.
     """
     tables = subject_tables(read_cells(alignment, subject), folder, read_regions(rois), options.alpha, gap)
     for table, path in zip(tables, (alignment_output, effects_output), strict=True):
