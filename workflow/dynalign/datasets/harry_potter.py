@@ -3,8 +3,8 @@
 Wehbe et al. (2014), PLoS ONE 9(11), preprocessed by Toneva & Wehbe (2019); public copies on Google Drive.
 
 An array that was checked has a record beside it, ``<array>.npy.sha256`` in the format of ``sha256sum``. Readers
-compare the array with its record (:func:`dynalign.io.check_digest`), so one that changed later is found. An array
-placed by hand is checked in the same way as one that was downloaded.
+compare the two (:func:`dynalign.io.digests.check_digest`), so an array that changed later is found. One placed by hand
+is checked in the same way as one that was downloaded.
 """
 
 from __future__ import annotations
