@@ -25,6 +25,7 @@ from dynalign.responses.recordings import read_voxels
 from dynalign.responses.regions import count_voxels, from_arrays, from_image, read_regions, subset, write_regions
 from dynalign.statistics.block_tests import fold_test
 from dynalign.statistics.cells import CELL, original_of, path_of, read_cells
+from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
 
@@ -152,6 +153,7 @@ def subject(
     alignment: str,
     folder: str,
     rois: str,
+    readable: str,
     alignment_output: str,
     effects_output: str,
     gap: int,
@@ -161,16 +163,21 @@ def subject(
 
     Parameters
     ----------
-    alignment, folder, rois
-        ``tables/alignment.tsv``, ``encoding/``, ``rois/{subject}.npz``.
+    alignment, folder, rois, readable
+        ``tables/alignment.tsv``, ``encoding/``, ``rois/{subject}.npz``, and ``tables/removal_effects.tsv``, which says
+        what the encoder reads of each property.
     alignment_output, effects_output
         Tables to write.
     options, gap
         Section `statistics` as JSON, and ``encoding.gap``.
     """
-    tables = subject_tables(read_cells(alignment, subject), folder, read_regions(rois), options.alpha, gap)
-    for table, path in zip(tables, (alignment_output, effects_output), strict=True):
-        write_table(table, path)
+    cells = read_cells(alignment, subject)
+    aligned, effects = subject_tables(cells, folder, read_regions(rois), options.alpha, gap)
+    key = [*CELL, "subject"]
+    read = read_table(readable, kind="removal_effects")
+    names = [name for name in read if name.startswith("readable_")]
+    write_table(aligned, alignment_output)
+    write_table(effects.merge(read[key + names], on=key, how="left", validate="many_to_one"), effects_output)
 
 
 main = commands(voxels, subject)
