@@ -29,8 +29,9 @@ demo: $(STAMP)  ## run the embedded study, offline, into results/demo
 	$(BIN)/snakemake --cores 1 --configfile config/demo.yaml --report results/demo/report.zip
 	@echo "The embedded study stands in results/demo: figures/, tables/, maps/, report.zip; open results/demo/index.html in a browser"
 
+# Each process with one thread: they share the cores.
 test: $(STAMP) lint  ## run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES)
 
 test-slurm: $(STAMP)  ## test the cluster profiles on a SLURM that is brought up here (root, Debian)
 	$(BIN)/python -m pytest tests/slurm

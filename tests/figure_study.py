@@ -94,8 +94,10 @@ def study(seed=0):
                             | {"ci_low": change - 0.0012, "ci_high": change + 0.0014, "t_paper": change / 1e-4}
                             | {"p_paper": p**4, "significant_paper": int(p**4 < 0.05), "p": p, "p_fdr": min(1, 1.5 * p)}
                             | {"significant": int(1.5 * p < 0.3), "n_voxels": voxels[subject]}
-                            | {"readable_before": 0.4, "readable_before_null": 0.1, "readable_after_null": 0.1}
+                            | {"readable_before": 0.05 if name == "random_label" else 0.4}
+                            | {"readable_before_null": 0.1, "readable_after_null": 0.1}
                             | {"readable_after": 0.25 if name == "smallest_constituent" and layer else 0.05}
+                            | {"effect_size": change / 0.01, "effect_low": change / 0.02, "effect_high": change / 0.005}
                             | {"over_control": change + 1e-4, "over_control_low": change - 0.001}
                             | {"over_control_high": change + 0.0016, "p_over_control": p}
                         )

@@ -75,6 +75,11 @@ def tables(study: dict, seed: int = 0) -> dict[str, pd.DataFrame]:
         significant_paper=1,
         p=p,
         n_voxels=20_000,
+        readable_before=rng.uniform(0.1, 0.5, n),
+        readable_before_null=0.2,
+        readable_after=rng.uniform(-0.1, 0.2, n),
+        readable_after_null=0.1,
+        over_control=mean + 0.001,
         p_fdr=np.minimum(1, 2 * p),
         significant=(2 * p < 0.05).astype(int),
     )

@@ -19,9 +19,11 @@ where both hold.
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pool
 
@@ -47,7 +49,7 @@ from dynalign.statistics.block_tests import block_test
 
 HEADLINE = "leace, crossfit"
 WAYS = ("ridge, in-sample", "leace, in-sample", "ridge, crossfit", HEADLINE, "leace, tr", "control", "truth")
-OPTIONS = Encoding(alphas=tuple(10.0**power for power in range(-1, 8)), inner_folds=5)
+OPTIONS = Encoding(alphas=tuple(10.0**power for power in range(-1, 8)), inner_folds=3)
 STATISTICS = Statistics()
 WORDS_PER_TR, SENTENCE, VOXELS, LATENT = 4, 12, 60, 8
 #: Response to a word at delays of 1 to 5 TRs of 2 s.
@@ -148,7 +150,8 @@ def run(task):
 
 
 def be_quiet() -> None:
-    """Progress of single encodings is of no interest here."""
+    """Progress of single encodings is of no interest here; Ctrl-C ends the parent, which prints what there is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
@@ -175,12 +178,11 @@ def main() -> None:
     found = defaultdict(lambda: defaultdict(list))
     # Study by study over all cells, so that a run that is cut short has as many of each.
     tasks = ((cell, seed) for seed in range(args.studies) for cell in chosen)
-    with Pool(args.processes, initializer=be_quiet) as pool:
+    with Pool(args.processes, initializer=be_quiet) as pool, suppress(KeyboardInterrupt):
         for cell, ways in pool.imap_unordered(run, tasks):
             for way, values in ways.items():
                 found[cell][way].append(values)
             if args.minutes and time.monotonic() - begin > 60 * args.minutes:
-                pool.terminate()
                 break
 
     def harm(cell, way):

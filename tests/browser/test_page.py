@@ -407,7 +407,7 @@ def test_the_largest_study_opens_and_reacts(browser, tmp_path):
     found = page_study.tables(study)
     assert len(found["alignment"]) == 154 * 13 * 10
     path = page_study.write(tmp_path, study, found)
-    assert path.stat().st_size < 5e6
+    assert path.stat().st_size < 6e6
     browser.open(path)
     choose(browser, layer=7, property="pos", subject="N")
     table = found["alignment"]

@@ -10,6 +10,7 @@ from tests.unit.test_maps import AFFINES
 from dynalign.config.figures import Figures
 from dynalign.figures import brain_images
 from dynalign.io.errors import InputError
+from dynalign.tables import schema
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
@@ -77,6 +78,11 @@ def images(tmp_path):
         data[5, 0] = np.nan
         nibabel.save(nibabel.Nifti1Image(data, affine), tmp_path / f"{name}.nii.gz")
     write_table(index(rows), tmp_path / "index.tsv")
+    removed = [row[1:6] for row in rows if row[0] == "effects"]
+    read = np.linspace(0.5, 0.1, len(removed))
+    columns = [name for name in schema.TABLES["removal_effects"].columns if name not in [*CELL, "subject"]]
+    table = pd.DataFrame(removed, columns=CELL).assign(subject="F", **dict.fromkeys(columns, 0.0))
+    write_table(table.assign(readable_before=read, readable_after=read - 0.2), tmp_path / "effects.tsv")
     return tmp_path
 
 
@@ -100,12 +106,14 @@ def test_slices_show_each_checkpoints_best_layer_on_one_scale(images):
 
 def test_effects_are_seen_from_above_by_checkpoint_and_property(images):
     figure = brain_images.effect_projections(
-        images / "effects.nii.gz", images / "index.tsv", "F", None, ["tense", "pos"]
+        images / "effects.nii.gz", images / "index.tsv", images / "effects.tsv", "F", None, ["tense", "pos"]
     )
     panels = pictures(figure)
     assert len(panels) == 2 * 2
     assert [axes.get_title() for axes in figure.axes[:2]] == ["tense", "part\nof\nspeech"]
     assert {panel.get_clim() for panel in panels} == {panels[0].get_clim()}
+    # What the encoder reads of tense and pos at step 0, before and after.
+    assert [axes.get_xlabel() for axes in figure.axes[:2]] == ["0.42 → 0.22", "0.50 → 0.30"]
     assert panels[2].get_array()[-1, -1] == pytest.approx(-0.4)
     assert abs(panels[3].get_array()[-1, -1]) < 0.1
 

@@ -18,6 +18,7 @@ from dynalign.encoding.scores import ORIGINAL
 from dynalign.io.errors import InputError
 from dynalign.removal import leace
 from dynalign.removal.erasers import low_rank
+from dynalign.removal.permutations import permuted
 
 OPTIONS = Encoding(folds=3, inner_folds=3, gap=2, delays=(1, 2, 3), alphas=(1e-1, 1e1, 1e3))
 
@@ -202,3 +203,26 @@ def test_harm_appears_where_vectors_hold_what_the_brain_follows_and_there_alone(
         assert mean["in-sample"] < -5 * error["in-sample"]
         assert mean["in-sample"] < -0.05
         assert mean["crossfit"] > -2.5 * error["crossfit"]
+
+
+def test_erasing_trs_costs_what_its_control_costs_where_nothing_is_held():
+    """Five lags of 16 dimensions are taken whatever the label is; word level takes one."""
+    cost = {name: [] for name in ("words", "trs", "control")}
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        X, label, design, y = planted(seed, 16, holds=False, follows=False)
+        means, _ = word_means(X, design.word_trs, design.n_trs)
+        y += np.roll(means, 2, axis=0) @ rng.standard_normal((16, y.shape[1]))
+        sentence = np.arange(len(label)) // 10
+        fitted = Crossfit(X, design, design.runs, Removal())
+        arms = {
+            ("words", "label"): fitted.word_level("leace", label),
+            ("trs", "label"): fitted.tr_level(label),
+            ("control", "label"): fitted.tr_level(permuted(label.astype(int), sentence, rng).astype(float)),
+        }
+        found = encode.encode(X, arms, design, y, OPTIONS)
+        for way, values in cost.items():
+            values.append((found[way, "label"].timecourse - found[ORIGINAL].timecourse).mean())
+    trs, control = np.array(cost["trs"]), np.array(cost["control"])
+    assert max(trs) < -0.1 < min(cost["words"])
+    assert abs((trs - control).mean()) < 2 * (trs - control).std(ddof=1) / np.sqrt(8)

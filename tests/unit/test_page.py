@@ -272,14 +272,32 @@ def test_categories_come_in_the_order_of_the_reports_menu():
 def test_the_highlights_are_the_tables_numbers():
     study = page_study.configuration()
     found = page_study.tables(study)
-    shown = dict(highlights(found))
+    shown = dict(highlights(found, study))
     table = found["alignment"]
     original = table[(table["removal"] == "none") & (table["checkpoint"] == "step-64")]
     expected = np.mean([rows["mean_r"].max() for _, rows in original.groupby("subject")])
     assert "alignment at step 64" in shown[f"{expected:.3f}"]
     effects = found["removal_effects"]
     assert f"{sum(effects['significant'] == 1):,} of {len(effects):,}" in shown
-    assert list(highlights({})) == []
+    headline = effects[(effects["removal"] == study["removal"]["methods"][0]) & effects["step"].notna()]
+    removed = (headline["readable_after"] <= headline["readable_after_null"]).groupby(
+        [headline[name] for name in ("step", "layer", "property")]
+    ).all() & (headline["readable_before"] > headline["readable_before_null"]).groupby(
+        [headline[name] for name in ("step", "layer", "property")]
+    ).any()
+    assert f"{removed.sum()} of {len(removed)}" in shown
+    assert list(highlights({}, study)) == []
+
+
+def test_harm_by_a_property_that_no_model_holds_is_called_invented():
+    study = page_study.configuration() | {"simulation": {"brain_only": "added"}}
+    found = page_study.tables(study)
+    effects = found["removal_effects"]
+    effects["p"] = 0.5
+    paper = (effects["removal"] == "ridge-in-sample") & (effects["property"] == "added")
+    effects.loc[np.flatnonzero(paper)[:3], ["p", "mean_difference"]] = [0.01, -0.02]
+    shown = dict(highlights(found, study))
+    assert "by leace-crossfit: 0 of" in shown[f"3 of {paper.sum()}"]
 
 
 def test_a_figure_is_named_by_its_labels():

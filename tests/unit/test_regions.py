@@ -18,7 +18,7 @@ from dynalign.responses import regions as responses_regions
 from dynalign.responses.regions import from_arrays, read_regions, subset, write_regions
 from dynalign.statistics.cells import CELL, read_cells
 from dynalign.statistics.regions import main, region_alignment, region_effect, subject_tables
-from dynalign.tables import collect
+from dynalign.tables import collect, schema
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
@@ -173,7 +173,12 @@ def study(tmp_path):
 
 def test_the_planted_region_aligns_and_no_other(study):
     command = flags(subject="S", alignment=study / "alignment.tsv", folder=study / "encoding")
-    command += flags(rois=study / "S.npz", gap=0, options=Statistics().model_dump_json())
+    effects = read_table(study / "alignment.tsv").query("removal != 'none'")[[*CELL, "subject"]]
+    columns = [name for name in schema.TABLES["removal_effects"].columns if name not in effects]
+    effects = effects.assign(**dict.fromkeys(columns, 0.0)).assign(readable_before=np.arange(len(effects)) / 10)
+    write_table(effects, study / "readable.tsv")
+    command += flags(rois=study / "S.npz", readable=study / "readable.tsv", gap=0)
+    command += flags(options=Statistics().model_dump_json())
     main(["subject", *command, *flags(alignment_output=study / "a.tsv", effects_output=study / "e.tsv")])
     collect.main(flags(tables=study / "e.tsv", fdr=0.05, output=study / "effects.tsv"))
     alignment = read_table(study / "a.tsv")
@@ -185,7 +190,10 @@ def test_the_planted_region_aligns_and_no_other(study):
     assert at.loc[("step-9", "planted"), "ci_low"] > 0.25
     for cell in (("step-9", "silent"), ("step-0", "planted"), ("random", "planted")):
         assert abs(at.loc[cell, "mean_r"]) < 0.02
+    read = effects.set_index(["checkpoint", "property", "subject"])["readable_before"]
     effects = read_table(study / "effects.tsv").set_index(["checkpoint", "property", "roi"])
+    for cell, row in effects.iterrows():
+        assert row["readable_before"] == read[(*cell[:2], "S")]
     assert effects.loc[("step-9", "tense", "planted"), "mean_difference"] == pytest.approx(-0.3, abs=0.02)
     assert effects["significant"].sum() == effects.loc[("step-9", "tense", "planted"), "significant"] == 1
 

@@ -41,13 +41,14 @@ SMALL = {
         "download": False,
         "processors": ["tokenize", "pos", "lemma", "depparse", "constituency"],
     },
+    "properties": yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8"))["properties"],
     "training": {"steps": 128, "depth": 2},
     "model": {"source": "trained", "depth": 2, "steps": [0, 128], "layers": [2], "device": "cpu"},
     "probing": {"permutations": 10},
     "removal": {"permutations": 5},
     "encoding": {"inner_folds": 5},
     "threads": {"representation": 1, "encoding": 1, "training": 1},
-    "simulation": {"text": "resources/demo/story.txt", "shape": [8, 10, 6]},
+    "simulation": {"text": "resources/demo/story.txt", "shape": [8, 10, 6], "brain_only": "mood"},
 }
 
 

@@ -73,9 +73,9 @@ def test_tables_have_one_row_per_observation(results):
     alignment = table(results, "alignment")
     key = ["checkpoint", "layer", "removal", "property", "subject"]
     assert not alignment.duplicated(key).any()
-    assert len(alignment) == 3 * 1 * (1 + 3 * 9) * 1
-    assert len(table(results, "removal_effects")) == 3 * 2 * 9
-    assert len(table(results, "probing")) == 3 * 2 * 9
+    assert len(alignment) == 3 * 1 * (1 + 3 * 10) * 1
+    assert len(table(results, "removal_effects")) == 3 * 2 * 10
+    assert len(table(results, "probing")) == 3 * 2 * 10
     assert table(results, "perplexity")["checkpoint"].tolist() == ["step-0", "step-128"]
 
 
@@ -128,6 +128,33 @@ def test_the_effects_table_finds_the_planted_properties(results):
         assert row["over_control"] < 0
         assert row["readable_before"] > row["readable_before_null"]
         assert row["readable_after"] < row["readable_before"] / 2
+
+
+@pytest.mark.parametrize(
+    ("held", "followed", "names"),
+    [
+        (True, True, ["tense", "sentence_length"]),
+        (True, False, ["pos", "smallest_constituent"]),
+        (False, True, ["mood"]),
+        (False, False, ["random_label"]),
+    ],
+)
+def test_harm_appears_where_the_model_holds_what_the_brain_follows_alone(results, region, held, followed, names):
+    """The planted 2 × 2 (METHOD section 5) through the whole workflow; the paper's removal gets it wrong."""
+    effects = table(results, "removal_effects").query("property in @names")
+    headline = effects.query("removal == @HEADLINE")
+    trained = headline.query("checkpoint == 'step-128'")
+    assert all((trained["readable_before"] > trained["readable_before_null"]) == held)
+    assert set(names).intersection(region) == (set(names) if followed else set())
+    for row in headline.itertuples():
+        harm = row.mean_difference < 0 and row.p < 0.05 and row.over_control < -0.01
+        assert not harm or (held and followed and row.checkpoint != "random"), row
+    if held and followed:
+        assert all(trained["over_control"] < -0.01)
+    if followed and not held:
+        invented = effects.query("removal == 'ridge-in-sample' and checkpoint == 'random'")
+        assert (invented["mean_difference"] < 0).all()
+        assert (invented["p"] < 0.01).all()
 
 
 def test_the_tables_agree_with_each_other(results):
@@ -223,7 +250,7 @@ def test_controls_go_through_the_same_stages(finished, results, tmp_path):
         rows = table(tmp_path / "results/small", name).query("checkpoint == 'controls'")
         assert set(rows["layer"]) == {0}
         assert rows["step"].isna().all()
-        assert len(rows) == {"alignment": 28}.get(name, 18)
+        assert len(rows) == {"alignment": 31}.get(name, 20)
     before = table(results, "alignment").query("checkpoint != 'controls'")
     after = table(tmp_path / "results/small", "alignment").query("checkpoint != 'controls'")
     assert after.reset_index(drop=True).equals(before.reset_index(drop=True))

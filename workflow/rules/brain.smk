@@ -74,6 +74,7 @@ rule figure_effect_map:
     input:
         image=f"{R}/maps/effects/{{subject}}.nii.gz",
         index=f"{R}/maps/{{subject}}.tsv",
+        effects=f"{R}/tables/removal_effects.tsv",
     output:
         reported(
             f"{R}/figures/effect-map-{{subject}}.png",
@@ -93,7 +94,7 @@ rule figure_effect_map:
         properties=list(STUDY.properties),
     shell:
         "python -m dynalign.figures.brain_images effects --subject {wildcards.subject:q} --image {input.image:q}"
-        " --index {input.index:q} --removal {params.removal} --properties {params.properties:q}"
+        " --index {input.index:q} --effects {input.effects:q} --removal {params.removal} --properties {params.properties:q}"
         " --output {output:q} &> {log:q}"
 
 
@@ -125,6 +126,7 @@ if STUDY.rois is not None:
     rule roi_statistics:
         input:
             alignment=f"{R}/tables/alignment.tsv",
+            readable=f"{R}/tables/removal_effects.tsv",
             scores=scores_of_subject(),
             rois=f"{R}/rois/{{subject}}.npz",
         output:
@@ -141,7 +143,7 @@ if STUDY.rois is not None:
             folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
         shell:
             "python -m dynalign.statistics.regions subject --subject {wildcards.subject:q} --alignment {input.alignment:q}"
-            " --folder {params.folder:q} --rois {input.rois:q} --options {params.options:q}"
+            " --folder {params.folder:q} --rois {input.rois:q} --readable {input.readable:q} --options {params.options:q}"
             " --gap {params.gap} --alignment-output {output.alignment:q} --effects-output {output.effects:q} &> {log:q}"
 
     rule figure_roi_alignment:

@@ -129,9 +129,12 @@ def test_significant_for_all_subjects_by_both_rules(drawn, tables):
     assert len(dots(axes, "neither")) == len(numbers) - len(either)
     still = [(g * (len(names) + 1.5) + 3, layer) for g in range(3) for layer in LAYERS if layer]
     assert names[3] == "smallest_constituent"
-    assert sorted(map(tuple, dots(axes, "still readable"))) == sorted(still)
+    assert sorted(map(tuple, dots(axes, "reading: still"))) == sorted(still)
+    never = [(g * (len(names) + 1.5) + names.index("random_label"), layer) for g in range(3) for layer in LAYERS]
+    assert sorted(map(tuple, dots(axes, "reading: never"))) == sorted(never)
     legend = " ".join(legend_texts(figure))
     assert "still reads" in legend
+    assert "never read" in legend
     assert "paper's rule" in legend
     assert "calibrated" in legend
 
@@ -175,7 +178,13 @@ def test_bars_are_means_with_the_population_deviation_over_layers_and_difference
             row = where(numbers, quantity="difference", step=step, property=name)
             row = row[row["subject"] == "mean"].iloc[0]
             assert row["ci_low"] == pytest.approx(low.mean(), rel=1e-9)
-    assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == list(map(style.label, names))
+            for when in ("before", "after"):
+                read = cube(tables["removal-effects"], f"readable_{when}", **effects)[k].mean()
+                at = dots(figure.axes[6 + column], f"readable {when}")
+                assert dict(map(tuple, at))[i] == pytest.approx(read, rel=1e-9)
+                row = where(numbers, quantity=f"readable_{when}", step=step, property=name)
+                assert row["value"].item() == pytest.approx(read, rel=1e-9)
+    assert [text.get_text() for text in figure.axes[6].get_xticklabels()] == list(map(style.label, names))
 
 
 def test_curves_by_layer_with_bands_and_the_random_line(drawn, tables):
@@ -196,7 +205,9 @@ def test_curves_by_layer_with_bands_and_the_random_line(drawn, tables):
                 assert row.ci_low == pytest.approx(sum(low[i, s] for s in range(3)) / 3, rel=1e-9)
                 assert row.ci_high == pytest.approx(sum(high[i, s] for s in range(3)) / 3, rel=1e-9)
         np.testing.assert_allclose(line(axes, f"random baseline: {level:.4f}"), level)
-    assert legend_texts(figure)[:-1] == [f"random baseline: {level:.4f}", *map(style.label, names)]
+        still = [(layer, line(axes, "smallest constituent")[i]) for i, layer in enumerate(LAYERS) if layer]
+        np.testing.assert_allclose(sorted(map(tuple, dots(axes, "reading: still"))), sorted(still))
+    assert legend_texts(figure)[:-3] == [f"random baseline: {level:.4f}", *map(style.label, names)]
 
 
 def test_probes_before_and_after_against_the_null_interval(drawn, tables):

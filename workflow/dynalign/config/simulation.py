@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from dynalign.config.fields import FilePath, Positive, Section
+from dynalign.config.fields import FilePath, Name, Positive, Section
 
 
 class Simulation(Section):
@@ -17,5 +17,8 @@ class Simulation(Section):
     shape: tuple[Positive, Positive, Positive] = Field((10, 12, 8), description="voxels of the image grid")
     properties: tuple[str, str] = Field(
         ("tense", "sentence_length"), description="the two properties that drive voxels"
+    )
+    brain_only: Name | None = Field(
+        None, description="a property that drives voxels though the text does not tell it, so that no model holds it"
     )
     noise: float = Field(1.0, gt=0, description="standard deviation of the noise relative to the signal's")

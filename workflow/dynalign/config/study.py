@@ -95,9 +95,9 @@ class Study(Section):
                 raise ValueError("simulation: needs the section `training` (its text drives voxels)")
             if self.rois is not None and self.rois.image is not None:
                 need_placeholders(self.rois, image=("{subject}",), labels=("{subject}",))
-            for name in self.simulation.properties:
-                if name not in self.properties:
-                    raise ValueError(f"simulation.properties: unknown {name!r}; allowed: {', '.join(self.properties)}")
+            for name in (*self.simulation.properties, self.simulation.brain_only):
+                if name and name not in self.properties:
+                    raise ValueError(f"simulation: unknown property {name!r}; allowed: {', '.join(self.properties)}")
         elif self.story.layout == "table" and not (self.brain.images and self.brain.mask):
             raise ValueError("story.layout 'table' needs brain.images and brain.mask")
         if self.story.layout == "table" and self.brain.voxels is not None:

@@ -20,6 +20,9 @@ response, z standardises over the story, and d_g(w) is what drives the region:
 ``rate_and_length``
     1 per word for half of the voxels (word rate), the word's letters for the others, less what the time courses of
     the labels explain (short sentences bring more pauses).
+``<brain_only>`` (where the configuration names one)
+    a property that the text does not tell, so that no model can hold it: the same residual of its codes. Removing it
+    takes nothing from the vectors, so an effect there is an artefact of the removal (METHOD section 5).
 ``noise``
     nothing.
 
@@ -48,7 +51,14 @@ from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
 #: Shares of the brain's voxels, in this order along the left–right axis.
-REGION_SHARES = {"meaning": 0.24, "property_1": 0.16, "property_2": 0.16, "rate_and_length": 0.14, "noise": 0.30}
+REGION_SHARES = {
+    "meaning": 0.24,
+    "property_1": 0.16,
+    "property_2": 0.16,
+    "rate_and_length": 0.14,
+    "brain_only": 0.15,  # noise where the configuration names none
+    "noise": 0.15,
+}
 
 #: Drivers of the meaning region: leading distributional dimensions, one per voxel in turn.
 MEANING = tuple(f"meaning-{dimension}" for dimension in range(6))
@@ -167,14 +177,15 @@ def brain_mask(shape: tuple[int, int, int]) -> np.ndarray:
     return sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij")) <= 1.0
 
 
-def plant(mask: np.ndarray, properties: tuple[str, str], rng: np.random.Generator):
+def plant(mask: np.ndarray, simulation: Simulation, rng: np.random.Generator):
     """What drives each voxel: regions are slabs along the first (left–right) axis with :data:`REGION_SHARES`.
 
     One row per voxel in the C order of the mask (boolean, 3-D): i, j, k, region, driver (the region's in turn), gain.
     """
     import pandas as pd
 
-    names = {"property_1": properties[0], "property_2": properties[1]}
+    names = dict(zip(("property_1", "property_2"), simulation.properties, strict=True))
+    names["brain_only"] = simulation.brain_only or "noise"
     drivers = {"meaning": MEANING, "rate_and_length": ("rate", "length"), "noise": ("none",)}
     truth = pd.DataFrame(np.argwhere(mask), columns=["i", "j", "k"])
     order = np.argsort(truth["i"].to_numpy(), kind="stable")
@@ -209,16 +220,17 @@ def driver_courses(words, trs, labels, text: str, simulation: Simulation):
     """
     import pandas as pd
 
-    for name in simulation.properties:
+    planted = [*simulation.properties, *filter(None, [simulation.brain_only])]
+    for name in planted:
         if name not in labels.columns:
-            raise InputError(f"simulation.properties: {name!r} is no property of the study")
+            raise InputError(f"simulation: {name!r} is no property of the study")
     seen = words[words["dropped"] == 0]
     types = [normal_form(word) for word in seen["word"]]
     properties = [name for name in paper_properties() if name in labels.columns]
-    codes = {name: labels[name].to_numpy(dtype=float) for name in dict.fromkeys([*properties, *simulation.properties])}
+    codes = {name: labels[name].to_numpy(dtype=float) for name in dict.fromkeys([*properties, *planted])}
     meaning = distributional_dimensions(text, types, len(MEANING))
     drivers = {name: unexplained(values, list(codes.values())) for name, values in zip(MEANING, meaning.T, strict=True)}
-    for name in simulation.properties:
+    for name in planted:
         drivers[name] = unexplained(codes[name], [values for other, values in codes.items() if other != name])
     drivers["length"] = np.array([len(word) for word in types], dtype=float)
     # Centred over words, so that only the rate driver carries the rate.
@@ -240,7 +252,7 @@ def simulate_subject(courses, runs: np.ndarray, simulation: Simulation, rng: np.
     Gives responses (float32, n_trs × n_voxels), mask (boolean, 3-D) and the truth of :func:`plant`.
     """
     mask = brain_mask(simulation.shape)
-    truth = plant(mask, simulation.properties, rng)
+    truth = plant(mask, simulation, rng)
     signal = courses[truth["driver"]].to_numpy() * truth["gain"].to_numpy()
     bold = np.empty(signal.shape, dtype=np.float32)
     for name in dict.fromkeys(runs.tolist()):

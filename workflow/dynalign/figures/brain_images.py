@@ -70,7 +70,7 @@ def extreme(volume: np.ndarray) -> np.ndarray:
     return np.take_along_axis(volume, size.argmax(axis=-1)[..., None], axis=-1)[..., 0]
 
 
-def picture_grid(panels: Sequence[Sequence[np.ndarray]], affine, limit: float, rows, columns, label: str):
+def picture_grid(panels: Sequence[Sequence[np.ndarray]], affine, limit: float, rows, columns, label: str, notes=None):
     """A figure of axial pictures on one colour scale from ``-limit`` to ``limit``.
 
     Parameters
@@ -82,6 +82,8 @@ def picture_grid(panels: Sequence[Sequence[np.ndarray]], affine, limit: float, r
         Titles.
     label : str
         Of the colour bar, with its unit.
+    notes : rows of str, optional
+        Below each picture.
     """
     from matplotlib import colormaps
 
@@ -100,6 +102,8 @@ def picture_grid(panels: Sequence[Sequence[np.ndarray]], affine, limit: float, r
         for text, place, across in (("L", 0.02, "left"), ("R", 0.98, "right")):
             corner = {"transform": panel.transAxes, "ha": across, "va": "top", "fontsize": 7}
             panel.text(place, 0.98, text, color=style.NOTE, **corner)
+    for panel, note in zip(axes.flat, (note for row in notes or () for note in row), strict=notes is not None):
+        panel.set_xlabel(note, fontsize=7, color=style.NOTE, labelpad=1)
     for panel, title in zip(axes[0], columns, strict=True):
         panel.set_title(title, fontsize=9)
     for panel, title in zip(axes[:, 0], rows, strict=True):
@@ -166,8 +170,10 @@ def left_out(shown, index) -> str:
     return "" if n == total else f" {n} of {total} checkpoints; the image holds all."
 
 
-def effect_projections(image_path: str, index_path: str, subject: str, removal: str, order: Sequence[str]):
-    """Effects of removal seen from above: a row per checkpoint, a column per property."""
+def effect_projections(
+    image_path: str, index_path: str, effects_path: str, subject: str, removal: str, order: Sequence[str]
+):
+    """Effects of removal seen from above: a row per checkpoint, a column per property, below what is read of it."""
     data, affine = upright(load_image(image_path))
     index = read_index(index_path, "effects", data.shape[3])
     method = removal or index["removal"].iloc[0]
@@ -186,6 +192,14 @@ def effect_projections(image_path: str, index_path: str, subject: str, removal: 
         [extreme(volumes[..., int(np.flatnonzero(here & (rows["property"] == name))[0])]) for name in names]
         for here in (rows["checkpoint"] == row.checkpoint for row in checkpoints)
     ]
+    table = reader.read_table(effects_path, kind="removal_effects")
+    table = table[(table["subject"] == subject) & (table["removal"] == method)]
+    read = table.set_index(["checkpoint", "layer", "property"])[["readable_before", "readable_after"]]
+
+    def reading(row, name: str) -> str:
+        before, after = read.loc[(row.checkpoint, row.layer, name)]
+        return f"{before:.2f} → {after:.2f}".replace("-", "−") if np.isfinite(before) else ""
+
     figure = picture_grid(
         panels,
         affine,
@@ -193,8 +207,9 @@ def effect_projections(image_path: str, index_path: str, subject: str, removal: 
         [row_title(row) for row in checkpoints],
         [style.label(name).replace(" ", "\n") for name in names],
         "residual − original (difference of r)",
+        [[reading(row, name) for name in names] for row in checkpoints],
     )
-    note = f"Removal by {method}. Blue: removing the property hurts. Left of the picture: the participant's left."
+    note = f"Removal by {method}. Blue: it hurts. Below: r of the property as the encoder reads it, before → after."
     style.title(
         figure,
         f"Participant {subject}: what removing each property changes, voxel by voxel",
@@ -302,11 +317,20 @@ def scores(image: str, index: str, subject: str, output: list[str]) -> None:
 
 
 def effects(
-    image: str, index: str, subject: str, output: list[str], properties: tuple[str, ...] = (), removal: str = ""
+    image: str,
+    index: str,
+    effects: str,
+    subject: str,
+    output: list[str],
+    properties: tuple[str, ...] = (),
+    removal: str = "",
 ) -> None:
-    """Draw the effects of a `removal` (default: the first) on a participant; `properties` in their order."""
+    """Draw the effects of a `removal` (default: the first) on a participant; `properties` in their order.
+
+    `effects` is ``tables/removal_effects.tsv``.
+    """
     with style.context():
-        style.write(effect_projections(image, index, subject, removal, properties), None, output)
+        style.write(effect_projections(image, index, effects, subject, removal, properties), None, output)
 
 
 def rois(alignment: str, output: list[str], options: Figures = Figures()) -> None:

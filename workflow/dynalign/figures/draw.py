@@ -38,7 +38,7 @@ FIGURES = {
     "figure-05-best-layer": Drawing(best_layer, ("alignment",)),
     "figure-06-significant-layers": Drawing(significant, ("removal-effects",)),
     "figure-07-removal-bars": Drawing(representation_bars, ("alignment", "removal-effects")),
-    "figure-08-alignment-by-layer": Drawing(alignment_by_layer, ("alignment",)),
+    "figure-08-alignment-by-layer": Drawing(alignment_by_layer, ("alignment", "removal-effects")),
     "figure-09-sentence-distributions": Drawing(sentence_distributions, ("class-counts",)),
     "figure-10-word-distributions": Drawing(word_distributions, ("class-counts",)),
     "figure-11-mean-layer-alignment": Drawing(mean_layer_alignment, ("alignment",), True),

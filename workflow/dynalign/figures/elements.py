@@ -127,6 +127,26 @@ def key(text: str, **look):
     return Line2D([], [], **{"color": style.NOTE, "marker": "o", "linestyle": "none", "label": text} | look)
 
 
+#: What an effect of a removal can mean, by what the encoder reads (:func:`dynalign.statistics.summaries.readings`).
+READINGS = {
+    "still": {"marker": "x", "label": "the encoder still reads\nthe property"},
+    "never": {"marker": "_", "label": "the encoder never read it:\nnothing to remove"},
+}
+
+
+def reading_marks(panel, x, y, reading, size: float = 26) -> None:
+    """A grey mark at each place whose effect says little or nothing (:data:`READINGS`)."""
+    x, y, reading = np.asarray(x), np.asarray(y), np.asarray(reading)
+    for kind, look in READINGS.items():
+        at = {"marker": look["marker"], "c": style.NOTE, "linewidths": 0.9, "gid": f"reading: {kind}", "zorder": 4}
+        panel.scatter(x[reading == kind], y[reading == kind], s=size, **at)
+
+
+def reading_keys() -> list:
+    """Their legend entries."""
+    return [key(look["label"], marker=look["marker"], markersize=5) for look in READINGS.values()]
+
+
 def band_key(text: str = "interval of the mean"):
     """The legend entry of bands."""
     return key(text, marker="s", markersize=9, color="black", markeredgewidth=0, alpha=0.15)

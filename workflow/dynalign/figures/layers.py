@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynalign.figures import elements, style
-from dynalign.figures.data import FigureData, need_steps, with_original
+from dynalign.figures.data import FigureData, need_steps, residuals, with_original
 from dynalign.figures.step_axis import StepAxis, turn
 from dynalign.statistics import summaries
 
@@ -55,7 +55,8 @@ def best_layer(figure_data: FigureData):
 def alignment_by_layer(figure_data: FigureData):
     """Figure 8: alignment by layer, one line per representation, one panel per step, baselines dashed."""
     alignment, steps, names, method = with_original(figure_data)
-    curves = summaries.layer_curves(alignment)
+    readings = summaries.readings(residuals(figure_data, "removal-effects")[0])
+    curves = summaries.layer_curves(alignment).merge(readings, on=["step", "property", "layer"], how="left")
     marks = {name: figure_data.marks[name] for name in names}
     levels = summaries.over_subjects(summaries.layer_means(figure_data.tables["alignment"]))
     figure, axes = style.subplots(4.3 * len(steps) + 2.4, 5, 1, len(steps), sharey=True)
@@ -68,10 +69,12 @@ def alignment_by_layer(figure_data: FigureData):
         drawn = elements.lines(panel, here, "layer", "mean_r", "property", marks, style.label, linewidth=1.5)
         # The original lies under the residuals and often equals them: a broad line that still shows.
         drawn[0].set(linewidth=3.8)
+        elements.reading_marks(panel, here["layer"], here["mean_r"], here["reading"], 40)
         elements.layer_ticks(panel.xaxis, summaries.layers_of(alignment))
         elements.gridlines(panel)
         panel.set(title=f"step {style.step_label(step)}", xlabel=elements.LAYER_LABEL, ylabel=elements.R_LABEL)
-    elements.legend(figure, [*elements.handles(axes[0, 0]), elements.band_key("bands: interval\nof the mean")])
+    keys = [elements.band_key("bands: interval\nof the mean"), *elements.reading_keys()]
+    elements.legend(figure, [*elements.handles(axes[0, 0]), *keys])
     style.title(
         figure,
         "Alignment by layer, with one property removed at a time",

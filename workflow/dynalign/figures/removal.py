@@ -33,9 +33,7 @@ def significant(figure_data: FigureData):
     }
     for kind, (which, size, look) in looks.items():
         panel.scatter(at[which], cells["layer"].to_numpy()[which], s=size, gid=kind, zorder=3, **look)
-    read = cells["still_readable"].to_numpy() == 1
-    look = {"marker": "x", "c": style.NOTE, "linewidths": 0.9}
-    panel.scatter(at[read], cells["layer"].to_numpy()[read], s=26, gid="still readable", zorder=4, **look)
+    elements.reading_marks(panel, at, cells["layer"], cells["reading"])
     panel.set_xticks(ticks, [style.label(name) for name in names] * len(steps))
     panel.tick_params(axis="x", length=0)
     turn(panel)
@@ -48,7 +46,7 @@ def significant(figure_data: FigureData):
         elements.key("paper's rule: t-test over voxels\n(rejects far too often)", markersize=6.5),
         elements.key("calibrated test, corrected\nover the whole grid", markersize=12, fillstyle="none"),
         elements.key("neither", markersize=3, color=style.FAINT),
-        elements.key("the encoder still reads\nthe property", marker="x", markersize=5, color=style.NOTE),
+        *elements.reading_keys(),
     ]
     elements.legend(figure, keys)
     subjects = list(dict.fromkeys(effects["subject"]))
@@ -74,8 +72,22 @@ def property_bars(figure_data: FigureData, axes, rows, y: str, names, low, high)
     elements.gridlines(axes)
 
 
+def readable_dots(panel, rows, names, marks) -> None:
+    """What the encoder reads of each property: hollow before its removal, filled after, a dash for chance."""
+    places = rows["property"].map(names.index)
+    colours = [marks[name].colour for name in rows["property"]]
+    panel.vlines(places, rows["readable_before"], rows["readable_after"], color=style.FAINT, linewidth=1.2)
+    look = {"edgecolors": colours, "s": 38, "linewidths": 1.4, "zorder": 3}
+    panel.scatter(places, rows["readable_before"], facecolors="white", gid="readable before", **look)
+    panel.scatter(places, rows["readable_after"], facecolors=colours, gid="readable after", **look)
+    look = {"marker": "_", "s": 130, "linewidths": 1.2, "c": style.NOTE, "gid": "readable by chance"}
+    panel.scatter(places, rows["readable_after_null"], **look)
+    panel.axhline(0, color="black", linewidth=0.8)
+    elements.gridlines(panel)
+
+
 def representation_bars(figure_data: FigureData):
-    """Figure 7: alignment of each representation (the paper's bars), and its difference to the original."""
+    """Figure 7: alignment of each representation (the paper's bars), its difference to the original, what is read."""
     import pandas as pd
 
     alignment, steps, names, method = with_original(figure_data)
@@ -85,8 +97,10 @@ def representation_bars(figure_data: FigureData):
     dodge = {subject: 0.5 * ((k + 0.5) / len(subjects) - 0.5) for k, subject in enumerate(subjects)}
     levels = summaries.over_subjects(summaries.layer_means(figure_data.tables["alignment"]))
     width = max(3.0, 0.62 * len(names) + 0.6)
-    figure, axes = style.subplots(width * len(steps) + 2.6, 6.8, 2, len(steps), sharex=True, sharey="row")
-    for (upper, lower), step in zip(axes.T, steps, strict=True):
+    reads = summaries.readable_means(effects)
+    rows_of_panels = {"gridspec_kw": {"height_ratios": [3, 3, 2]}, "sharex": True, "sharey": "row"}
+    figure, axes = style.subplots(width * len(steps) + 2.6, 8.6, 3, len(steps), **rows_of_panels)
+    for (upper, lower, bottom), step in zip(axes.T, steps, strict=True):
         rows = means[means["step"] == step]
         low, high = (rows["mean_r"] + sign * rows["std_over_layers"] for sign in (-1, 1))
         property_bars(figure_data, upper, rows, "mean_r", names, low, high)
@@ -97,13 +111,20 @@ def representation_bars(figure_data: FigureData):
         each = each.assign(place=each["property"].map(names.index) + each["subject"].map(dodge))
         look = {"linestyle": "none", "markersize": 5.5, "zorder": 3}
         elements.lines(lower, each, "place", "mean_difference", "subject", subjects, elements.participant, **look)
-        lower.set_xticks(range(len(names)), [style.label(name) for name in names])
-        turn(lower)
+        readable_dots(bottom, reads[reads["step"] == step], names, figure_data.marks)
+        bottom.set_xticks(range(len(names)), [style.label(name) for name in names])
+        bottom.set_ylabel("property as read\nby the encoder (r)")
+        turn(bottom)
         upper.set(title=f"step {style.step_label(step)}", ylabel=elements.R_LABEL)
         lower.set(xlabel="", ylabel="difference to the original\n(residual − original, mean r)")
-    bars = ("above: standard deviation\nover layers", "below: interval\nof the mean")
+    bars = ("top row: standard deviation\nover layers", "middle row: interval\nof the mean")
     keys = [elements.bar_key(text, color="#262626", markeredgewidth=1.6) for text in bars]
-    elements.legend(figure, [*elements.handles(*axes[:, 0]), *keys])
+    keys += [
+        elements.key("readable before removal", fillstyle="none", markeredgewidth=1.4),
+        elements.key("readable after removal"),
+        elements.key("readable by chance\n(97.5th percentile)", marker="_", markersize=10),
+    ]
+    elements.legend(figure, [*elements.handles(*axes[:2, 0]), *keys])
     for panel in axes[:, 1:].flat:
         panel.set_ylabel("")
     style.title(
@@ -114,5 +135,6 @@ def representation_bars(figure_data: FigureData):
     )
     bars = means.rename(columns={"mean_r": "value"}).assign(quantity="alignment", subject="mean")
     changes = differences.rename(columns={"mean_difference": "value"}).assign(quantity="difference")
+    read = reads.melt(["step", "property"], var_name="quantity").assign(subject="mean")
     columns = ["quantity", "step", "property", "subject", "value", "std_over_layers", "ci_low", "ci_high"]
-    return figure, pd.concat([bars, changes], ignore_index=True)[columns]
+    return figure, pd.concat([bars, changes, read], ignore_index=True)[columns]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from dynalign.config.removal import PAPER
 from dynalign.figures import style
 from dynalign.statistics import summaries
 
 
-def highlights(tables: Mapping) -> Iterator[tuple[str, str]]:
+def highlights(tables: Mapping, configuration: Mapping) -> Iterator[tuple[str, str]]:
     """Numbers, each with what it says; only those that the study's tables (data frames by name) can give."""
     found = {name: table for name, table in tables.items() if len(table)}
     if "alignment" in found:
@@ -39,6 +40,25 @@ def highlights(tables: Mapping) -> Iterator[tuple[str, str]]:
             "effects of a removal that are significant by the calibrated test; "
             f"{int(effects['significant_paper'].sum()):,} by the paper's, which rejects far too often",
         )
+        headline = configuration["removal"]["methods"][0]
+        read = summaries.readings(effects[effects["removal"] == headline])["reading"]
+        still, never, removed = ((read == kind).sum() for kind in ("still", "never", "removed"))
+        yield (
+            f"{removed:,} of {len(read):,}",
+            f"removals by {headline} (step, layer, property) that took away what the encoder reads of the property; it "
+            f"still reads {still:,} and never read {never:,}, whose effects say little or nothing",
+        )
+        name = (configuration["simulation"] or {}).get("brain_only")
+        if name:
+            rows = effects[effects["property"] == name]
+            harm = ((rows["mean_difference"] < 0) & (rows["p"] < 0.05)).groupby(rows["removal"]).agg(["sum", "size"])
+            found = {removal: f"{row['sum']} of {row['size']}" for removal, row in harm.iterrows()}
+            yield (
+                found[PAPER],
+                f"cells in which removing {style.label(name)} by the paper's {PAPER} seems to hurt (p < .05, not "
+                f"adjusted); by {headline}: {found[headline]}. Simulated readers follow {style.label(name)} and no "
+                "model holds it: such harm is invented by the removal",
+            )
     if "probing" in found:
         above = int((found["probing"]["crossfit_position"] == "above").sum())
         yield (

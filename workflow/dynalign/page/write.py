@@ -165,7 +165,7 @@ def study_page(
         configuration=configuration,
         introduction=caption_html(captions / "workflow.rst", configuration, {}),
         headline=headline(drawn),
-        highlights=list(highlights(frames)),
+        highlights=list(highlights(frames, configuration)),
         categories=categories(drawn),
         tables=list(views.values()),
         participants=participants(frames, configuration["subjects"]),

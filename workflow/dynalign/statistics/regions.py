@@ -22,6 +22,7 @@ from dynalign.responses.recordings import read_voxels
 from dynalign.responses.regions import count_voxels, from_arrays, from_image, read_regions, subset, write_regions
 from dynalign.statistics.block_tests import corrected_t, test_train_ratio
 from dynalign.statistics.cells import CELL, original_path, read_cells, scores_path
+from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
 
@@ -131,6 +132,7 @@ def subject(
     alignment: str,
     folder: str,
     rois: str,
+    readable: str,
     alignment_output: str,
     effects_output: str,
     gap: int,
@@ -138,12 +140,17 @@ def subject(
 ) -> None:
     """Scores of one subject → alignment and effects by region.
 
-    Reads ``tables/alignment.tsv``, ``encoding/`` and ``rois/{subject}.npz``; `options` is section `statistics` as JSON,
-    `gap` is ``encoding.gap``.
+    Reads ``tables/alignment.tsv``, ``encoding/``, ``rois/{subject}.npz`` and ``tables/removal_effects.tsv``
+    (`readable`, what the encoder reads of each property); `options` is section `statistics` as JSON, `gap` is
+    ``encoding.gap``.
     """
-    tables = subject_tables(read_cells(alignment, subject), folder, read_regions(rois), options.alpha, gap)
-    for table, path in zip(tables, (alignment_output, effects_output), strict=True):
-        write_table(table, path)
+    cells = read_cells(alignment, subject)
+    aligned, effects = subject_tables(cells, folder, read_regions(rois), options.alpha, gap)
+    key = [*CELL, "subject"]
+    read = read_table(readable, kind="removal_effects")
+    names = [name for name in read if name.startswith("readable_")]
+    write_table(aligned, alignment_output)
+    write_table(effects.merge(read[key + names], on=key, how="left", validate="many_to_one"), effects_output)
 
 
 main = commands(voxels, subject)

@@ -127,23 +127,50 @@ def shown_properties(asked: Sequence[str], available: Sequence[str]) -> list[str
 def significant_layers(effects):
     """Per step, layer and property: is the effect significant for ALL subjects, by either rule? (figure 6)
 
-    A data frame ``step property layer paper calibrated mean_difference n_subjects still_readable``; a cell that lacks a
+    A data frame ``step property layer paper calibrated mean_difference n_subjects reading``; a cell that lacks a
     subject is significant by neither rule.
     """
     n_subjects = effects["subject"].nunique()
-    readable = (effects["readable_after"] > effects["readable_after_null"]).astype(int)
-    cells = effects.assign(still_readable=readable).groupby(["step", "property", "layer"], sort=False)
+    cells = effects.groupby(["step", "property", "layer"], sort=False)
     table = cells.agg(
         paper=("significant_paper", "min"),
         calibrated=("significant", "min"),
         mean_difference=("mean_difference", "mean"),
         n_subjects=("subject", "nunique"),
-        still_readable=("still_readable", "max"),
     ).reset_index()
+    table = table.merge(readings(effects), on=["step", "property", "layer"])
     complete = table["n_subjects"] == n_subjects
     for rule in ("paper", "calibrated"):
         table[rule] = ((table[rule] == 1) & complete).astype(int)
     return table
+
+
+def readings(effects):
+    """What the encoder reads of a property (METHOD section 5): what an effect of its removal can mean.
+
+    A data frame ``step property layer reading``: ``still`` where more of the property than by chance is read after its
+    removal, in a subject at least; ``never`` where it is read in no subject before, so that there is nothing to remove;
+    else ``removed``; empty where it was not asked.
+    """
+    cells = effects.assign(
+        known=effects["readable_before_null"].notna(),
+        before=effects["readable_before"] > effects["readable_before_null"],
+        after=effects["readable_after"] > effects["readable_after_null"],
+    ).groupby(["step", "property", "layer"], sort=False)[["known", "before", "after"]]
+    found = cells.max()
+    found["reading"] = np.select(
+        [~found["known"], found["after"], ~found["before"]], ["", "still", "never"], default="removed"
+    )
+    return found["reading"].reset_index()
+
+
+def readable_means(effects):
+    """What the encoder reads of each property, mean over layers and subjects (figure 7).
+
+    A data frame ``step property readable_before readable_after readable_before_null readable_after_null``.
+    """
+    names = [f"readable_{name}" for name in ("before", "after", "before_null", "after_null")]
+    return effects.groupby(["step", "property"], sort=False)[names].mean().reset_index()
 
 
 def representation_means(alignment):

@@ -120,12 +120,25 @@ async function explore(study, alignment, effects, probing) {
     return { points: points.filter((point) => point.place !== undefined), entries, source: alignment };
   }
 
-  /** Effects of removals, as points with bars, ringed where significant. */
+  /** What an effect of a removal can mean, by what the encoder reads of the property; empty: what it says. */
+  function reading({ readable_before: before, readable_before_null: low, readable_after: after, ...cell }) {
+    if (![before, low, after].every(known)) return "";
+    if (after > cell.readable_after_null) return "still read after the removal, so an effect near 0 says nothing";
+    return before > low ? "" : "never read by the encoder: nothing was there to remove";
+  }
+
+  /** Effects of removals, as points with bars, ringed where significant, hollow where they say little or nothing. */
   const effect = ({ property, checkpoint, mean_difference: y, ci_low: low, ci_high: high, significant, ...cell }) => ({
-    ...look(property), y, low, high, bars: true, ring: significant === 1,
+    ...look(property, reading(cell) !== ""), y, low, high, bars: true, ring: significant === 1,
     text: `${label(property)}, ${nameOf(checkpoint)}: ${fixed(y)} ${interval(low, high)}, p ${probability(cell.p)}, `
-      + `adjusted ${probability(cell.p_fdr)}, paper's ${probability(cell.p_paper)}`,
+      + `adjusted ${probability(cell.p_fdr)}, paper's ${probability(cell.p_paper)}; `
+      + `read at r ${fixed(cell.readable_before)} before, ${fixed(cell.readable_after)} after`
+      + (reading(cell) && ` (${reading(cell)})`),
   });
+  const hollow = {
+    edge: "var(--ink)", fill: "var(--card)", shape: study.marks.original.shape,
+    text: "hollow: the encoder still reads the property, or never did",
+  };
   const spans = (points) => [0, ...points.flatMap((point) => [point.y, point.low, point.high])];
   const ringText = `ring: significant (adjusted p < ${study.alpha})`;
   const ring = (edge) => ({ edge, fill: "none", shape: study.marks.original.shape, text: ringText });
@@ -160,7 +173,7 @@ async function explore(study, alignment, effects, probing) {
       words: `Layer ${state.layer}, subject ${state.subject}: residual minus original, with the ${level} interval of `
         + "the paired difference.",
       points, axes: overTraining(spans(points)), source: effects,
-      entries: [{ ...look(property), text: armText(property) }, ring(look(property).colour)],
+      entries: [{ ...look(property), text: armText(property) }, ring(look(property).colour), hollow],
     };
   }
 
@@ -172,7 +185,7 @@ async function explore(study, alignment, effects, probing) {
     return {
       title: "Effect of removing each property",
       words: `${place()}, subject ${subject}: residual minus original. Left of zero: removing it hurts.`,
-      points, axes: { extent: extent(spans(points)) }, entries: [ring("var(--ink)")], source: effects,
+      points, axes: { extent: extent(spans(points)) }, entries: [ring("var(--ink)"), hollow], source: effects,
     };
   }
 
@@ -249,6 +262,9 @@ async function explore(study, alignment, effects, probing) {
         "effect.mean_difference": ["difference, interval", fixed], "effect.p": ["p, calibrated", probability],
         "effect.p_fdr": ["p, adjusted over the grid", probability],
         "effect.significant": ["significant", (value) => (value === 1 ? "yes" : "no")],
+        "effect.over_control": ["difference over the control", fixed],
+        "effect.readable_before": ["the encoder reads the property (r)", fixed],
+        "effect.readable_after": ["the same after its removal", fixed],
         "effect.t_paper": ["t over voxels (paper)", (value) => fixed(value, 2)],
         "effect.p_paper": ["p over voxels (paper)", probability],
       },
@@ -288,8 +304,13 @@ async function explore(study, alignment, effects, probing) {
     const [p, adjusted, paper] = ["p", "p_fdr", "p_paper"].map((name) => probability(get("effect", name)));
     const verdict = `${get("effect", "significant") === 1 ? "significant" : "not significant"} at ${study.alpha}`;
     const more = paper === "–" ? "" : ` (the paper's test over voxels: p = ${paper})`;
+    const names = ["readable_before", "readable_before_null", "readable_after", "readable_after_null"];
+    const read = Object.fromEntries(names.map((name) => [name, get("effect", name)]));
+    const meaning = reading(read) && `: ${reading(read)}`;
+    const reads = ` The encoder reads ${label(state.property)} at r = ${fixed(read.readable_before)} before and `
+      + `${fixed(read.readable_after)} after the removal${meaning}.`;
     return `${text} Removing ${label(state.property)} changes it by ${fixed(change)} ${interval(low, high)}: p = ${p}, `
-      + `adjusted p = ${adjusted}, ${verdict}${more}.`;
+      + `adjusted p = ${adjusted}, ${verdict}${more}.${known(read.readable_before) ? reads : ""}`;
   }
 
   // ---- all together ------------------------------------------------------------------------------------------
