@@ -298,6 +298,7 @@ def test_harm_by_a_property_that_no_model_holds_is_called_invented():
     effects.loc[np.flatnonzero(paper)[:3], ["p", "mean_difference"]] = [0.01, -0.02]
     shown = dict(highlights(found, study))
     assert "by leace-crossfit: 0 of" in shown[f"3 of {paper.sum()}"]
+    assert any("probes that can still read" in text for text in shown.values())
 
 
 def test_a_figure_is_named_by_its_labels():

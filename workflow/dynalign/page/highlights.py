@@ -52,11 +52,11 @@ def highlights(tables: Mapping, configuration: Mapping) -> Iterator[tuple[str, s
         if name:
             rows = effects[effects["property"] == name]
             harm = ((rows["mean_difference"] < 0) & (rows["p"] < 0.05)).groupby(rows["removal"]).agg(["sum", "size"])
-            found = {removal: f"{row['sum']} of {row['size']}" for removal, row in harm.iterrows()}
+            cells = {removal: f"{row['sum']} of {row['size']}" for removal, row in harm.iterrows()}
             yield (
-                found[PAPER],
+                cells[PAPER],
                 f"cells in which removing {style.label(name)} by the paper's {PAPER} seems to hurt (p < .05, not "
-                f"adjusted); by {headline}: {found[headline]}. Simulated readers follow {style.label(name)} and no "
+                f"adjusted); by {headline}: {cells[headline]}. Simulated readers follow {style.label(name)} and no "
                 "model holds it: such harm is invented by the removal",
             )
     if "probing" in found:
