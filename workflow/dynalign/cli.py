@@ -1,7 +1,5 @@
 """What the steps' commands share: parameters from a function's signature, one-line errors, progress in the log."""
 
-from __future__ import annotations
-
 import argparse
 import functools
 import inspect
@@ -15,21 +13,11 @@ from dynalign.io.errors import InputError
 
 
 def command(function: Callable[..., None]) -> Callable[[Sequence[str] | None], None]:
-    """Make a step's function a command: each parameter is an option of the same name.
+    """Make a step's function a command, which takes a list of text (default: ``sys.argv[1:]``).
 
     ``layer: int`` is a required ``--layer 3``; a default makes an option optional; ``list[str]`` takes several values,
     a ``Literal`` one of its own; a boolean is a flag; a section of the configuration is given as JSON. The help is the
     function's docstring.
-
-    Parameters
-    ----------
-    function : callable
-        Takes what the command line gives by keyword; its annotations are types, no text to be evaluated elsewhere.
-
-    Returns
-    -------
-    callable
-        Takes the arguments as a list of text, ``sys.argv[1:]`` by default.
 
     Examples
     --------
@@ -42,7 +30,7 @@ def command(function: Callable[..., None]) -> Callable[[Sequence[str] | None], N
 
     @functools.wraps(function)
     def call(argv: Sequence[str] | None = None) -> None:
-        function(**_arguments(_parser(function), function, argv))
+        function(**_arguments(function, argv))
 
     return call
 
@@ -58,7 +46,7 @@ def commands(*functions: Callable[..., None]) -> Callable[[Sequence[str] | None]
             chosen.add_parser(name, add_help=False, help=(function.__doc__ or "").partition("\n")[0])
         argv = sys.argv[1:] if argv is None else argv
         function = by_name[parser.parse_known_args(argv[:1])[0].command]
-        function(**_arguments(_parser(function), function, argv[1:]))
+        function(**_arguments(function, argv[1:]))
 
     return call
 
@@ -69,45 +57,31 @@ def _program(function: Callable) -> str:
     return f"python -m {spec.name if spec else function.__module__}"
 
 
-def _parser(function: Callable) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog=_program(function),
-        description=inspect.getdoc(function),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
-def _arguments(parser: argparse.ArgumentParser, function: Callable, argv: Sequence[str] | None) -> dict[str, Any]:
+def _arguments(function: Callable, argv: Sequence[str] | None) -> dict[str, Any]:
     """The values that a command line gives to a function's parameters."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(_program(function), description=inspect.getdoc(function), formatter_class=form)
     hints = get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
         kind = hints[name]
-        settings: dict[str, Any] = {"default": parameter.default}
-        if parameter.default is parameter.empty:
-            settings = {"required": True}
+        required = parameter.default is parameter.empty
+        settings: dict[str, Any] = {"required": True} if required else {"default": parameter.default}
         if type(None) in get_args(kind):
             kind = next(part for part in get_args(kind) if part is not type(None))
         if kind is bool:
             settings["action"] = "store_true"
         elif get_origin(kind) in (list, tuple):
-            settings |= {"type": get_args(kind)[0], "nargs": "*" if "default" in settings else "+"}
+            settings |= {"type": get_args(kind)[0], "nargs": "+" if required else "*"}
         elif get_origin(kind) is Literal:
             settings["choices"] = get_args(kind)
-        elif hasattr(kind, "model_validate"):
-            settings["type"] = options(kind)
         else:
-            settings["type"] = kind
+            settings["type"] = _options(kind) if hasattr(kind, "model_validate") else kind
         parser.add_argument(f"--{name.replace('_', '-')}", **settings)
     return vars(parser.parse_args(argv))
 
 
-def options(section: Any) -> Callable[[str], object]:
-    """An argparse type that reads JSON into a configuration section and checks it.
-
-    Examples
-    --------
-    ``parser.add_argument("--options", type=options(Encoding), default=Encoding())``
-    """
+def _options(section: Any) -> Callable[[str], object]:
+    """An argparse type that reads JSON into a configuration section and checks it."""
 
     def parse(text: str):
         from pydantic import ValidationError

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-INSTALL = "install it as README.md says (`make setup`, then `. .venv/bin/activate`; or `pip install`)"
 try:
     import dynalign
 except ImportError:
-    raise WorkflowError(f"{sys.executable}, which runs Snakemake, has no package dynalign; {INSTALL}") from None
+    raise WorkflowError(
+        f"{sys.executable}, which runs Snakemake, has no package dynalign; install it as README.md says "
+        "(`make setup`, then `. .venv/bin/activate`; or `pip install`)"
+    ) from None
 
 from dynalign import provenance
 from dynalign.config import model as model_config, study as configuration
@@ -64,18 +66,12 @@ wildcard_constraints:
 
 
 def code(step, entry="main"):
-    """Digest of the code behind a step's command, or one of its sub-commands (the function's name).
-
-    As a parameter, it reruns exactly the rules whose code changed.
-    """
+    """Digest of the code behind a command: as a parameter, it reruns exactly the rules whose code changed."""
     return provenance.digest(step, entry)
 
 
 def content(*paths):
-    """Fingerprints of files that nothing here makes: as a parameter, they repeat a job when what it reads has changed.
-
-    Time stamps are not asked, because a clone or a copy does not keep them.
-    """
+    """Fingerprints of files that nothing here makes: a clone or a copy does not keep the time stamps of inputs."""
     return lambda wildcards: [
         fingerprint(str(path).replace("{subject}", wildcards.get("subject", ""))) for path in paths
     ]
@@ -87,10 +83,7 @@ def given(*paths):
 
 
 def section(part, *names, without=()):
-    """A section of the configuration as JSON, only with what the job uses.
-
-    A function of the wildcards, because Snakemake would expand braces in a plain string.
-    """
+    """What a job uses of a section, as JSON; in a function, because Snakemake would expand a plain string's braces."""
     values = part.model_dump(mode="json")
     text = json.dumps({key: values[key] for key in names or values if key not in without})
     return lambda wildcards: text
@@ -163,14 +156,6 @@ def drawn(name, category, *more, **labels):
     return [reported(f"{R}/figures/{name}.png", category, **labels), *others]
 
 
-def check_results():
-    """Stop before the first job where results cannot be written."""
-    try:
-        check_writable(R)
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
-
-
 #: With `--cache`, downloads and representations are shared between workflows in this folder.
 #: Snakemake warns of every rule that could be cached and is not, so rules say so only where there is one.
 CACHED = "SNAKEMAKE_OUTPUT_CACHE" in os.environ
@@ -185,16 +170,13 @@ TRAINING_TEXTS = (given(*STUDY.training.texts) or [f"{R}/model/corpus.txt"]) if 
 
 def fetched_folder(step):
     """Name of a step's folder of downloads: studies share it exactly where they fetch the same."""
-    revision = "--".join(Path(STUDY.model.revision_of(step)).parts)
-    commit = STUDY.model.commits.get(step)
-    kind = STUDY.model.weights
-    return revision + (f"@{commit}" if commit else "") + (f"+{kind}" if kind != "safetensors" else "")
+    kind = "" if STUDY.model.weights == "safetensors" else f"+{STUDY.model.weights}"
+    return "--".join(Path(STUDY.model.revision_of(step)).parts) + pinned(step, "@") + kind
 
 
-def pinned(what):
-    """Option that pins a step's (or the tokenizer's) commit."""
-    commit = STUDY.model.commits.get(what)
-    return f"--commit {commit}" if commit else ""
+def pinned(what, sign="--commit "):
+    """The commit that a step (or `tokenizer`) is pinned to, behind a sign; empty without one."""
+    return sign + STUDY.model.commits[what] if what in STUDY.model.commits else ""
 
 
 def folder_of(ckpt):
@@ -208,10 +190,7 @@ def folder_of(ckpt):
 
 
 def files_of(ckpt):
-    """The files of a checkpoint that a job reads, or the folder that a download made whole.
-
-    The folder is named by its revision: its time stamp tells nothing.
-    """
+    """The files of a checkpoint that a job reads, or its folder of downloads, whose time stamp tells nothing."""
     folder = folder_of(ckpt)
     if TRAINED:
         return [f"{folder}/model.safetensors"]
@@ -228,8 +207,7 @@ def tokenizer_folder():
     if TRAINED:
         return f"{R}/model/tokenizer"
     if not LOCAL_MODEL:
-        commit = STUDY.model.commits.get("tokenizer")
-        return f"{HUB_FOLDER}/tokenizer" + (f"@{commit}" if commit else "")
+        return f"{HUB_FOLDER}/tokenizer{pinned('tokenizer', '@')}"
     own = f"{STUDY.model.source}/tokenizer"
     return own if Path(own).is_dir() else folder_of(STEPS[0])
 

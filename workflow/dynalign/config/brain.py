@@ -1,7 +1,5 @@
 """The section `brain`: the responses."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, model_validator

@@ -1,7 +1,5 @@
 """The section `encoding`, and the baselines that are encoded beside checkpoints."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field

@@ -1,18 +1,17 @@
 """Kinds of values that several sections share."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 def powers_of_ten(first: int, last: int) -> tuple[float, ...]:
-    """The values 10^first … 10^last, read from decimal text so that they are the nearest floats."""
+    """The floats nearest to 10^first … 10^last."""
     return tuple(float(f"1e{exponent}") for exponent in range(first, last + 1))
 
 
 def unique(values):
+    """Refuse a value that stands twice."""
     for position, value in enumerate(values):
         if value in values[:position]:
             raise ValueError(f"{value!r} stands twice")
@@ -51,9 +50,8 @@ def need_placeholders(section, **holders) -> None:
     """Refuse a path that lacks a placeholder which tells its files apart."""
     for key, needed in holders.items():
         value = getattr(section, key)
-        for holder in needed:
-            if value is not None and holder not in value:
-                raise ValueError(f"{key}: {value!r} lacks {holder}")
+        if absent := [holder for holder in needed if value is not None and holder not in value]:
+            raise ValueError(f"{key}: {value!r} lacks {absent[0]}")
 
 
 Name = Annotated[str, AfterValidator(_filename)]

@@ -1,7 +1,5 @@
 """The section `model`: a language model and the checkpoints of its training."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,15 +28,10 @@ def _revision_name(name: str) -> str:
 
 def _steps_of_suite(steps):
     """The steps that a suite's name stands for; anything else as it is."""
-    if not isinstance(steps, str):
-        return steps
-    if steps not in SUITES:
+    if isinstance(steps, str) and steps not in SUITES:
         raise ValueError(f"no such suite; give a list of steps, or one of: {', '.join(SUITES)}")
-    return SUITES[steps]
+    return SUITES[steps] if isinstance(steps, str) else steps
 
-
-#: The field of a pattern of revisions.
-_STEP_FIELD = re.compile(r"\{step(:0?\d{0,2}d?)?\}")
 
 Steps = Annotated[
     tuple[Natural, ...],
@@ -92,18 +85,12 @@ class Model(Section):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: a GPU if this machine has one")
 
     @model_validator(mode="after")
-    def _layers_exist(self):
-        for layer in self.layers:
-            if layer > self.depth:
-                raise ValueError(f"layers: unknown layer {layer}; allowed are 0 to {self.depth} (depth)")
-        return self
-
-    @model_validator(mode="after")
-    def _steps_have_revisions(self):
+    def _fits_together(self):
+        if unknown := [layer for layer in self.layers if layer > self.depth]:
+            raise ValueError(f"layers: unknown layer {unknown[0]}; allowed are 0 to {self.depth} (depth)")
         if isinstance(self.revision, dict):
-            for step in self.steps:
-                if step not in self.revision:
-                    raise ValueError(f"revision: names no revision for step {step}; add it, or drop the step")
+            if absent := [step for step in self.steps if step not in self.revision]:
+                raise ValueError(f"revision: names no revision for step {absent[0]}; add it, or drop the step")
         else:
             try:
                 self.revision.format(step=0)
@@ -112,20 +99,19 @@ class Model(Section):
                     f"revision: {self.revision!r} is no pattern ({type(error).__name__}: {error}); the only "
                     "field is {step}"
                 ) from None
-            if any(c in _STEP_FIELD.sub("0", self.revision) for c in "{}"):
+            # What else a format can hold ({step!r}, {step.real}, {{) is no name.
+            if re.search(r"[{}]", re.sub(r"\{step(:0?\d{0,2}d?)?\}", "0", self.revision)):
                 raise ValueError(
                     f"revision: {self.revision!r}: the only field is {{step}}, or {{step:06d}} padded with zeros"
                 )
         names = [_revision_name(self.revision_of(step)) for step in self.steps]
-        for step, name in zip(self.steps, names, strict=True):
-            if names.count(name) > 1:
-                raise ValueError(
-                    f"revision: {name!r} would be the checkpoint of step {step} and of another one; a pattern "
-                    "needs {step}, a map needs a name for each step"
-                )
-        for step in self.commits:
-            if step != "tokenizer" and step not in self.steps:
-                raise ValueError(f"commits: {step} is none of model.steps; allowed are these and `tokenizer`")
+        if twice := [(name, step) for name, step in zip(names, self.steps, strict=True) if names.count(name) > 1]:
+            raise ValueError(
+                f"revision: {twice[0][0]!r} would be the checkpoint of step {twice[0][1]} and of another one; a "
+                "pattern needs {step}, a map needs a name for each step"
+            )
+        if unknown := [step for step in self.commits if step not in ("tokenizer", *self.steps)]:
+            raise ValueError(f"commits: {unknown[0]} is none of model.steps; allowed are these and `tokenizer`")
         return self
 
     def revision_of(self, step: int) -> str:

@@ -1,7 +1,5 @@
 """Checks of a configuration against the files that it names."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from dynalign.config.brain import HARRY_POTTER_SUBJECTS
@@ -12,14 +10,9 @@ from dynalign.io.shipped import shipped
 
 
 def check_files(study: Study, root: str | Path = ".") -> None:
-    """Check that every file that the configuration names is there, unless the workflow makes it.
+    """Check that every file that the configuration names is there (from `root`), unless the workflow makes it.
 
-    Relative paths start from `root`.
-
-    Raises
-    ------
-    InputError
-        Naming the key, the missing file and what is allowed.
+    An `InputError` names the key, the missing file and what is allowed.
     """
     root = Path(root)
 
@@ -32,8 +25,8 @@ def check_files(study: Study, root: str | Path = ".") -> None:
         need("story.folder", story.folder)
         for name in ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri"):
             need("story.folder", f"{story.folder}/{name}.npy")
-        names = [path.stem for path in (root / story.folder).glob("data_subject_*.npy")]
-        there = sorted(name.removeprefix("data_subject_") for name in names)
+        arrays = (root / story.folder).glob("data_subject_*.npy")
+        there = sorted(path.stem.removeprefix("data_subject_") for path in arrays)
         for subject in study.subjects:
             if subject not in there:
                 raise InputError(

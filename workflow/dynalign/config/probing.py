@@ -1,7 +1,5 @@
 """The section `probing`."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

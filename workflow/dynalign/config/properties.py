@@ -1,7 +1,5 @@
 """The section `properties`: linguistic properties and their classes."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -10,15 +8,9 @@ from dynalign.config.fields import FilePath, Section, unique
 
 #: Raw values that `dynalign.stimulus.properties` computes from a parsed sentence (METHOD section 3).
 RAW_VALUES = (
-    "sentence_length",
-    "tree_depth",
-    "top_constituents",
-    "tense",
-    "subject_number",
-    "object_number",
-    "pos",
+    "sentence_length", "tree_depth", "top_constituents", "tense", "subject_number", "object_number", "pos",
     "smallest_constituent",
-)
+)  # fmt: skip
 
 #: A class that holds less than this share of its sentences or words is reported, in the log and in figures 2 and 3.
 RARE = 0.05

@@ -1,7 +1,5 @@
 """The sections `rois` and `noise_ceiling`."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator

@@ -1,7 +1,5 @@
 """The section `simulation`: simulated subjects."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from dynalign.config.fields import FilePath, Name, Positive, Section

@@ -1,7 +1,5 @@
 """The section `story`: the stimulus."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -40,9 +38,8 @@ class Story(Section):
     @model_validator(mode="after")
     def _complete(self):
         needed = ("folder",) if self.layout == "arrays" else ("words", "tr", "trs")
-        for key in needed:
-            if getattr(self, key) is None:
-                raise ValueError(f"layout {self.layout!r} needs the key {key!r}")
+        if absent := [key for key in needed if getattr(self, key) is None]:
+            raise ValueError(f"layout {self.layout!r} needs the key {absent[0]!r}")
         if self.layout == "table" and self.download:
             raise ValueError("download 'harry-potter' goes with layout 'arrays'; set download: null")
         return self

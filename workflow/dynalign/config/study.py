@@ -1,7 +1,5 @@
 """A whole study: all sections, and how they fit together."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -67,42 +65,38 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _fits_together(self):
-        trained = self.model.source == "trained"
-        if trained != (self.training is not None):
+        story, brain, training = self.story, self.brain, self.training
+        labelled = self.rois is not None and self.rois.image is not None
+        allowed = f"allowed: {', '.join(self.properties)}"
+        if (self.model.source == "trained") != (training is not None):
             raise ValueError("model.source: 'trained' and the section `training` go together")
-        if self.training is not None:
-            if self.training.depth != self.model.depth:
-                raise ValueError(f"model.depth is {self.model.depth}, but training.depth {self.training.depth}")
-            for step in self.model.steps:
-                if step not in self.training.saved_steps:
-                    raise ValueError(
-                        f"model.steps: training saves no step {step}; it saves {list(self.training.saved_steps)}"
-                    )
+        if training is not None:
+            if training.depth != self.model.depth:
+                raise ValueError(f"model.depth is {self.model.depth}, but training.depth {training.depth}")
+            if absent := [step for step in self.model.steps if step not in training.saved_steps]:
+                saved = list(training.saved_steps)
+                raise ValueError(f"model.steps: training saves no step {absent[0]}; it saves {saved}")
         if self.simulation is not None:
-            if self.story.layout != "table" or not (self.brain.images and self.brain.mask):
+            if story.layout != "table" or not (brain.images and brain.mask):
                 raise ValueError("simulation: needs story.layout 'table', brain.images and brain.mask (see demo.yaml)")
-            written = {
-                "story.words": self.story.words,
-                "brain.images": self.brain.images,
-                "brain.mask": self.brain.mask,
-            }
-            if self.rois is not None and self.rois.image is not None:
+            written = {"story.words": story.words, "brain.images": brain.images, "brain.mask": brain.mask}
+            if labelled:
                 written |= {"rois.image": self.rois.image, "rois.labels": self.rois.labels}
             for key, path in written.items():
                 if not path.startswith(f"results/{self.study}/") or ".." in path.split("/"):
                     raise ValueError(f"simulation: writes {key}, which must be in results/{self.study}/, not {path!r}")
-            if self.training is None:
+            if training is None:
                 raise ValueError("simulation: needs the section `training` (its text drives voxels)")
-            if self.rois is not None and self.rois.image is not None:
+            if labelled:
                 need_placeholders(self.rois, image=("{subject}",), labels=("{subject}",))
-            for name in (*self.simulation.properties, self.simulation.brain_only):
-                if name and name not in self.properties:
-                    raise ValueError(f"simulation: unknown property {name!r}; allowed: {', '.join(self.properties)}")
-        elif self.story.layout == "table" and not (self.brain.images and self.brain.mask):
+            driving = filter(None, (*self.simulation.properties, self.simulation.brain_only))
+            if unknown := [name for name in driving if name not in self.properties]:
+                raise ValueError(f"simulation: unknown property {unknown[0]!r}; {allowed}")
+        elif story.layout == "table" and not (brain.images and brain.mask):
             raise ValueError("story.layout 'table' needs brain.images and brain.mask")
-        if self.story.layout == "table" and self.brain.voxels is not None:
+        if story.layout == "table" and brain.voxels is not None:
             raise ValueError("brain.voxels: goes with layout 'arrays'; brain.mask chooses the voxels of images")
-        if self.story.layout == "arrays" and self.rois is not None and self.rois.image is not None:
+        if story.layout == "arrays" and labelled:
             raise ValueError("rois.image: arrays have no coordinates; give rois.arrays and rois.names")
         if self.noise_ceiling.compute and len(self.subjects) < 2:
             raise ValueError(
@@ -123,9 +117,8 @@ class Study(Section):
             )
         if "original" in self.properties:
             raise ValueError("properties: 'original' names the representation without removal")
-        for name in self.figures.properties:
-            if name not in self.properties:
-                raise ValueError(f"figures.properties: unknown {name!r}; allowed: {', '.join(self.properties)}")
+        if unknown := [name for name in self.figures.properties if name not in self.properties]:
+            raise ValueError(f"figures.properties: unknown {unknown[0]!r}; {allowed}")
         return self
 
     @property
@@ -144,61 +137,33 @@ class Study(Section):
 
 
 def load(values: dict) -> Study:
-    """Check a configuration.
-
-    Parameters
-    ----------
-    values : dict
-        As read from YAML.
-
-    Returns
-    -------
-    Study
-
-    Raises
-    ------
-    InputError
-        Naming every wrong key, its value and what is allowed.
-    """
+    """Check a configuration, a dictionary as read from YAML; an `InputError` names every wrong key and its value."""
     try:
         return Study.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
-        raise InputError("the configuration cannot be used:\n  " + "\n  ".join(lines)) from None
+        raise InputError("\n  ".join(["the configuration cannot be used:", *map(_explain, error.errors())])) from None
 
 
 def _explain(problem: Mapping) -> str:
     """One line for one validation error: key, value, what is allowed."""
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        section = _section_at(problem["loc"][:-1])
-        allowed = list(section.model_fields) if section else []
+        section: type[Section] = Study
+        for part in problem["loc"][:-1]:
+            # The name of a property is no field.
+            if part in section.model_fields:
+                section = section_of(section.model_fields[part].annotation)
+        allowed = list(section.model_fields)
         close = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return f"{key}: unknown key (value {problem['input']!r}){hint} allowed here: {', '.join(allowed)}"
     message = problem["msg"].removeprefix("Value error, ")
     shown = repr(problem["input"])
-    if isinstance(problem["input"], dict) or len(shown) > 120:
-        return f"{key}: {message}" if key else message
-    return f"{key}: {message} (got {shown})"
-
-
-def _section_at(location: tuple) -> type[Section] | None:
-    """The section that a validation error's location leads to."""
-    section: type[Section] | None = Study
-    for part in location:
-        if section is Study and part == "properties":
-            section = None
-        elif section is None:
-            section = Property
-        elif part in section.model_fields:
-            section = section_of(section.model_fields[part].annotation)
-    return section
+    got = "" if isinstance(problem["input"], dict) or len(shown) > 120 else f" (got {shown})"
+    return f"{key}: {message}{got}" if key else message
 
 
 def section_of(annotation) -> type[Section] | None:
-    """The section in a field's type, also where the field may be null."""
-    for kind in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(kind, type) and issubclass(kind, Section):
-            return kind
-    return None
+    """The section in a field's type, also where the field may be null or holds several."""
+    kinds = (annotation, *getattr(annotation, "__args__", ()))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)

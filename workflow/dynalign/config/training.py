@@ -1,7 +1,5 @@
 """The section `training`: a small model trained inside the workflow."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -1,8 +1,4 @@
-"""Arrays on disk: never unpickled, and what is damaged is seen when it is read.
-
-Archives carry checksums; a ``.npy`` array gets one behind its data (other readers do not look there)."""
-
-from __future__ import annotations
+"""Arrays on disk, never unpickled; archives carry checksums, a ``.npy`` array gets one behind its data."""
 
 import hashlib
 import io
@@ -29,20 +25,21 @@ SEAL = b"sha256:"
 SEAL_LENGTH = len(SEAL) + hashlib.sha256().digest_size * 2
 
 
-def read_array(path: str | os.PathLike, mmap: bool = False):
-    """Read one ``.npy`` array, never unpickling; what :func:`write_array` wrote must be as it was written.
+def _existing(path: str | os.PathLike) -> Path:
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    return Path(path)
 
-    Raises
-    ------
-    InputError
-        If the file is missing, is no ``.npy`` file (an HTML page, say), is cut short, is longer than its header
-        says, differs from its checksum, or holds pickled objects.
+
+def read_array(path: str | os.PathLike, mmap: bool = False):
+    """Read one ``.npy`` array, never unpickling.
+
+    An `InputError` says that the file is missing, no ``.npy`` file (an HTML page, say), of another length than its
+    header says, other than its checksum says, or holds pickled objects.
     """
     import numpy as np
 
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    path = _existing(path)
     try:
         with open(path, "rb") as stream:
             magic = stream.read(6)
@@ -59,8 +56,8 @@ def read_array(path: str | os.PathLike, mmap: bool = False):
                         f"{path}: differs from its checksum: damaged since it was written; delete it and run again"
                     )
                 stream.seek(0)
-            expected, dtype = _stated_size(stream)
-        if dtype.hasobject:
+            expected = _stated_size(stream)
+        if expected is None:
             raise InputError(
                 f"{path}: holds pickled Python objects, which can run code when read; dynalign never unpickles. "
                 "If it holds text, take that out without running anything: python -m dynalign.datasets.unpickle_text "
@@ -85,18 +82,17 @@ def _digest(stream, length: int) -> bytes:
     return total.hexdigest().encode()
 
 
-def _stated_size(stream: BinaryIO) -> tuple:
-    """Bytes that a ``.npy`` file must have by its own header, and the array's type."""
+def _stated_size(stream: BinaryIO) -> int | None:
+    """Bytes that a ``.npy`` file must have by its own header; None if it holds objects."""
     shape, _, dtype = array_header(stream)
-    return stream.tell() + math.prod(shape) * dtype.itemsize, dtype
+    return None if dtype.hasobject else stream.tell() + math.prod(shape) * dtype.itemsize
 
 
 def array_file_size(path: str | os.PathLike) -> int | None:
     """Bytes that a ``.npy`` file must have, by its own header; None if that is not whole or tells of objects."""
     try:
         with open(path, "rb") as stream:
-            size, dtype = _stated_size(stream)
-            return None if dtype.hasobject else size
+            return _stated_size(stream)
     except (ValueError, EOFError):
         return None
 
@@ -105,14 +101,12 @@ def array_header(stream: BinaryIO) -> tuple:
     """Shape, order and type that a ``.npy`` file's header states; leaves `stream` at the data."""
     import numpy as np
 
-    version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(stream)
-    return np.lib.format.read_array_header_2_0(stream)
+    first = np.lib.format.read_magic(stream) == (1, 0)
+    return (np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0)(stream)
 
 
 def write_array(path: str | os.PathLike, array) -> None:
-    """Write one array as ``.npy``, with a checksum behind the data, which other readers pass over."""
+    """Write one array as ``.npy``, with a checksum behind the data, where other readers do not look."""
     import numpy as np
 
     array = np.ascontiguousarray(array)
@@ -122,9 +116,7 @@ def write_array(path: str | os.PathLike, array) -> None:
         stream.write(array.reshape(-1).view(np.uint8).data)
         length = stream.tell()
         stream.seek(0)
-        seal = SEAL + _digest(stream, length)
-        stream.seek(0, os.SEEK_END)
-        stream.write(seal)
+        stream.write(SEAL + _digest(stream, length))
 
 
 def write_arrays(path: str | os.PathLike, arrays: Mapping[str, Any]) -> None:
@@ -136,20 +128,12 @@ def write_arrays(path: str | os.PathLike, arrays: Mapping[str, Any]) -> None:
 
 
 def read_arrays(path: str | os.PathLike, names: Sequence[str] = ()) -> dict:
-    """Read a ``.npz`` of named arrays; `names` must be there, and only they are read when given.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, broken, or lacks a name.
-    """
+    """Read a ``.npz``, only the arrays `names` when given; an `InputError` if it is missing, broken or lacks one."""
     import zipfile
 
     import numpy as np
 
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    path = _existing(path)
     try:
         with zipfile.ZipFile(path) as stored:
             there = [name.removesuffix(".npy") for name in stored.namelist()]
@@ -159,8 +143,7 @@ def read_arrays(path: str | os.PathLike, names: Sequence[str] = ()) -> dict:
                 count = int.from_bytes(stream.read(22)[10:12], "little")
             if count not in (len(there), 0xFFFF):
                 raise ValueError(f"{len(there)} members where {count} are counted")
-            missing = [name for name in names if name not in there]
-            if missing:
+            if missing := [name for name in names if name not in there]:
                 raise InputError(f"{path}: lacks array {missing[0]!r}; it has {', '.join(there)}")
             # The whole of a member is read, because only then its checksum is looked at.
             return {
@@ -177,12 +160,6 @@ def write_record(path: str | os.PathLike, record: object) -> None:
 
 
 def read_record(path: str | os.PathLike, kind: type[Record]) -> Record:
-    """Read what :func:`write_record` wrote of a dataclass `kind`; an array without axes becomes a Python number.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, broken, or lacks a field.
-    """
+    """Read a dataclass `kind` that :func:`write_record` wrote; an array without axes becomes a number."""
     arrays = read_arrays(path, [field.name for field in fields(kind)])
     return kind(**{name: array if array.ndim else array.item() for name, array in arrays.items()})

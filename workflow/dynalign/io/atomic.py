@@ -1,7 +1,5 @@
 """Writing: every file appears whole or not at all."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re
@@ -21,10 +19,8 @@ NO_ENTRY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, err
 
 def _system_error(error: Exception) -> int | None:
     """The system's number of an error, also where a library (safetensors) passes it on as text."""
-    if isinstance(error, OSError):
-        return error.errno
     found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
+    return error.errno if isinstance(error, OSError) else int(found[1]) if found else None
 
 
 def _remove_leftovers(path: Path, host: str) -> None:
@@ -43,10 +39,7 @@ def _remove_leftovers(path: Path, host: str) -> None:
 def check_writable(folder: str | os.PathLike) -> None:
     """Check that files can be written into a folder, which may not exist yet, and into the folders in it.
 
-    Raises
-    ------
-    InputError
-        If one of them cannot be written to, or a file stands in its place (a name without suffix).
+    An `InputError` names one that cannot be written to, or a file in its place (a name without suffix).
     """
     folder = Path(folder)
     try:
@@ -61,17 +54,14 @@ def check_writable(folder: str | os.PathLike) -> None:
             raise InputError(f"{path}: cannot be written to; make it a folder that you may write to")
 
 
+def _sync(path: Path) -> None:
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
+
+
 @contextmanager
 def _folder_beside(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`, removed in the end.
-
-    Its name tells who writes (host and process), so that the next writer of `path` removes what a kill left.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be written to, or there is no room.
-    """
+    """Yield a temporary folder beside `path`; by its name (host, process) the next writer knows what a kill left."""
     host = socket.gethostname()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,17 +89,15 @@ def _folder_beside(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, moved onto it when the block ends without an error.
+    """Yield a temporary path of the same name, moved to `path` when the block ends without an error.
 
-    Missing parent folders are created. The temporary name keeps the suffixes, because libraries choose their format
-    by them. A full disk and a folder that cannot be written to are an `InputError`.
+    Missing parent folders are created. A full disk and a folder that cannot be written to are an `InputError`.
     """
     path = Path(path)
     with _folder_beside(path) as folder:
         temporary = folder / path.name
         yield temporary
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
+        _sync(temporary)
         os.replace(temporary, path)
 
 
@@ -124,8 +112,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         for file in temporary.iterdir():
             # safetensors writes files that only their owner can read; a cluster's other users need them too.
             file.chmod(temporary.stat().st_mode & 0o666)
-            with open(file, "rb") as stream:
-                os.fsync(stream.fileno())
+            _sync(file)
         if path.exists():
             shutil.rmtree(path)
         os.replace(temporary, path)

@@ -1,7 +1,5 @@
 """SHA-256 of files, and the record of it that stands beside a file."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path
@@ -34,18 +32,7 @@ def write_digests(folder: str | os.PathLike, record: str | os.PathLike) -> None:
 
 
 def check_digest(path: str | os.PathLike) -> str | None:
-    """Compare a file with the SHA-256 recorded beside it.
-
-    Returns
-    -------
-    str or None
-        The digest; None where none is recorded.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or is not the one that was recorded.
-    """
+    """A file's SHA-256, None where none is recorded; an `InputError` if the file is missing or not the recorded one."""
     record = digest_path(path)
     if not record.is_file():
         return None

@@ -1,8 +1,8 @@
 """NIfTI images."""
 
-from __future__ import annotations
-
 import gzip
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +14,7 @@ from dynalign.io.errors import InputError
 
 
 def load_image(path: str | Path):
-    """Load an image, and read it once to its end, where gzip keeps its checksum; it must be whole."""
-    import gzip
-    import struct
-    import zlib
-
+    """Load an image, and read it once to its end, where gzip keeps its checksum; an `InputError` if it is not whole."""
     import nibabel
 
     path = Path(path)

@@ -1,7 +1,5 @@
 """The files that a study names: its own, or those that come with the workflow; what tells them apart by content."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path
@@ -12,32 +10,13 @@ WHOLE_BYTES = 64_000_000
 
 
 def shipped(path: str | os.PathLike, root: str | os.PathLike = ".") -> Path:
-    """The file that a study names: its own, or else the one of that name that comes with the workflow.
-
-    Parameters
-    ----------
-    path : path-like
-        ``resources/demo/story.txt``, say.
-    root : path-like
-        Folder that relative paths start from.
-
-    Returns
-    -------
-    Path
-        In `root`, unless it is only in the package.
-    """
+    """The file that a study names (``resources/demo/story.txt``, say): in `root`, unless it is only in the package."""
     own, packaged = Path(root, path), PACKAGE / path
     return packaged if packaged.exists() and not own.exists() else own
 
 
 def fingerprint(path: str | os.PathLike) -> str:
-    """What changes with a file's content, and not with its time stamps: its size and a digest.
-
-    Returns
-    -------
-    str
-        Empty where there is no such file.
-    """
+    """A file's size and a digest, which do not change with its time stamps; empty where there is no such file."""
     path = shipped(path)
     if not path.is_file():
         return ""

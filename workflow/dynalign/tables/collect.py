@@ -1,7 +1,5 @@
 """Tables of cells put together: ``python -m dynalign.tables.collect --tables … --output tables/alignment.tsv``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,17 +10,7 @@ from dynalign.tables.writer import write_table
 
 
 def adjust(table, level: float):
-    """Adjust ``p`` over all rows for the false discovery rate; a missing p stays missing.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-    level : float
-
-    Returns
-    -------
-    pandas.DataFrame
-        With ``p_fdr`` and ``significant``: whether it is below `level`.
+    """A data frame's ``p`` adjusted over all rows: ``p_fdr`` and ``significant`` (below `level`); missing p stay so.
 
     References
     ----------

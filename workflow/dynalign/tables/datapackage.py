@@ -5,8 +5,6 @@ References
 Data Package (v1), Tabular Data Resource and Table Schema: https://specs.frictionlessdata.io
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -19,13 +17,7 @@ from dynalign.tables.schema import FILE, TABLES, Column, describe
 
 
 def header(path: str | Path) -> list[str]:
-    """The column names of a table.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or empty.
-    """
+    """The column names of a table; an `InputError` if the file is missing or empty."""
     try:
         with open(path, encoding="utf-8") as stream:
             names = stream.readline().rstrip("\n").split("\t")
@@ -76,12 +68,9 @@ def resource(path: str | Path, properties: Iterable[str] = ()) -> dict:
 
 
 def package(study: str, paths: Sequence[str | Path], properties: Iterable[str] = ()) -> dict:
-    """The tables of one folder as a Tabular Data Package.
+    """The tables of one folder as a Tabular Data Package, which names them relative to itself.
 
-    Raises
-    ------
-    InputError
-        If the tables lie in several folders: a package names its tables relative to itself.
+    An `InputError` names the folders, if there are several.
     """
     folders = sorted({str(Path(path).parent) for path in paths})
     if len(folders) > 1:

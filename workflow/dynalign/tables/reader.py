@@ -1,7 +1,5 @@
 """Reading tables: tab-separated text that must be whole to its last line end."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os
@@ -11,12 +9,9 @@ from pathlib import Path
 from dynalign.io.errors import InputError
 from dynalign.tables import schema
 
-#: Separates the cells of a table.
-TAB = b"\t"
-
 
 def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str | None = None):
-    """Read a table written by :func:`write_table` (or any plain tab-separated file).
+    """Read a table written by :func:`write_table` (or any plain tab-separated file) as a data frame.
 
     Parameters
     ----------
@@ -55,31 +50,26 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str |
         raise InputError(f"{path}: not a tab-separated UTF-8 table: {error}") from None
     # pandas fills a row that is too short.
     for number, line in enumerate(content.splitlines(), start=1):
-        if line and line.count(TAB) + 1 != len(table.columns):
+        if line and (cells := line.count(b"\t") + 1) != len(table.columns):
             raise InputError(
-                f"{path}: line {number} has {line.count(TAB) + 1} cells, but there are {len(table.columns)} columns; "
+                f"{path}: line {number} has {cells} cells, but there are {len(table.columns)} columns; "
                 "correct it or make the file again"
             )
     wanted = schema.TABLES[kind] if kind else None
     known = wanted or schema.TABLES.get(schema.name_of(path) or "")
-    missing = [name for name in (*columns, *(wanted.columns if wanted else ())) if name not in table.columns]
-    if missing:
+    needed = (*columns, *(wanted.columns if wanted else ()))
+    if missing := [name for name in needed if name not in table.columns]:
         raise InputError(f"{path}: lacks column {missing[0]!r}; it has {', '.join(table.columns)}")
     for name in table.columns:
         numbers = pd.to_numeric(table[name].replace("", None), errors="coerce")
         wrong = table[name][numbers.isna() & (table[name] != "")]
-        if (known or schema).is_text(name) or not len(table):
-            table[name] = table[name].astype(object)
-        elif wrong.empty:
-            table[name] = numbers
-        elif wanted:
+        text = (known or schema).is_text(name) or table.empty
+        if wanted and not text and len(wrong):
             raise InputError(f"{path}: column {name!r} must hold numbers, it begins with {wrong.iloc[0]!r}")
-        else:
-            table[name] = table[name].astype(object)
+        table[name] = table[name].astype(object) if text or len(wrong) else numbers
     if wanted:
-        key = list(wanted.key)
-        twice = table[table.duplicated(key)]
+        twice = table[table.duplicated(list(wanted.key))]
         if len(twice):
-            cell = ", ".join(f"{name} {twice.iloc[0][name]}" for name in key)
+            cell = ", ".join(f"{name} {twice.iloc[0][name]}" for name in wanted.key)
             raise InputError(f"{path}: two rows for {cell}; there must be one")
     return table

@@ -1,7 +1,5 @@
 """Every table of a study and every column of it, as ``schema.yaml`` describes them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -15,19 +13,7 @@ FILE = Path(__file__).with_name("schema.yaml")
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
-
-    Parameters
-    ----------
-    type : {"string", "integer", "number", "boolean"}
-        As in Table Schema; a boolean is written 1 or 0.
-    text : str
-        What it says, in one or two sentences.
-    unit : str
-        Empty where the values have none.
-    values : tuple of str
-        The values that can occur, where they are few.
-    """
+    """One column: its type as in Table Schema, what it says, its unit, and the values that can occur where few can."""
 
     type: str
     text: str
@@ -41,7 +27,6 @@ class Table:
 
     Parameters
     ----------
-    title : str
     row : str
         What one row stands for.
     key : tuple of str
@@ -71,21 +56,13 @@ class Table:
         }
 
     def in_order(self, names: Sequence[str]) -> list[str]:
-        """`names` in the table's order.
-
-        Raises
-        ------
-        ValueError
-            If a column lacks or is unknown here.
-        """
+        """`names` in the table's order; a `ValueError` if a column lacks or is unknown here."""
         others = [name for name in names if name not in self.columns and name not in self.optional]
         properties = [name for name in others if all(name + ending in others for ending in self.per_property)]
-        for name in self.columns:
-            if name not in names:
-                raise ValueError(f"lacks column {name!r}")
-        for name in others:
-            if not self.per_property or name not in self.described(properties):
-                raise ValueError(f"column {name!r} is unknown")
+        if lacking := [name for name in self.columns if name not in names]:
+            raise ValueError(f"lacks column {lacking[0]!r}")
+        if unknown := [name for name in others if name not in self.described(properties)]:
+            raise ValueError(f"column {unknown[0]!r} is unknown")
         return [*self.columns, *(name for name in self.optional if name in names), *others]
 
     def is_text(self, name: str) -> bool:
@@ -103,14 +80,9 @@ def _column(described: Mapping) -> Column:
 
 def _columns(listed: Sequence[str | Mapping], shared: Mapping[str, Mapping]) -> dict[str, Column]:
     """A table's columns from its list of names and of columns of its own."""
-    found: dict[str, Column] = {}
-    for entry in listed:
-        if isinstance(entry, str):
-            found |= {name: _column(shared[name]) for name in entry.split()}
-        else:
-            for name, own in entry.items():
-                found[name] = _column(own if "type" in own else shared[name] | own)
-    return found
+    own = [{name: {} for name in entry.split()} if isinstance(entry, str) else entry for entry in listed]
+    columns = {name: column for entry in own for name, column in entry.items()}
+    return {name: _column(one if "type" in one else shared[name] | one) for name, one in columns.items()}
 
 
 def _read() -> dict[str, Table]:
@@ -136,9 +108,8 @@ def _read() -> dict[str, Table]:
 TABLES = _read()
 
 #: Text in every table that has a column of this name.
-_TEXT = {name for table in TABLES.values() for name, column in table.columns.items() if column.type == "string"} - {
-    name for table in TABLES.values() for name, column in table.columns.items() if column.type != "string"
-}
+_TYPES = {(name, column.type == "string") for table in TABLES.values() for name, column in table.columns.items()}
+_TEXT = {name for name, text in _TYPES if text and (name, False) not in _TYPES}
 
 
 def describe(table: str, columns: Iterable[str], properties: Iterable[str] = ()) -> dict[str, Column | None]:
