@@ -242,7 +242,7 @@ UNQUOTED = {
     "params.study",  # a name
     "params.weights", "params.removal",  # one of a few words
     "params.commit",  # 40 hexadecimal digits
-    "params.name", "params.names",  # a figure; step-<n>
+    "params.name", "params.names", "params.entry",  # a figure; step-<n>; a sub-command
     "params.malloc", "params.space",  # a constant; one of two options
 }  # fmt: skip
 

@@ -1,7 +1,9 @@
 # Words → parse → labels.
-#: The record of a parser's models that are fetched. Models that were there are no input.
+#: The user's own parse and tables of labels; else the record of models that are fetched. Models that were there are no
+#: input.
+OWN_PARSE = [STUDY.annotation.file] if STUDY.annotation.file else []
+OWN_LABELS = [entry.table for entry in STUDY.properties.values() if entry.table is not None]
 FETCHED_MODELS = [f"{STUDY.annotation.models}/fetched.json"] if STUDY.annotation.download else []
-PARSE = [STUDY.annotation.file] if STUDY.annotation.file else FETCHED_MODELS
 
 
 if STUDY.annotation.download:
@@ -21,14 +23,10 @@ if STUDY.annotation.download:
             " --output {output:q} &> {log:q}"
 
 
-#: Tables of the user's own labels.
-LABELS = [entry.table for entry in STUDY.properties.values() if entry.table is not None]
-
-
 rule annotate:
     input:
         words=f"{R}/story/words.tsv",
-        parse=given(*PARSE),
+        parse=given(*(OWN_PARSE or FETCHED_MODELS)),
     output:
         f"{R}/annotation/story.conllu",
     log:
@@ -42,7 +40,7 @@ rule annotate:
         code=code("stimulus.parser"),
         options=section(STUDY.annotation, "package", "processors", "file"),
         models=lambda wildcards: STUDY.annotation.models,
-        content=content(*filter(None, [STUDY.annotation.file])),
+        content=content(*OWN_PARSE),
     shell:
         "python -m dynalign.stimulus.parser --words {input.words:q} --models {params.models:q}"
         " --options {params.options:q} --output {output:q} &> {log:q}"
@@ -52,7 +50,7 @@ rule properties:
     input:
         words=f"{R}/story/words.tsv",
         annotation=f"{R}/annotation/story.conllu",
-        tables=given(*LABELS),
+        tables=given(*OWN_LABELS),
     output:
         labels=table("labels", "labels"),
         counts=table("class_counts", "class counts"),
@@ -62,12 +60,9 @@ rule properties:
     localrule: True
     params:
         code=code("stimulus.properties"),
-        # A function, because Snakemake would expand braces in a plain string: a class may be called anything.
-        properties=lambda wildcards: json.dumps(
-            {name: entry.model_dump(mode="json") for name, entry in STUDY.properties.items()}
-        ),
+        properties=lambda wildcards: json.dumps(STUDY.model_dump(mode="json")["properties"]),
         seed=STUDY.seed,
-        content=content(*LABELS),
+        content=content(*OWN_LABELS),
     shell:
         "python -m dynalign.stimulus.properties --words {input.words:q} --annotation {input.annotation:q}"
         " --properties {params.properties:q} --seed {params.seed} --labels {output.labels:q}"

@@ -44,9 +44,7 @@ if STUDY.story.layout == "table":
             name:
                 name
             input:
-                **more,
-                image=f"{R}/{folder}/{{subject}}.nii.gz",
-                index=f"{R}/maps/{{subject}}.tsv",
+                **{"image": f"{R}/{folder}/{{subject}}.nii.gz", "index": f"{R}/maps/{{subject}}.tsv"} | more,
             output:
                 drawn(file, "Maps of the brain", shows=shows, subject="{subject}"),
             log:

@@ -65,9 +65,8 @@ wildcard_constraints:
     subject="|".join(map(re.escape, STUDY.subjects)),
 
 
-def code(step, entry="main"):
-    """Digest of the code behind a command: as a parameter, it reruns exactly the rules whose code changed."""
-    return provenance.digest(step, entry)
+#: Digest of the code behind a command: as a parameter, it reruns exactly the rules whose code changed.
+code = provenance.digest
 
 
 def content(*paths):
@@ -213,7 +212,7 @@ def tokenizer_folder():
 
 
 def tokenizer_file():
-    """What a job reads of the tokenizer, or its folder that a download made whole."""
+    """What a job reads of the tokenizer, or its folder of downloads."""
     if TRAINED:
         return f"{tokenizer_folder()}/tokenizer.json"
     return given(f"{tokenizer_folder()}/tokenizer.json") if LOCAL_MODEL else ancient(given(tokenizer_folder()))

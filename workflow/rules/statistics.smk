@@ -1,4 +1,14 @@
 # Scores → alignment, effects of removal, by subject and over subjects; tables of cells → tables of the study.
+#: What the statistics of a checkpoint's scores take.
+CELL = {
+    "step": lambda wildcards: step_of(wildcards.ckpt),
+    "folder": folder_of_scores,
+    "layers": lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
+    "arms": ARMS,
+    "gap": STUDY.encoding.gap,
+}
+
+
 rule cell_statistics:
     input:
         lambda wildcards: scores_of(wildcards.ckpt, wildcards.subject),
@@ -10,13 +20,9 @@ rule cell_statistics:
     resources:
         mem_mb=4000,
     params:
+        **CELL,
         code=code("statistics.effects"),
         options=section(STUDY.statistics),
-        step=lambda wildcards: step_of(wildcards.ckpt),
-        folder=folder_of_scores,
-        layers=lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
-        arms=ARMS,
-        gap=STUDY.encoding.gap,
     shell:
         "python -m dynalign.statistics.effects --checkpoint {wildcards.ckpt} --step={params.step}"
         " --subject {wildcards.subject:q} --folder {params.folder:q} --layers {params.layers}"
@@ -34,14 +40,10 @@ rule group_statistics:
     resources:
         mem_mb=4000,
     params:
+        **CELL,
         code=code("statistics.group", "cells"),
         options=section(STUDY.statistics, "alpha", "block"),
-        step=lambda wildcards: step_of(wildcards.ckpt),
-        folder=folder_of_scores,
-        layers=lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
         subjects=list(STUDY.subjects),
-        arms=ARMS,
-        gap=STUDY.encoding.gap,
     shell:
         "python -m dynalign.statistics.group cells --checkpoint {wildcards.ckpt} --step={params.step}"
         " --subjects {params.subjects:q} --folder {params.folder:q} --layers {params.layers}"

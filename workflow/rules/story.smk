@@ -1,16 +1,12 @@
 # Words and times → which word, which TR, which run.
-STORY_ARRAYS = ["words_fmri", "time_words_fmri", "time_fmri", "runs_fmri"]
-
-
 #: A record of an array stands for it: the check that it passed and its sha256. Not an array itself, which
 #: Snakemake would remove before fetching it again, even one that was placed by hand.
 RECORDED = ".sha256" if STUDY.story.download else ""
 #: What the stimulus is read from.
-STORY = (
-    [f"{STUDY.story.folder}/{name}.npy{RECORDED}" for name in STORY_ARRAYS]
-    if STUDY.story.layout == "arrays"
-    else [STUDY.story.words]
-)
+STORY = [STUDY.story.words]
+if STUDY.story.layout == "arrays":
+    arrays = ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri")
+    STORY = [f"{STUDY.story.folder}/{name}.npy{RECORDED}" for name in arrays]
 
 if STUDY.story.download == "harry-potter":
 

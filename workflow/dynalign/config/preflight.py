@@ -27,18 +27,13 @@ def check_files(study: Study, root: str | Path = ".") -> None:
             need("story.folder", f"{story.folder}/{name}.npy")
         arrays = (root / story.folder).glob("data_subject_*.npy")
         there = sorted(path.stem.removeprefix("data_subject_") for path in arrays)
-        for subject in study.subjects:
-            if subject not in there:
-                raise InputError(
-                    f"subjects: {subject!r} has no file {story.folder}/data_subject_{subject}.npy; "
-                    f"there are: {', '.join(there) or 'none'}"
-                )
+        if absent := [subject for subject in study.subjects if subject not in there]:
+            file = f"{story.folder}/data_subject_{absent[0]}.npy"
+            raise InputError(f"subjects: {absent[0]!r} has no file {file}; there are: {', '.join(there) or 'none'}")
     elif story.layout == "arrays":
-        for subject in study.subjects:
-            if subject not in HARRY_POTTER_SUBJECTS:
-                raise InputError(
-                    f"subjects: unknown {subject!r}; the Harry Potter data has {', '.join(HARRY_POTTER_SUBJECTS)}"
-                )
+        if unknown := [subject for subject in study.subjects if subject not in HARRY_POTTER_SUBJECTS]:
+            known = ", ".join(HARRY_POTTER_SUBJECTS)
+            raise InputError(f"subjects: unknown {unknown[0]!r}; the Harry Potter data has {known}")
     elif study.simulation is not None:
         need("simulation.text", study.simulation.text)
     else:

@@ -50,9 +50,7 @@ class Property(Section):
     @property
     def n_classes(self) -> int:
         """Number of classes."""
-        if self.random is not None:
-            return self.random
-        return len(self.thresholds if self.thresholds is not None else self.classes) + 1
+        return self.random or len(self.classes if self.thresholds is None else self.thresholds) + 1
 
 
 def paper_properties() -> dict[str, Property]:

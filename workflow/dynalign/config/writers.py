@@ -3,14 +3,13 @@
 ``python -m dynalign.config.writers --write`` produces ``config/config.yaml`` (the paper's study),
 ``workflow/schemas/config.schema.json`` and the table of keys in ``config/README.md``."""
 
-import argparse
 import json
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel
 
-from dynalign.cli import run
+from dynalign.cli import command, run
 from dynalign.config.fields import Section
 from dynalign.config.preflight import check_files
 from dynalign.config.properties import Property
@@ -94,24 +93,21 @@ def generated_files(root: str | Path = ".") -> dict[Path, str]:
     }
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command: check a configuration file, or write the files that this model produces."""
-    parser = argparse.ArgumentParser(prog="dynalign.config.writers", description=main.__doc__)
-    parser.add_argument("--check", metavar="FILE", help="check a configuration file")
-    parser.add_argument("--write", action="store_true", help="write config.yaml, the schema and the table of keys")
-    args = parser.parse_args(argv)
-    if args.write:
+@command
+def main(check: str | None = None, write: bool = False) -> None:
+    """Check a configuration file, or write the files that this model produces: config.yaml, schema, table of keys."""
+    if write:
         for path, text in generated_files().items():
             write_text(path, text)
-    if args.check:
+    if check:
         try:
-            values = yaml.safe_load(Path(args.check).read_text(encoding="utf-8")) or {}
+            values = yaml.safe_load(Path(check).read_text(encoding="utf-8")) or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"{args.check}: not YAML: {' '.join(str(error).split())}") from None
+            raise InputError(f"{check}: not YAML: {' '.join(str(error).split())}") from None
         study = load(values)
         check_files(study)
         counts = f"{len(study.checkpoints)} checkpoints, {len(study.subjects)} subjects"
-        print(f"{args.check}: study {study.study!r}, {counts}")
+        print(f"{check}: study {study.study!r}, {counts}")
 
 
 if __name__ == "__main__":

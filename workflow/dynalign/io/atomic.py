@@ -54,11 +54,6 @@ def check_writable(folder: str | os.PathLike) -> None:
             raise InputError(f"{path}: cannot be written to; make it a folder that you may write to")
 
 
-def _sync(path: Path) -> None:
-    with open(path, "rb") as stream:
-        os.fsync(stream.fileno())
-
-
 @contextmanager
 def _folder_beside(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; by its name (host, process) the next writer knows what a kill left."""
@@ -97,25 +92,23 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     with _folder_beside(path) as folder:
         temporary = folder / path.name
         yield temporary
-        _sync(temporary)
+        for file in temporary.iterdir() if temporary.is_dir() else [temporary]:
+            with open(file, "rb") as stream:
+                os.fsync(stream.fileno())
+        if temporary.is_dir() and path.exists():
+            shutil.rmtree(path)
         os.replace(temporary, path)
 
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     """As :func:`atomic_path`, for a folder of files; a folder that stands there is replaced."""
-    path = Path(path)
-    with _folder_beside(path) as outer:
-        temporary = outer / path.name
+    with atomic_path(path) as temporary:
         temporary.mkdir()
         yield temporary
         for file in temporary.iterdir():
             # safetensors writes files that only their owner can read; a cluster's other users need them too.
             file.chmod(temporary.stat().st_mode & 0o666)
-            _sync(file)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
