@@ -1,12 +1,13 @@
 """Files appear whole or not at all, keep their bytes, and are never unpickled."""
 
+import subprocess
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dynalign.io import atomic
+from dynalign.io import atomic, digests
 from dynalign.io.arrays import read_array, read_arrays, read_record, write_array, write_arrays, write_record
 from dynalign.io.errors import InputError
 from dynalign.tables import reader, writer
@@ -142,3 +143,13 @@ def test_folder_appears_whole_or_not_at_all(tmp_path):
         (folder / "new").write_text("new")
     assert [path.name for path in (tmp_path / "step-1").iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
+
+
+def test_digests_of_a_folder_are_those_of_sha256sum(tmp_path):
+    with atomic.atomic_folder(tmp_path / "F") as folder:
+        (folder / "b.npz").write_text("b")
+        (folder / "a.npz").write_text("a")
+    digests.write_digests(tmp_path / "F", tmp_path / "F.sha256")
+    check = ["sha256sum", "--check", "--strict", tmp_path / "F.sha256"]
+    shown = subprocess.run(check, cwd=tmp_path / "F", capture_output=True, text=True, check=True).stdout
+    assert shown == "a.npz: OK\nb.npz: OK\n"

@@ -10,8 +10,10 @@ from tests.workflow.conftest import ROOT, SMALL, snakemake
 
 
 def test_the_papers_study_is_under_700_jobs(repository):
-    run = snakemake(repository, "-n", "--cores", "16")
+    run = snakemake(repository, "-n", "-p", "--cores", "16")
     assert run.status == 0, run.output
+    folder = "resources/models/EleutherAI--pythia-160m"
+    assert f" --folders {folder}/step0 {folder}/step1000 " in run.output
     assert run.jobs["encoding"] == 8 * 7 * 3
     assert run.jobs["probing"] == run.jobs["removal"] == 8 * 7
     assert run.jobs["representation"] == run.jobs["fetch_checkpoint"] == 7

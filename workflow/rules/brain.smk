@@ -116,10 +116,7 @@ if STUDY.noise_ceiling.compute:
     rule noise_ceiling:
         input:
             responses=f"{R}/brain/{{subject}}.npy",
-            others=lambda wildcards: expand(
-                f"{R}/brain/{{subject}}.npy",
-                subject=[name for name in STUDY.subjects if name != wildcards.subject],
-            ),
+            others=lambda wildcards: [f"{R}/brain/{name}.npy" for name in STUDY.subjects if name != wildcards.subject],
             trs=f"{R}/story/trs.tsv",
         output:
             f"{R}/ceiling/{{subject}}.npz",

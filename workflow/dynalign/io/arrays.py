@@ -8,11 +8,10 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from dynalign.io.atomic import atomic_path
-from dynalign.io.errors import InputError
+from dynalign.io.errors import InputError, existing
 
 #: A dataclass of arrays.
 Record = TypeVar("Record", bound=Any)
@@ -25,12 +24,6 @@ SEAL = b"sha256:"
 SEAL_LENGTH = len(SEAL) + hashlib.sha256().digest_size * 2
 
 
-def _existing(path: str | os.PathLike) -> Path:
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
-    return Path(path)
-
-
 def read_array(path: str | os.PathLike, mmap: bool = False):
     """Read one ``.npy`` array, never unpickling.
 
@@ -39,7 +32,7 @@ def read_array(path: str | os.PathLike, mmap: bool = False):
     """
     import numpy as np
 
-    path = _existing(path)
+    path = existing(path)
     try:
         with open(path, "rb") as stream:
             magic = stream.read(6)
@@ -52,9 +45,8 @@ def read_array(path: str | os.PathLike, mmap: bool = False):
             if seal.startswith(SEAL):
                 size -= SEAL_LENGTH
                 if seal != SEAL + _digest(stream, size):
-                    raise InputError(
-                        f"{path}: differs from its checksum: damaged since it was written; delete it and run again"
-                    )
+                    damaged = "damaged since it was written; delete it and run again"
+                    raise InputError(f"{path}: differs from its checksum: {damaged}")
                 stream.seek(0)
             expected = _stated_size(stream)
         if expected is None:
@@ -133,7 +125,7 @@ def read_arrays(path: str | os.PathLike, names: Sequence[str] = ()) -> dict:
 
     import numpy as np
 
-    path = _existing(path)
+    path = existing(path)
     try:
         with zipfile.ZipFile(path) as stored:
             there = [name.removesuffix(".npy") for name in stored.namelist()]

@@ -10,16 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.io.atomic import atomic_path
-from dynalign.io.errors import InputError
+from dynalign.io.errors import InputError, existing
 
 
 def load_image(path: str | Path):
     """Load an image, and read it once to its end, where gzip keeps its checksum; an `InputError` if it is not whole."""
     import nibabel
 
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    path = existing(path)
     try:
         if path.suffix == ".gz":
             with gzip.open(path) as stream:

@@ -4,9 +4,8 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
-from dynalign.io.errors import InputError
+from dynalign.io.errors import InputError, existing
 from dynalign.tables import schema
 
 
@@ -34,9 +33,7 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str |
     """
     import pandas as pd
 
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    path = existing(path)
     content = path.read_bytes()
     if content and not content.endswith(b"\n"):
         raise InputError(
