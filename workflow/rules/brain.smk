@@ -1,101 +1,67 @@
 # Scores → brain images, regions of interest, noise ceiling. None of these is an input of an encoding.
 
-PICTURES = ("png", "pdf", "svg")
+# Arrays have no coordinates, so they get no images (METHOD section 2.2).
+if STUDY.story.layout == "table":
 
-#: Arrays have no coordinates, so they get no images (METHOD section 2.2).
-MAPS = (
-    expand(f"{R}/maps/{{subject}}.nii.gz", subject=STUDY.subjects)
-    + expand(f"{R}/figures/{{kind}}-{{subject}}.png", kind=("map", "effect-map"), subject=STUDY.subjects)
-    if STUDY.story.layout == "table"
-    else []
-)
-ROI_RESULTS = (
-    [
-        f"{R}/tables/roi_alignment.tsv",
-        f"{R}/tables/roi_effects.tsv",
-        f"{R}/figures/roi-alignment.png",
-    ]
-    if STUDY.rois is not None
-    else []
-)
-CEILING_RESULTS = (
-    [
-        f"{R}/tables/noise_ceiling.tsv",
-        f"{R}/tables/alignment_to_ceiling.tsv",
-        f"{R}/figures/noise-ceiling.png",
-    ]
-    if STUDY.noise_ceiling.compute
-    else []
-)
+    PICTURES += expand(f"{R}/maps/{{subject}}.nii.gz", subject=STUDY.subjects)
 
+    rule score_maps:
+        input:
+            alignment=f"{R}/tables/alignment.tsv",
+            scores=SCORES,
+            mask=given(*MASK),
+        output:
+            score=f"{R}/maps/{{subject}}.nii.gz",
+            alpha=f"{R}/maps/alpha/{{subject}}.nii.gz",
+            effects=f"{R}/maps/effects/{{subject}}.nii.gz",
+            index=f"{R}/maps/{{subject}}.tsv",
+        log:
+            f"{R}/logs/score_maps/{{subject}}.log",
+        localrule: True
+        params:
+            code=code("statistics.maps"),
+            folder=folder_of_scores,
+        shell:
+            "python -m dynalign.statistics.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
+            " --folder {params.folder:q} --mask {input.mask:q} --score {output.score:q} --alpha {output.alpha:q}"
+            " --effects {output.effects:q} --index {output.index:q} &> {log:q}"
 
-rule score_maps:
-    input:
-        alignment=f"{R}/tables/alignment.tsv",
-        scores=scores_of_subject(),
-        mask=given(*MASK),
-    output:
-        score=f"{R}/maps/{{subject}}.nii.gz",
-        alpha=f"{R}/maps/alpha/{{subject}}.nii.gz",
-        effects=f"{R}/maps/effects/{{subject}}.nii.gz",
-        index=f"{R}/maps/{{subject}}.tsv",
-    log:
-        f"{R}/logs/score_maps/{{subject}}.log",
-    localrule: True
-    params:
-        code=code("statistics.maps"),
-        folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
-    shell:
-        "python -m dynalign.statistics.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
-        " --folder {params.folder:q} --mask {input.mask:q} --score {output.score:q} --alpha {output.alpha:q}"
-        " --effects {output.effects:q} --index {output.index:q} &> {log:q}"
-
-
-rule figure_score_map:
-    input:
-        image=f"{R}/maps/{{subject}}.nii.gz",
-        index=f"{R}/maps/{{subject}}.tsv",
-    output:
-        reported(f"{R}/figures/map-{{subject}}.png", "Maps of the brain", shows="scores", subject="{subject}"),
-        [f"{R}/figures/map-{{subject}}.{suffix}" for suffix in PICTURES[1:]],
-    log:
-        f"{R}/logs/figures/map-{{subject}}.log",
-    localrule: True
-    resources:
-        mem_mb=4000,
-    params:
-        code=code("figures.brain_images"),
-    shell:
-        "python -m dynalign.figures.brain_images scores --subject {wildcards.subject:q} --image {input.image:q}"
-        " --index {input.index:q} --output {output:q} &> {log:q}"
-
-
-rule figure_effect_map:
-    input:
-        image=f"{R}/maps/effects/{{subject}}.nii.gz",
-        index=f"{R}/maps/{{subject}}.tsv",
-        effects=f"{R}/tables/removal_effects.tsv",
-    output:
-        reported(
-            f"{R}/figures/effect-map-{{subject}}.png",
-            "Maps of the brain",
-            shows="effects of removal",
-            subject="{subject}",
+    #: Maps drawn, by rule: sub-command, file, folder of images, further table, what it shows, options.
+    DRAWN_MAPS = {
+        "figure_score_map": ("scores", "map-{subject}", "maps", {}, "scores", []),
+        "figure_effect_map": (
+            "effects",
+            "effect-map-{subject}",
+            "maps/effects",
+            {"effects": f"{R}/tables/removal_effects.tsv"},
+            "effects of removal",
+            ["--removal", STUDY.removal.headline, "--properties", *PROPERTIES],
         ),
-        [f"{R}/figures/effect-map-{{subject}}.{suffix}" for suffix in PICTURES[1:]],
-    log:
-        f"{R}/logs/figures/effect-map-{{subject}}.log",
-    localrule: True
-    resources:
-        mem_mb=4000,
-    params:
-        code=code("figures.brain_images"),
-        removal=STUDY.removal.headline,
-        properties=list(STUDY.properties),
-    shell:
-        "python -m dynalign.figures.brain_images effects --subject {wildcards.subject:q} --image {input.image:q}"
-        " --index {input.index:q} --effects {input.effects:q} --removal {params.removal} --properties {params.properties:q}"
-        " --output {output:q} &> {log:q}"
+    }
+    for name, (entry, file, folder, more, shows, options) in DRAWN_MAPS.items():
+
+        rule:
+            name:
+                name
+            input:
+                **more,
+                image=f"{R}/{folder}/{{subject}}.nii.gz",
+                index=f"{R}/maps/{{subject}}.tsv",
+            output:
+                drawn(file, "Maps of the brain", shows=shows, subject="{subject}"),
+            log:
+                f"{R}/logs/figures/{file}.log",
+            localrule: True
+            resources:
+                mem_mb=4000,
+            params:
+                code=code("figures.brain_images"),
+                entry=entry,
+                tables=by_option,
+                options=options,
+            shell:
+                "python -m dynalign.figures.brain_images {params.entry} --subject {wildcards.subject:q} {params.tables:q}"
+                " {params.options:q} --output {output:q} &> {log:q}"
 
 
 if STUDY.rois is not None:
@@ -127,7 +93,7 @@ if STUDY.rois is not None:
         input:
             alignment=f"{R}/tables/alignment.tsv",
             readable=f"{R}/tables/removal_effects.tsv",
-            scores=scores_of_subject(),
+            scores=SCORES,
             rois=f"{R}/rois/{{subject}}.npz",
         output:
             alignment=f"{R}/rois/{{subject}}.alignment.tsv",
@@ -140,27 +106,11 @@ if STUDY.rois is not None:
             code=code("statistics.regions", "subject"),
             options=section(STUDY.statistics),
             gap=STUDY.encoding.gap,
-            folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
+            folder=folder_of_scores,
         shell:
             "python -m dynalign.statistics.regions subject --subject {wildcards.subject:q} --alignment {input.alignment:q}"
             " --folder {params.folder:q} --rois {input.rois:q} --readable {input.readable:q} --options {params.options:q}"
             " --gap {params.gap} --alignment-output {output.alignment:q} --effects-output {output.effects:q} &> {log:q}"
-
-    rule figure_roi_alignment:
-        input:
-            f"{R}/tables/roi_alignment.tsv",
-        output:
-            reported(f"{R}/figures/roi-alignment.png", "Maps of the brain", shows="regions", subject="all"),
-            [f"{R}/figures/roi-alignment.{suffix}" for suffix in (*PICTURES[1:], "tsv")],
-        log:
-            f"{R}/logs/figures/roi-alignment.log",
-        localrule: True
-        params:
-            code=code("figures.brain_images"),
-            options=section(STUDY.figures),
-        shell:
-            "python -m dynalign.figures.brain_images rois --alignment {input:q} --options {params.options:q}"
-            " --output {output:q} &> {log:q}"
 
 
 if STUDY.noise_ceiling.compute:
@@ -194,7 +144,7 @@ if STUDY.noise_ceiling.compute:
         input:
             ceiling=f"{R}/ceiling/{{subject}}.npz",
             alignment=f"{R}/tables/alignment.tsv",
-            scores=scores_of_subject(),
+            scores=SCORES,
         output:
             ceiling=f"{R}/ceiling/{{subject}}.ceiling.tsv",
             ratio=f"{R}/ceiling/{{subject}}.ratio.tsv",
@@ -208,27 +158,39 @@ if STUDY.noise_ceiling.compute:
             statistics=section(STUDY.statistics),
             gap=STUDY.encoding.gap,
             others=len(STUDY.subjects) - 1,
-            folder=lambda wildcards, input: str(Path(input.scores[0]).parents[2]),
+            folder=folder_of_scores,
         shell:
             "python -m dynalign.statistics.ceiling ratio --subject {wildcards.subject:q} --n-others {params.others}"
             " --ceiling {input.ceiling:q} --alignment {input.alignment:q} --folder {params.folder:q}"
             " --options {params.options:q} --statistics {params.statistics:q}"
             " --gap {params.gap} --ceiling-output {output.ceiling:q} --output {output.ratio:q} &> {log:q}"
 
-    rule figure_noise_ceiling:
+
+#: Figures over training of what the study asked for: sub-command, what it shows, tables by option.
+OVER_TRAINING = {}
+if STUDY.rois is not None:
+    OVER_TRAINING["roi-alignment"] = ("rois", "regions", {"alignment": "roi_alignment"})
+if STUDY.noise_ceiling.compute:
+    tables = {"alignment": "alignment", "ratios": "alignment_to_ceiling", "ceilings": "noise_ceiling"}
+    OVER_TRAINING["noise-ceiling"] = ("ceiling", "noise ceiling", tables)
+
+for name, (entry, shows, tables) in OVER_TRAINING.items():
+
+    rule:
+        name:
+            f"figure_{name.replace('-', '_')}"
         input:
-            alignment=f"{R}/tables/alignment.tsv",
-            ratios=f"{R}/tables/alignment_to_ceiling.tsv",
-            ceilings=f"{R}/tables/noise_ceiling.tsv",
+            **{option: f"{R}/tables/{kind}.tsv" for option, kind in tables.items()},
         output:
-            reported(f"{R}/figures/noise-ceiling.png", "Maps of the brain", shows="noise ceiling", subject="all"),
-            [f"{R}/figures/noise-ceiling.{suffix}" for suffix in (*PICTURES[1:], "tsv")],
+            drawn(name, "Maps of the brain", "tsv", shows=shows, subject="all"),
         log:
-            f"{R}/logs/figures/noise-ceiling.log",
+            f"{R}/logs/figures/{name}.log",
         localrule: True
         params:
             code=code("figures.brain_images"),
+            entry=entry,
+            tables=by_option,
             options=section(STUDY.figures),
         shell:
-            "python -m dynalign.figures.brain_images ceiling --alignment {input.alignment:q} --ratios {input.ratios:q}"
-            " --ceilings {input.ceilings:q} --options {params.options:q} --output {output:q} &> {log:q}"
+            "python -m dynalign.figures.brain_images {params.entry} {params.tables:q} --options {params.options:q}"
+            " --output {output:q} &> {log:q}"

@@ -96,6 +96,11 @@ def section(part, *names, without=()):
     return lambda wildcards: text
 
 
+def by_option(wildcards, input):
+    """A job's named inputs as options of its command."""
+    return [part for option, path in input.items() for part in (f"--{option}", path)]
+
+
 def on_gpu(device):
     """1 where a job runs on a GPU, else 0. `auto`: if this machine has one; on a cluster, say cuda or cpu."""
     return int(device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") is not None))
@@ -106,13 +111,19 @@ def step_of(ckpt):
     return ckpt.removeprefix("step-") if ckpt.startswith("step-") else ""
 
 
-def scores_of_subject():
-    """The digests of a subject's scores, for every checkpoint and layer."""
-    return [
-        f"{R}/encoding/{ckpt}/layer-{layer}/{{subject}}.sha256"
-        for ckpt in STUDY.checkpoints
-        for layer in STUDY.layers_of(ckpt)
-    ]
+def scores_of(ckpt, subject="{subject}"):
+    """The digests of a checkpoint's scores in every layer, of one subject or several."""
+    pattern = f"{R}/encoding/{ckpt}/layer-{{layer}}/{{subject}}.sha256"
+    return expand(pattern, layer=STUDY.layers_of(ckpt), subject=subject)
+
+
+#: The digests of a subject's scores, for every checkpoint and layer.
+SCORES = [digests for ckpt in STUDY.checkpoints for digests in scores_of(ckpt)]
+
+
+def folder_of_scores(wildcards, input):
+    """The folder ``encoding/`` of the scores that a job reads, where a module's `prefix:` put it."""
+    return str(next(Path(path) for path in input if path.endswith(".sha256")).parents[2])
 
 
 def cells_of(pattern, checkpoints=STUDY.checkpoints):
@@ -135,21 +146,21 @@ def reported(path, category, **labels):
     name = Path(path).stem.replace("_", "-").removesuffix("-{subject}")
     caption = f"{name}-table.rst" if category == "Tables" else f"{name}.rst"
     for subject in STUDY.subjects if "{subject}" in path else [""]:
-        REPORTED.append(
-            {
-                "path": str(path).replace("{subject}", subject),
-                "caption": caption,
-                "category": category,
-                "labels": {key: text.replace("{subject}", subject) for key, text in labels.items()},
-                "wildcards": {"subject": subject} if subject else {},
-            }
-        )
+        entry = {"path": path.replace("{subject}", subject), "caption": caption, "category": category}
+        entry["labels"] = {key: text.replace("{subject}", subject) for key, text in labels.items()}
+        REPORTED.append(entry | {"wildcards": {"subject": subject} if subject else {}})
     return report(path, category=category, caption=f"../dynalign/captions/{caption}", labels=labels)
 
 
 def table(name, label):
     """An output in ``tables/``, marked for the report."""
     return reported(f"{R}/tables/{name}.tsv", "Tables", table=label)
+
+
+def drawn(name, category, *more, **labels):
+    """The files of a figure, whose .png is marked for the report; `more` are suffixes besides those of pictures."""
+    others = [f"{R}/figures/{name}.{suffix}" for suffix in ("pdf", "svg", *more)]
+    return [reported(f"{R}/figures/{name}.png", category, **labels), *others]
 
 
 def check_results():

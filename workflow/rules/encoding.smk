@@ -35,4 +35,4 @@ rule encoding:
         " --responses {input.responses:q} --properties {params.properties:q} --options {params.options:q}"
         " --removal-options {params.removal:q} --seed {params.seed}"
         " --threads {threads} --gpus {resources.gpu} --block-voxels {params.block_voxels}"
-        " --output-dir {output.scores:q} &> {log:q} && (cd {output.scores:q} && sha256sum *.npz) > {output.digests:q}"
+        " --output-dir {output.scores:q} --digests {output.digests:q} &> {log:q}"

@@ -1,32 +1,8 @@
 # Tables → the paper's figures and tables and those beyond it.
 from dynalign.figures.draw import FIGURES as DRAWINGS, PAPER_FIGURES
 
-PUBLISHED = "resources/paper_values.json"
-#: Which files a drawing's tables are.
-TABLE_FILES = {
-    kind: f"{R}/tables/{kind.replace('-', '_')}.tsv" for drawing in DRAWINGS.values() for kind in drawing.tables
-}
-TABLES = [
-    f"{R}/tables/{name}.tsv"
-    for name in (
-        "checkpoints",
-        "labels",
-        "class_counts",
-        "label_correlations",
-        "perplexity",
-        "probing",
-        "alignment",
-        "removal_effects",
-        "removal_effects_group",
-        "emergence",
-        "perplexity_alignment",
-    )
-]
-FIGURES = [f"{R}/figures/{name}.{suffix}" for name in DRAWINGS for suffix in ("png", "pdf", "svg")]
-FIGURES += [
-    f"{R}/figures/{name}.{suffix}" for name in ("table-1-probing", "table-2-correlations") for suffix in ("tsv", "html")
-]
-
+#: What nothing else asks for: figures for print, maps of scores.
+PICTURES = expand(f"{R}/figures/{{name}}.{{suffix}}", name=DRAWINGS, suffix=("pdf", "svg"))
 
 # One rule per figure, because a report's caption belongs to a rule.
 for name, drawing in DRAWINGS.items():
@@ -35,17 +11,15 @@ for name, drawing in DRAWINGS.items():
         name:
             name.replace("-", "_")
         input:
-            **{kind.replace("-", "_"): TABLE_FILES[kind] for kind in drawing.tables},
+            **{kind: f"{R}/tables/{kind}.tsv" for kind in (name.replace("-", "_") for name in drawing.tables)},
         output:
-            reported(
-                f"{R}/figures/{name}.png",
+            drawn(
+                name,
                 "Figures" if name in PAPER_FIGURES else "Figures beyond the paper",
+                "tsv",
                 figure=name.split("-")[1],
                 shows=" ".join(name.split("-")[2:]),
             ),
-            f"{R}/figures/{name}.pdf",
-            f"{R}/figures/{name}.svg",
-            f"{R}/figures/{name}.tsv",
         log:
             f"{R}/logs/figures/{name}.log",
         localrule: True
@@ -55,42 +29,35 @@ for name, drawing in DRAWINGS.items():
             options=section(STUDY.figures),
             properties=PROPERTIES,
             removal=STUDY.removal.headline,
-            published=PUBLISHED,
+            published="resources/paper_values.json",
         shell:
             "python -m dynalign.figures.draw --figure {params.name} --tables {input:q} --options {params.options:q}"
             " --properties {params.properties:q} --removal {params.removal} --reference {params.published:q}"
             " --output {output:q} &> {log:q}"
 
 
-rule table_1_probing:
-    input:
-        f"{R}/tables/probing.tsv",
-    output:
-        tsv=f"{R}/figures/table-1-probing.tsv",
-        html=reported(
-            f"{R}/figures/table-1-probing.html", "Figures", figure="Table 1", shows="probing before and after removal"
-        ),
-    log:
-        f"{R}/logs/figures/table-1-probing.log",
-    localrule: True
-    params:
-        code=code("figures.paper_tables"),
-    shell:
-        "python -m dynalign.figures.paper_tables table-1-probing --probing {input:q} --output {output:q} &> {log:q}"
+#: The paper's tables: option and table that they are made from, what they show.
+PAPER_TABLES = {
+    "table-1-probing": ("probing", "probing", "probing before and after removal"),
+    "table-2-correlations": ("correlations", "label_correlations", "correlations of labels"),
+}
 
+for name, (option, kind, shows) in PAPER_TABLES.items():
 
-rule table_2_correlations:
-    input:
-        f"{R}/tables/label_correlations.tsv",
-    output:
-        tsv=f"{R}/figures/table-2-correlations.tsv",
-        html=reported(
-            f"{R}/figures/table-2-correlations.html", "Figures", figure="Table 2", shows="correlations of labels"
-        ),
-    log:
-        f"{R}/logs/figures/table-2-correlations.log",
-    localrule: True
-    params:
-        code=code("figures.paper_tables"),
-    shell:
-        "python -m dynalign.figures.paper_tables table-2-correlations --correlations {input:q} --output {output:q} &> {log:q}"
+    rule:
+        name:
+            name.replace("-", "_")
+        input:
+            **{option: f"{R}/tables/{kind}.tsv"},
+        output:
+            tsv=f"{R}/figures/{name}.tsv",
+            html=reported(f"{R}/figures/{name}.html", "Figures", figure=f"Table {name.split('-')[1]}", shows=shows),
+        log:
+            f"{R}/logs/figures/{name}.log",
+        localrule: True
+        params:
+            code=code("figures.paper_tables"),
+            name=name,
+            table=by_option,
+        shell:
+            "python -m dynalign.figures.paper_tables {params.name} {params.table:q} --output {output:q} &> {log:q}"

@@ -1,4 +1,4 @@
-# Labels and one layer → small affine maps, one per method and property.
+# Labels and one layer → small affine maps, one per method and property; what a probe reads before and after them.
 rule removal:
     input:
         representation=f"{R}/representation/{{ckpt}}.safetensors",
@@ -17,3 +17,32 @@ rule removal:
         "python -m dynalign.removal.fit --representation {input.representation:q} --layer {wildcards.layer}"
         " --labels {input.labels:q} --properties {params.properties:q} --options {params.options:q}"
         " --output {output:q} &> {log:q}"
+
+
+rule probing:
+    input:
+        representation=f"{R}/representation/{{ckpt}}.safetensors",
+        labels=f"{R}/tables/labels.tsv",
+        erasers=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
+    output:
+        f"{R}/probing/{{ckpt}}/layer-{{layer}}.tsv",
+    log:
+        f"{R}/logs/probing/{{ckpt}}.layer-{{layer}}.log",
+    benchmark:
+        f"{R}/benchmarks/probing/{{ckpt}}.layer-{{layer}}.tsv"
+    # Probes are many small fits: a second BLAS thread slows them down.
+    resources:
+        mem_mb=4000,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=code("removal.probing"),
+        properties=PROPERTIES,
+        options=section(STUDY.probing),
+        removal=section(STUDY.removal),
+        seed=STUDY.seed,
+        step=lambda wildcards: step_of(wildcards.ckpt),
+    shell:
+        "python -m dynalign.removal.probing --representation {input.representation:q} --layer {wildcards.layer}"
+        " --labels {input.labels:q} --erasers {input.erasers:q} --properties {params.properties:q}"
+        " --options {params.options:q} --removal-options {params.removal:q} --seed {params.seed}"
+        " --checkpoint {wildcards.ckpt} --step={params.step} --output {output:q} &> {log:q}"

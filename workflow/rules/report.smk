@@ -1,36 +1,28 @@
 # Tables → what their columns mean; everything → one page.
+from dynalign.tables import schema
 
-#: Tables and figures of the study, with those that it asked for besides.
-ALL_TABLES = TABLES + [path for path in [*ROI_RESULTS, *CEILING_RESULTS] if path.endswith(".tsv")]
-ALL_FIGURES = FIGURES + MAPS + [path for path in [*ROI_RESULTS, *CEILING_RESULTS] if path.endswith(".png")]
 #: The page shows what the report shows.
-SHOWN = [entry for entry in REPORTED if entry["path"] in ALL_FIGURES and entry["path"].endswith((".png", ".html"))]
-#: The numbers that figures draw.
-NUMBERS = (
-    [f"{R}/figures/{name}.tsv" for name in DRAWINGS]
-    + [path for path in FIGURES if path.endswith(".tsv")]
-    + [f"{path.removesuffix('.png')}.tsv" for path in [*ROI_RESULTS, *CEILING_RESULTS] if path.endswith(".png")]
-)
-PAGE = [f"{R}/index.html", f"{R}/tables/datapackage.json", f"{R}/figures/datapackage.json"]
-#: What every column means.
-SCHEMA = provenance.FOLDER / "tables" / "schema.yaml"
-#: What the page names by hash besides the tables.
-SOURCES = [f"{R}/story/words.tsv", f"{R}/story/trs.tsv"] + [f"{R}/brain/{name}.npy" for name in STUDY.subjects]
+SHOWN = [entry for entry in REPORTED if entry["category"] != "Tables"]
+MARKED = [entry["path"] for entry in REPORTED]
+#: The study's tables, in the schema's order, and the numbers that figures draw; maps have none.
+TABLES = [path for name in schema.TABLES if (path := f"{R}/tables/{name}.tsv") in MARKED]
+NUMBERS = [str(Path(entry["path"]).with_suffix(".tsv")) for entry in SHOWN if not entry["wildcards"]]
+PACKAGES = {"tables": f"{R}/tables/datapackage.json", "figures": f"{R}/figures/datapackage.json"}
+PAGE = [f"{R}/index.html", *PACKAGES.values()]
 
 
 rule table_dictionary:
     input:
-        tables=ALL_TABLES,
+        tables=TABLES,
         figures=NUMBERS,
     output:
-        tables=f"{R}/tables/datapackage.json",
-        figures=f"{R}/figures/datapackage.json",
+        **PACKAGES,
     log:
         f"{R}/logs/table_dictionary.log",
     localrule: True
     params:
         code=code("tables.datapackage"),
-        schema=content(SCHEMA),
+        schema=content(schema.FILE),
         study=STUDY.study,
         properties=PROPERTIES,
     shell:
@@ -40,9 +32,13 @@ rule table_dictionary:
 
 rule page:
     input:
-        tables=ALL_TABLES,
+        tables=TABLES,
         figures=[entry["path"] for entry in SHOWN],
-        sources=SOURCES,
+        sources=[
+            f"{R}/story/words.tsv",
+            f"{R}/story/trs.tsv",
+            *expand(f"{R}/brain/{{subject}}.npy", subject=STUDY.subjects),
+        ],
     output:
         f"{R}/index.html",
     log:
@@ -50,7 +46,7 @@ rule page:
     localrule: True
     params:
         code=code("page.write"),
-        schema=content(SCHEMA),
+        schema=content(schema.FILE),
         assets=content(*sorted((provenance.FOLDER / "page" / "assets").iterdir())),
         captions=content(*sorted((provenance.FOLDER / "captions").iterdir())),
         study=section(STUDY, without=("threads",)),

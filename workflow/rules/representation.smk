@@ -100,7 +100,7 @@ rule checkpoints_table:
         code=code("models.checkpoints"),
         names=STEPS,
         folders=lambda wildcards, input: (
-            [str(Path(path).parent) for path in input] if TRAINED else map(folder_of, STEPS)
+            [str(Path(path).parent) for path in input] if TRAINED else [folder_of(name) for name in STEPS]
         ),
         weights=STUDY.model.weights,
     shell:

@@ -1,12 +1,7 @@
 # Scores → alignment, effects of removal, by subject and over subjects; tables of cells → tables of the study.
 rule cell_statistics:
     input:
-        lambda wildcards: expand(
-            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256",
-            ckpt=wildcards.ckpt,
-            layer=STUDY.layers_of(wildcards.ckpt),
-            subject=wildcards.subject,
-        ),
+        lambda wildcards: scores_of(wildcards.ckpt, wildcards.subject),
     output:
         alignment=f"{R}/statistics/{{ckpt}}/{{subject}}.alignment.tsv",
         effects=f"{R}/statistics/{{ckpt}}/{{subject}}.effects.tsv",
@@ -18,7 +13,7 @@ rule cell_statistics:
         code=code("statistics.effects"),
         options=section(STUDY.statistics),
         step=lambda wildcards: step_of(wildcards.ckpt),
-        folder=lambda wildcards, input: str(Path(input[0]).parents[2]),
+        folder=folder_of_scores,
         layers=lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
         arms=ARMS,
         gap=STUDY.encoding.gap,
@@ -31,12 +26,7 @@ rule cell_statistics:
 
 rule group_statistics:
     input:
-        lambda wildcards: expand(
-            f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256",
-            ckpt=wildcards.ckpt,
-            layer=STUDY.layers_of(wildcards.ckpt),
-            subject=STUDY.subjects,
-        ),
+        lambda wildcards: scores_of(wildcards.ckpt, STUDY.subjects),
     output:
         f"{R}/statistics/{{ckpt}}/group.tsv",
     log:
@@ -47,7 +37,7 @@ rule group_statistics:
         code=code("statistics.group", "cells"),
         options=section(STUDY.statistics, "alpha", "block"),
         step=lambda wildcards: step_of(wildcards.ckpt),
-        folder=lambda wildcards, input: str(Path(input[0]).parents[2]),
+        folder=folder_of_scores,
         layers=lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
         subjects=list(STUDY.subjects),
         arms=ARMS,
@@ -109,37 +99,34 @@ for name, (label, cells, adjusted) in COLLECTED.items():
             "python -m dynalign.tables.collect --tables {input:q} {params.fdr:q} --output {output:q} &> {log:q}"
 
 
-rule emergence_table:
-    input:
-        alignment=f"{R}/tables/alignment.tsv",
-        probing=f"{R}/tables/probing.tsv",
-        perplexity=f"{R}/tables/perplexity.tsv",
-        labels=f"{R}/tables/labels.tsv",
-    output:
-        table("emergence", "emergence"),
-    log:
-        f"{R}/logs/emergence_table.log",
-    localrule: True
-    params:
-        code=code("statistics.emergence", "steps"),
-    shell:
-        "python -m dynalign.statistics.emergence steps --alignment {input.alignment:q} --probing {input.probing:q}"
-        " --perplexity {input.perplexity:q} --labels {input.labels:q} --output {output:q} &> {log:q}"
+#: Tables on training as a whole: sub-command, label in the report, tables read, options.
+EMERGENCE = {
+    "emergence": ("steps", "emergence", ("alignment", "probing", "perplexity", "labels"), []),
+    "perplexity_alignment": (
+        "correlation",
+        "perplexity and alignment",
+        ("alignment", "perplexity"),
+        ["--level", STUDY.statistics.alpha, "--seed", STUDY.seed],
+    ),
+}
 
+for name, (entry, label, kinds, options) in EMERGENCE.items():
 
-rule perplexity_alignment_table:
-    input:
-        alignment=f"{R}/tables/alignment.tsv",
-        perplexity=f"{R}/tables/perplexity.tsv",
-    output:
-        table("perplexity_alignment", "perplexity and alignment"),
-    log:
-        f"{R}/logs/perplexity_alignment_table.log",
-    localrule: True
-    params:
-        code=code("statistics.emergence", "correlation"),
-        level=STUDY.statistics.alpha,
-        seed=STUDY.seed,
-    shell:
-        "python -m dynalign.statistics.emergence correlation --alignment {input.alignment:q}"
-        " --perplexity {input.perplexity:q} --level {params.level} --seed {params.seed} --output {output:q} &> {log:q}"
+    rule:
+        name:
+            f"{name}_table"
+        input:
+            **{kind: f"{R}/tables/{kind}.tsv" for kind in kinds},
+        output:
+            table(name, label),
+        log:
+            f"{R}/logs/{name}_table.log",
+        localrule: True
+        params:
+            code=code("statistics.emergence", entry),
+            entry=entry,
+            tables=by_option,
+            options=options,
+        shell:
+            "python -m dynalign.statistics.emergence {params.entry} {params.tables:q} {params.options:q}"
+            " --output {output:q} &> {log:q}"

@@ -32,6 +32,7 @@ from dynalign.encoding.readability import Targets, make_targets
 from dynalign.encoding.scores import ORIGINAL, Scores, write_scores
 from dynalign.io.arrays import read_array
 from dynalign.io.atomic import atomic_folder
+from dynalign.io.digests import write_digests
 from dynalign.io.errors import InputError
 from dynalign.removal import data
 from dynalign.removal.erasers import low_rank, read_erasers
@@ -242,6 +243,7 @@ def main(
     threads: int = 1,
     gpus: int = 0,
     block_voxels: int = Encoding().block_voxels,
+    digests: str | None = None,
 ) -> None:
     """Score the original of one layer and every arm on a subject's responses.
 
@@ -265,6 +267,8 @@ def main(
         CPU threads; GPUs given to the job (0: it runs on the CPU).
     block_voxels
         Voxels solved at a time on each stream of a GPU (memory, not results).
+    digests
+        Where to record the SHA-256 of the folder's files.
     """
     device = backend.choose(gpus, threads, block_voxels, options.tf32)
     vectors, word_index = data.read_vectors(representation, layer)
@@ -294,6 +298,8 @@ def main(
     with atomic_folder(output_dir) as folder:
         for (method, name), scores in results.items():
             write_scores(folder / f"{method}.{name}.npz", scores)
+    if digests is not None:
+        write_digests(output_dir, digests)
 
 
 if __name__ == "__main__":

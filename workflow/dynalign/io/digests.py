@@ -28,6 +28,11 @@ def write_digest(path: str | os.PathLike) -> str:
     return digest
 
 
+def write_digests(folder: str | os.PathLike, record: str | os.PathLike) -> None:
+    """Record the SHA-256 of every file in a folder, as ``sha256sum --check`` reads it there."""
+    write_text(record, "".join(f"{sha256(path)}  {path.name}\n" for path in sorted(Path(folder).iterdir())))
+
+
 def check_digest(path: str | os.PathLike) -> str | None:
     """Compare a file with the SHA-256 recorded beside it.
 
