@@ -205,6 +205,26 @@ def test_harm_appears_where_vectors_hold_what_the_brain_follows_and_there_alone(
         assert mean["crossfit"] > -2.5 * error["crossfit"]
 
 
+def test_an_arm_takes_the_penalties_of_another():
+    story = make_story(12)
+    _, codes = labelled(story)
+    design, y = story.design(OPTIONS.delays), mixed_responses(story, 8)
+    fitted = Crossfit(story.vectors, design, story.runs, Removal())
+    other = np.where(np.isfinite(codes), np.roll(codes, 40), np.nan)
+    kind, control = ("leace", "kind"), ("control", "kind")
+    arms = {kind: fitted.word_level("leace", codes), control: fitted.word_level("leace", other)}
+    found = encode.encode(story.vectors, arms, design, y, OPTIONS, same_penalties={control: kind})
+    own = encode.encode(story.vectors, arms, design, y, OPTIONS)
+    first, second = found[kind], found[control]
+    np.testing.assert_array_equal(second.alpha, first.alpha)
+    assert (second.alpha != own[control].alpha).any()
+    np.testing.assert_allclose(first.r, own[kind].r, atol=1e-6)
+    for alpha in OPTIONS.alphas:
+        alone = encode.encode(story.vectors, arms, design, y, OPTIONS.model_copy(update={"alphas": (alpha,)}))
+        chosen = second.alpha == np.float32(alpha)
+        np.testing.assert_allclose(second.r[chosen], alone[control].r[chosen], atol=1e-6)
+
+
 def test_erasing_trs_costs_what_its_control_costs_where_nothing_is_held():
     """Five lags of 16 dimensions are taken whatever the label is; word level takes one."""
     cost = {name: [] for name in ("words", "trs", "control")}

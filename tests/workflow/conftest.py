@@ -128,7 +128,7 @@ def copy_repository(target: Path) -> Path:
     return target
 
 
-#: What README says for one machine: what a killed run left is made again, files are told apart by content.
+#: What README says for one machine: what a killed run left is made again.
 PROFILE = ("--workflow-profile", "workflow/profiles/default")
 
 
@@ -181,6 +181,6 @@ def repository(tmp_path_factory) -> Path:
 def finished(tmp_path_factory) -> Path:
     """A copy in which the small study has run to its end."""
     folder = copy_repository(tmp_path_factory.mktemp("finished"))
-    run = snakemake(folder, *PROFILE, "--cores", "2", config=SMALL)
+    run = snakemake(folder, "--cores", "2", config=SMALL)
     assert run.status == 0, run.output[-6000:]
     return folder

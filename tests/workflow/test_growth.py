@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from tests.benchmarks import growth
-from tests.workflow.conftest import AGGREGATIONS, PROFILE, SMALL, copy_repository, snakemake
+from tests.workflow.conftest import AGGREGATIONS, SMALL, copy_repository, snakemake
 
 FILES_OF_REGIONS = {"image": "nii.gz", "labels": "tsv"}
 
@@ -113,10 +113,10 @@ def test_a_copied_folder_plans_nothing(finished, tmp_path):
     copied = shutil.copytree(finished, tmp_path / "copied", symlinks=True, copy_function=shutil.copy)
     for number, path in enumerate(sorted((copied / "results").rglob("*"), reverse=True)):
         os.utime(path, (1e9 + number, 1e9 + number))
-    assert plan(copied, *PROFILE) == {}
+    assert plan(copied) == {}
     story = copied / "resources/demo/story.txt"
     story.write_text(story.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    assert plan(copied, *PROFILE)["time_story"] == 1
+    assert plan(copied)["time_story"] == 1
 
 
 def test_touched_code_plans_nothing(finished):

@@ -115,8 +115,11 @@ if STUDY.noise_ceiling.compute:
 
     rule noise_ceiling:
         input:
-            responses=f"{R}/brain/{{subject}}.npy",
-            others=lambda wildcards: [f"{R}/brain/{name}.npy" for name in STUDY.subjects if name != wildcards.subject],
+            **RESPONSES,
+            others=lambda wildcards: ancient(
+                [f"{R}/brain/{name}.npy" for name in STUDY.subjects if name != wildcards.subject]
+            ),
+            digests=[f"{R}/brain/{name}.sha256" for name in STUDY.subjects],
             trs=f"{R}/story/trs.tsv",
         output:
             f"{R}/ceiling/{{subject}}.npz",

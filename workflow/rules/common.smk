@@ -98,6 +98,20 @@ def on_gpu(device):
     return int(device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") is not None))
 
 
+#: Ends a command whose first output may be large. Snakemake compares files above a megabyte by time stamp alone, which
+#: a copy does not keep; so rules that read it ask for its digest too, and not for its time (`ancient`).
+DIGEST = " && sha256sum < {output[0]:q} > {output.digest:q}"
+LAYERS = {
+    "representation": ancient(f"{R}/representation/{{ckpt}}.safetensors"),
+    "digest_of_representation": f"{R}/representation/{{ckpt}}.sha256",
+}
+ERASERS = {
+    "erasers": ancient(f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz"),
+    "digest_of_erasers": f"{R}/removal/{{ckpt}}/layer-{{layer}}.sha256",
+}
+RESPONSES = {"responses": ancient(f"{R}/brain/{{subject}}.npy"), "digest_of_responses": f"{R}/brain/{{subject}}.sha256"}
+
+
 def step_of(ckpt):
     """Training step of a checkpoint's name, empty for a baseline."""
     return ckpt.removeprefix("step-") if ckpt.startswith("step-") else ""
@@ -192,13 +206,20 @@ def files_of(ckpt):
     """The files of a checkpoint that a job reads, or its folder of downloads, whose time stamp tells nothing."""
     folder = folder_of(ckpt)
     if TRAINED:
-        return [f"{folder}/model.safetensors"]
+        return [ancient(f"{folder}/model.safetensors")]
     if not LOCAL_MODEL:
         return ancient(given(folder))
     weights = checkpoints.weight_files([path.name for path in Path(folder).iterdir()], STUDY.model.weights)
     if not weights:
         raise WorkflowError(f"{folder}: holds no weights of the kind model.weights: {STUDY.model.weights}")
-    return given(*(f"{folder}/{name}" for name in ("config.json", *weights)))
+    return ancient(given(*(f"{folder}/{name}" for name in ("config.json", *weights))))
+
+
+def content_of_checkpoints(*names):
+    """Fingerprints of a local model's files, which nothing here makes: of these checkpoints, or of the job's."""
+    return lambda wildcards: [
+        fingerprint(path) for ckpt in names or [wildcards.ckpt] for path in files_of(ckpt) if LOCAL_MODEL
+    ]
 
 
 def tokenizer_folder():

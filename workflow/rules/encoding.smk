@@ -1,12 +1,12 @@
 # One layer, its removals and a subject's responses → scores of every arm.
 rule encoding:
     input:
-        representation=f"{R}/representation/{{ckpt}}.safetensors",
+        **LAYERS,
+        **ERASERS,
+        **RESPONSES,
         labels=f"{R}/tables/labels.tsv",
-        erasers=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
         words=f"{R}/story/words.tsv",
         trs=f"{R}/story/trs.tsv",
-        responses=f"{R}/brain/{{subject}}.npy",
     # One file per arm, in one folder that appears whole. Its digests stand for it in the rules that read it: Snakemake
     # knows a folder by its time stamp alone, which a copy does not keep.
     output:

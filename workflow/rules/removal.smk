@@ -1,10 +1,11 @@
 # Labels and one layer → small affine maps, one per method and property; what a probe reads before and after them.
 rule removal:
     input:
-        representation=f"{R}/representation/{{ckpt}}.safetensors",
+        **LAYERS,
         labels=f"{R}/tables/labels.tsv",
     output:
         f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
+        digest=f"{R}/removal/{{ckpt}}/layer-{{layer}}.sha256",
     log:
         f"{R}/logs/removal/{{ckpt}}.layer-{{layer}}.log",
     resources:
@@ -16,14 +17,14 @@ rule removal:
     shell:
         "python -m dynalign.removal.fit --representation {input.representation:q} --layer {wildcards.layer}"
         " --labels {input.labels:q} --properties {params.properties:q} --options {params.options:q}"
-        " --output {output:q} &> {log:q}"
+        " --output {output[0]:q} &> {log:q}" + DIGEST
 
 
 rule probing:
     input:
-        representation=f"{R}/representation/{{ckpt}}.safetensors",
+        **LAYERS,
+        **ERASERS,
         labels=f"{R}/tables/labels.tsv",
-        erasers=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
     output:
         f"{R}/probing/{{ckpt}}/layer-{{layer}}.tsv",
     log:

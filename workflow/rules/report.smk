@@ -37,8 +37,9 @@ rule page:
         sources=[
             f"{R}/story/words.tsv",
             f"{R}/story/trs.tsv",
-            *expand(f"{R}/brain/{{subject}}.npy", subject=STUDY.subjects),
+            *ancient([f"{R}/brain/{name}.npy" for name in STUDY.subjects]),
         ],
+        digests=[f"{R}/brain/{name}.sha256" for name in STUDY.subjects],
     output:
         f"{R}/index.html",
     log:

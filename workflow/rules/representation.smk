@@ -88,7 +88,8 @@ elif not LOCAL_MODEL:
 
 rule checkpoints_table:
     input:
-        [file for name in STEPS for file in files_of(name)],
+        checkpoints=[file for name in STEPS for file in files_of(name)],
+        tokenizer=tokenizer_file(),
     output:
         table("checkpoints", "checkpoints"),
     log:
@@ -100,8 +101,9 @@ rule checkpoints_table:
         code=code("models.checkpoints"),
         names=STEPS,
         folders=lambda wildcards, input: (
-            [str(Path(path).parent) for path in input] if TRAINED else [folder_of(name) for name in STEPS]
+            [str(Path(path).parent) for path in input.checkpoints] if TRAINED else [folder_of(name) for name in STEPS]
         ),
+        content=content_of_checkpoints(*STEPS),
         weights=STUDY.model.weights,
     shell:
         "python -m dynalign.models.checkpoints compare --names {params.names} --folders {params.folders:q}"
@@ -134,6 +136,7 @@ rule representation:
         vectors=f"{R}/representation/{{ckpt}}.safetensors",
         layers=f"{R}/representation/{{ckpt}}.layers.tsv",
         perplexity=f"{R}/representation/{{ckpt}}.perplexity.tsv",
+        digest=f"{R}/representation/{{ckpt}}.sha256",
     log:
         f"{R}/logs/representation/{{ckpt}}.log",
     wildcard_constraints:
@@ -148,13 +151,13 @@ rule representation:
         code=code("models.representation"),
         step=lambda wildcards: step_of(wildcards.ckpt),
         options=section(STUDY.model, "batch_tokens", "precision", "storage", "weights"),
-        content=lambda wildcards: [fingerprint(path) for path in files_of(wildcards.ckpt)] if LOCAL_MODEL else [],
+        content=content_of_checkpoints(),
         malloc=MALLOC,
     shell:
         "{params.malloc} python -m dynalign.models.representation --tokens {input.tokens:q} --checkpoint {input.checkpoint[0]:q}"
         " --name {wildcards.ckpt} --step {params.step} --options {params.options:q} --threads {threads}"
         " --gpus {resources.gpu} --output {output.vectors:q} --layers {output.layers:q}"
-        " --perplexity {output.perplexity:q} &> {log:q}"
+        " --perplexity {output.perplexity:q} &> {log:q}" + DIGEST
 
 
 if STUDY.baselines:
@@ -165,6 +168,7 @@ if STUDY.baselines:
             tokens=f"{R}/representation/tokens.npz",
         output:
             f"{R}/representation/{{baseline}}.safetensors",
+            digest=f"{R}/representation/{{baseline}}.sha256",
         log:
             f"{R}/logs/representation/{{baseline}}.log",
         wildcard_constraints:
@@ -176,4 +180,4 @@ if STUDY.baselines:
             seed=STUDY.seed,
         shell:
             "python -m dynalign.models.baselines --kind {wildcards.baseline} --words {input.words:q} --tokens {input.tokens:q}"
-            " --seed {params.seed} --output {output:q} &> {log:q}"
+            " --seed {params.seed} --output {output[0]:q} &> {log:q}" + DIGEST

@@ -49,6 +49,7 @@ def encode(
     direct: bool | None = None,
     device: backend.Numpy | backend.Torch | None = None,
     targets: Targets | None = None,
+    same_penalties: Mapping[tuple[str, str], tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], Scores]:
     """Predict every voxel from the original and from every arm.
 
@@ -68,6 +69,8 @@ def encode(
         Where products run; default: one thread of the CPU.
     targets : Targets, optional
         Predicted beside the voxels.
+    same_penalties : mapping of an arm to another, optional
+        Whose penalties and inner scores it takes, where arms are updates of one kernel.
 
     Returns
     -------
@@ -109,6 +112,7 @@ def encode(
         readable_columns = np.flatnonzero(ridge.scorable(beside, splits)) if beside.shape[1] else np.arange(0)
 
         names = [ORIGINAL, *arms]
+        same = [names.index((same_penalties or {}).get(name, name)) for name in names]
         read = np.full((len(names), len(splits), beside.shape[1]), np.nan)
         shape = (len(names), len(splits), len(scored))
         r, alpha, inner = (np.full(shape, np.nan, dtype=np.float32) for _ in range(3))
@@ -129,6 +133,7 @@ def encode(
                     device,
                     voxels,
                     targets=beside[:, readable_columns],
+                    same=None if direct else same,
                 )
 
             trs = training_trs(design, train, test)
@@ -282,8 +287,12 @@ def main(
     fitted = Crossfit(vectors, design, series["run"].to_numpy(), removal_options)
     arms = _arms(erasers, codes, sentence, fitted, seed)
     targets = make_targets(codes, sentence, design, removal_options.permutations, seed)
+    headline = removal_options.headline
+    controls = {(method, name): (headline, name) for method, name in arms if method.endswith("control")}
     try:
-        results = encode(vectors, arms, design, measured, options, device=device, targets=targets)
+        results = encode(
+            vectors, arms, design, measured, options, device=device, targets=targets, same_penalties=controls
+        )
     except InputError as error:
         raise InputError(f"{representation} layer {layer}, {responses}: {error}") from None
     with atomic_folder(output_dir) as folder:

@@ -120,6 +120,7 @@ def prepare(
     updates: Sequence[hat_matrices.LowRankUpdate] = (),
     run=None,
     tolerance: float = hat_matrices.TOLERANCE,
+    searched: Sequence[int] | None = None,
 ) -> Operators:
     """Lay out the operators of an outer fold.
 
@@ -138,9 +139,12 @@ def prepare(
     run : backend.Numpy or backend.Torch, optional
     tolerance : float
         See :func:`dynalign.encoding.hat_matrices.skeleton`.
+    searched : sequence of int, optional
+        Updates whose penalties are searched; default all.
     """
     run = run or backend.Numpy()
-    operators = hat_matrices.residual_operators(spectrum, alphas, updates, tolerance, run.threads)
+    chosen = updates if searched is None else [updates[k] for k in searched]
+    operators = hat_matrices.residual_operators(spectrum, alphas, chosen, tolerance, run.threads)
     tasks: list[Callable] = [partial(hat_matrices.refit, spectrum, alphas, updates)]
     tasks += [partial(hat_matrices.search, kernel, operators, *split) for split in splits]
     refit, *searches = backend.spread(lambda task: task(), tasks, run.threads)
@@ -188,11 +192,11 @@ def search_scores(run, operators: Operators, y, device_y) -> np.ndarray:
 
     Returns
     -------
-    array of float64, shape (1 + n_changes, n_alphas, n_voxels)
+    array of float64, shape (1 + n_searched, n_alphas, n_voxels)
     """
     xp, n_voxels = run.xp, y.shape[1]
     n_alphas, n_directions = operators.thin.shape[:2]
-    n_sets = 1 + len(operators.refit.lefts)
+    n_sets = 1 + len(operators.searches[0].spans)
     total = run.zeros((n_sets, n_alphas, n_voxels))
     thin = operators.thin.reshape(n_alphas * n_directions, len(y)) @ device_y[: len(y)]
     thin = thin.reshape(n_alphas, n_directions, n_voxels)
@@ -387,6 +391,7 @@ def fit_fold(
     voxels=None,
     tolerance: float = hat_matrices.TOLERANCE,
     targets=None,
+    same: Sequence[int] | None = None,
 ) -> list[FoldScores]:
     """One outer fold: choose penalties inside the training rows, refit on all of them, score the test rows.
 
@@ -413,6 +418,8 @@ def fit_fold(
         See :func:`dynalign.encoding.hat_matrices.skeleton`.
     targets : array of shape (n_rows, n_targets), optional
         Predicted like voxels, but no part of the time course.
+    same : sequence of int, optional
+        For each feature set, the one whose penalties it takes; default its own.
 
     Returns
     -------
@@ -438,14 +445,18 @@ def fit_fold(
     spectrum, *parts = backend.spread(lambda task: task(), tasks, run.threads)
     if targets is not None and targets.shape[1]:
         parts += [standardised(targets[:, tile], train) for tile in tiles(targets.shape[1], run.width)]
-    operators = prepare(kernel, spectrum, splits, alphas, updates, run, tolerance)
+    same = range(1 + len(updates)) if same is None else same
+    searched = sorted(set(same) - {0})
+    operators = prepare(kernel, spectrum, splits, alphas, updates, run, tolerance, [k - 1 for k in searched])
+    place = [[0, *searched].index(k) for k in same]
 
     def solve(y: np.ndarray):
         twice = np.concatenate([y[train], y[train]])
         device_y = run.put(twice)
         scores = search_scores(run, operators, twice[: len(train)], device_y)
         choice = choose(scores)
-        best = np.take_along_axis(scores, choice[:, None], axis=1)[:, 0]
+        best = np.take_along_axis(scores, choice[:, None], axis=1)[place, 0]
+        choice = choice[place]
         truth = run.put(standard_scores(y[test]))
         r, course = [], []
         for prediction in predictions(run, operators.refit, device_y[: len(train)], choice):
