@@ -15,27 +15,16 @@ from dynalign.config.removal import Removal
 from dynalign.encoding.arms import Design, LowRank
 from dynalign.encoding.delays import word_means
 from dynalign.io.errors import InputError
-from dynalign.removal.erasers import LeaceEraser, design, low_rank
-from dynalign.removal.leace import RANK_TOLERANCE, Whitening, fit_leace, whiten
-from dynalign.removal.ridge import fit_ridge
+from dynalign.removal.erasers import design, low_rank
+from dynalign.removal.fit import fit
+from dynalign.removal.leace import Whitening, erase, whiten
 
 #: A removal as an encoding job applies it: from the TRs that a fold may learn from to the change of all words.
 Arm = Callable[[np.ndarray], LowRank]
 
 
 def training_trs(where: Design, train, test) -> np.ndarray:
-    """TRs whose words feed training rows and no test row of an outer fold.
-
-    Parameters
-    ----------
-    where : Design
-    train, test : arrays of int
-        Rows of the fold.
-
-    Returns
-    -------
-    array of bool, shape (n_trs,)
-    """
+    """TRs whose words feed rows `train` and no row `test` of an outer fold: array of bool, shape (n_trs,)."""
     found = np.zeros(where.n_trs, dtype=bool)
     for rows, value in ((train, True), (test, False)):
         source = where.source[rows]
@@ -68,11 +57,13 @@ class Crossfit:
             rows = trs[self.where.word_trs] & np.isfinite(codes)
             if len(np.unique(codes[rows])) < 2:
                 raise InputError("one class only among the words of an outer fold; ask for fewer folds")
-            X = self.vectors[rows]
-            if method == "ridge":
-                eraser = fit_ridge(X, codes[rows], self.removal.alphas, self.removal.folds, self.removal.coding)
-            else:
-                eraser = fit_leace(X, codes[rows], self._whitening(("words", rows.tobytes()), X))
+            eraser = fit(
+                method,
+                self.vectors[rows],
+                codes[rows],
+                self.removal,
+                lambda X: self._whitening(("words", rows.tobytes()), X),
+            )
             return low_rank(eraser, self.vectors, codes)
 
         return arm
@@ -98,17 +89,8 @@ class Crossfit:
                 inside = other.clip(0, len(trs) - 1)
                 known = (other == inside) & (self.runs[inside] == self.runs[rows]) & trs[inside] & told[inside]
                 columns.append(np.where(known[:, None], regressors[inside] - centre, 0))
-            Z = np.concatenate(columns, axis=1)
             whitening = self._whitening(("trs", rows.tobytes()), means[rows], shrink=True)
-            covariance = (means[rows] - whitening.mean).T @ (Z - Z.mean(axis=0)) / len(rows)
-            directions, size, _ = np.linalg.svd(whitening.inverse @ covariance, full_matrices=False)
-            directions = directions[:, size > RANK_TOLERANCE * max(1.0, size[0])]
-            eraser = LeaceEraser(
-                classes=np.unique(codes[labelled]).astype(np.int64),
-                mean=whitening.mean,
-                left=whitening.inverse @ directions,
-                right=directions.T @ whitening.root,
-            )
+            eraser = erase(means[rows], np.concatenate(columns, axis=1), codes[labelled], whitening)
             return low_rank(eraser, self.vectors, codes)
 
         return arm
