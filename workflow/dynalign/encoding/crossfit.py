@@ -8,6 +8,7 @@ its test rows; the inner folds share it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -35,13 +36,7 @@ def training_trs(where: Design, train, test) -> np.ndarray:
 class Crossfit:
     """Makes arms of one layer's removals; what the properties of a fold share is computed once.
 
-    Parameters
-    ----------
-    vectors : array of shape (n_words, hidden)
-    where : Design
-    runs : array of shape (n_trs,)
-        Run of each TR of the untrimmed series.
-    removal : Removal
+    `vectors` have the shape (n_words, hidden); `runs`, (n_trs,), are those of the untrimmed series.
     """
 
     def __init__(self, vectors, where: Design, runs, removal: Removal):
@@ -57,13 +52,8 @@ class Crossfit:
             rows = trs[self.where.word_trs] & np.isfinite(codes)
             if len(np.unique(codes[rows])) < 2:
                 raise InputError("one class only among the words of an outer fold; ask for fewer folds")
-            eraser = fit(
-                method,
-                self.vectors[rows],
-                codes[rows],
-                self.removal,
-                lambda X: self._whitening(("words", rows.tobytes()), X),
-            )
+            whitening = partial(self._whitening, ("words", rows.tobytes()))
+            eraser = fit(method, self.vectors[rows], codes[rows], self.removal, whitening)
             return low_rank(eraser, self.vectors, codes)
 
         return arm

@@ -57,7 +57,6 @@ def encode(
     Parameters
     ----------
     vectors : array of shape (n_words, hidden)
-        Represented words.
     arms : mapping of (method, property) to (A, B, b) or to a function that gives it for the training TRs of a fold
     design : Design
     responses : array of shape (n_rows, n_voxels)

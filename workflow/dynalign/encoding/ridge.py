@@ -188,18 +188,8 @@ def choose(scores) -> np.ndarray:
 def predictions(run, refit: hat_matrices.Refit, device_y, choice) -> list:
     """Predict the test rows with every feature set, each voxel with its own penalty.
 
-    Parameters
-    ----------
-    run : backend.Numpy or backend.Torch
-    refit : hat_matrices.Refit
-    device_y : array of float32, shape (n_train, n_voxels), on the device
-    choice : array of int, shape (1 + n_changes, n_voxels)
-        Index of the penalty.
-
-    Returns
-    -------
-    list of arrays of float32, shape (n_test, n_voxels), on the device
-        Per feature set, relative to the mean of the training rows.
+    `device_y` and the predictions, relative to the mean of the training rows, are float32 on the device, of shape
+    (n_train, n_voxels) and (n_test, n_voxels); `choice`, (1 + n_changes, n_voxels), is the index of the penalty.
     """
     n_test = refit.hats.shape[1] - (refit.spans[-1].stop if refit.spans else 0)
     parts = [[] for _ in choice]

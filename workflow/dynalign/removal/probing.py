@@ -48,11 +48,9 @@ def predict_fold(X, y, train, test, sentence, probing: Probing) -> tuple[np.ndar
     ----------
     X : array of shape (n_words, hidden)
     y : array of int, shape (n_probes, n_words)
-        Labels; all probes share the vectors.
     train, test : arrays of int
         Words of the outer fold.
     sentence : array of shape (n_words,)
-        No inner fold cuts one.
 
     Returns
     -------
