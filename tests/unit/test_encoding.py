@@ -553,7 +553,7 @@ def test_command_with_a_property_without_map(study, tmp_path):
     *_, arguments = study
     table = reader.read_table(tmp_path / "labels.tsv")
     writer.write_table(table.assign(tense=table["two"]), tmp_path / "labels.tsv")
-    with pytest.raises(InputError, match=r"maps\.npz: has no eraser ridge\.tense, it has ridge\.two, ridge\.five"):
+    with pytest.raises(InputError, match=r"maps\.npz: lacks the eraser ridge\.tense; it has ridge\.two, ridge\.five"):
         command(arguments | {"--properties": ["tense"]})
 
 

@@ -1,6 +1,5 @@
 """Probes against plain scikit-learn loops, planted ground truth, and the claims about removal."""
 
-import os
 from dataclasses import replace
 from itertools import pairwise
 
@@ -398,21 +397,15 @@ def test_a_probe_job_keeps_to_one_thread_whatever_the_environment(study, monkeyp
     evaluate = probing.evaluate
 
     def watched(*arguments):
-        rows = evaluate(*arguments)  # LEACE has loaded torch's own pool by now
-        inside.extend(pool["num_threads"] for pool in threadpool_info())
-        inside.append(int(os.environ["OMP_NUM_THREADS"]))
+        rows = evaluate(*arguments)
+        inside.extend(pool["num_threads"] for pool in threadpool_info())  # of all that was loaded meanwhile, too
         return rows
 
     monkeypatch.setattr(probing, "evaluate", watched)
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     with threadpool_limits(2):
         command(folder, options)
         assert {pool["num_threads"] for pool in threadpool_info()} == {2}
-    assert len(inside) >= 2
     assert set(inside) == {1}
-    assert os.environ["OMP_NUM_THREADS"] == "2"
-    assert "MKL_NUM_THREADS" not in os.environ
 
 
 def test_unfinished_fits_are_counted(study, monkeypatch):

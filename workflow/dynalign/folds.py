@@ -16,24 +16,8 @@ from dynalign.io.errors import InputError
 def contiguous(n: int, k: int, groups=None) -> list[np.ndarray]:
     """Cut ``0 … n-1`` into `k` contiguous blocks of nearly equal size.
 
-    Parameters
-    ----------
-    n : int
-        Rows.
-    k : int
-        Blocks.
-    groups : array of shape (n,), optional
-        Runs of equal values (a sentence) that no cut may fall into; each cut moves to the nearest boundary.
-
-    Returns
-    -------
-    list of arrays of int
-        Row indices of each block, in order.
-
-    Raises
-    ------
-    InputError
-        If a block would be empty.
+    No cut falls into a run of equal `groups` (a sentence), of shape (n,): each moves to the nearest boundary. Returned
+    are the row indices of each block, in order; an `InputError` says that one would be empty.
     """
     cuts = np.round(np.linspace(0, n, k + 1)).astype(int)
     if groups is not None:
@@ -50,21 +34,7 @@ def contiguous(n: int, k: int, groups=None) -> list[np.ndarray]:
 def training_rows(n: int, block: np.ndarray, gap: int = 0, within=None) -> np.ndarray:
     """Rows that may train when `block` is held out: all but the block and `gap` rows on both its sides.
 
-    Parameters
-    ----------
-    n : int
-        Rows in all.
-    block : array of int
-        Contiguous held-out rows.
-    gap : int
-        Rows left out on both sides.
-    within : array of int, optional
-        Rows to choose from; default all.
-
-    Raises
-    ------
-    InputError
-        If fewer than two rows are left.
+    They are chosen from the rows `within`, by default from all `n`. An `InputError` says that fewer than two are left.
     """
     rows = np.arange(n) if within is None else np.asarray(within)
     left = rows[(rows < block[0] - gap) | (rows > block[-1] + gap)]

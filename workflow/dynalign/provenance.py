@@ -116,26 +116,9 @@ def _definition(folder: Path, where: str, name: str) -> tuple[str, tuple[tuple[s
 
 
 def reachable(step: str, entry: str = "main", folder: Path = FOLDER) -> dict[tuple[str, str], str]:
-    """Everything that ``module.entry`` may use inside the package.
+    """Everything that the function `entry` of a module may use inside the package; a `ValueError` if it has none.
 
-    Parameters
-    ----------
-    step : str
-        Module of the package.
-    entry : str
-        Where to begin.
-    folder : Path
-        The package's folder.
-
-    Returns
-    -------
-    dict
-        ``(module, name)`` → its normalised source; the name "" stands for a module's unnamed statements.
-
-    Raises
-    ------
-    ValueError
-        If the step or its entry does not exist.
+    ``(module, name)`` → normalised source; the name "" stands for a module's unnamed statements.
     """
     start = _module(folder, step)
     if start is None or entry not in start.definitions:

@@ -18,28 +18,14 @@ LowRank = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Design:
-    """Where the words stand in time.
+    """Where the words stand in time."""
 
-    Attributes
-    ----------
-    word_trs : array of int, shape (n_words,)
-        TR of each represented word, an index into the untrimmed series.
-    n_trs : int
-        TRs of the untrimmed series.
-    trs, runs : arrays of int, shape (n_rows,)
-        TR and run of each kept TR: the rows of the responses.
-    source : array of int, shape (n_rows, n_delays)
-        TR whose words each row is paired with (:func:`dynalign.encoding.delays.sources`).
-    delay : tuple of int
-        In TRs.
-    """
-
-    word_trs: np.ndarray
-    n_trs: int
-    trs: np.ndarray
-    runs: np.ndarray
-    source: np.ndarray
-    delay: tuple[int, ...]
+    word_trs: np.ndarray  #: of int, (n_words,), TR of each represented word, an index into the untrimmed series
+    n_trs: int  #: TRs of the untrimmed series
+    trs: np.ndarray  #: of int, (n_rows,), TR of each kept TR; kept TRs are the rows of the responses
+    runs: np.ndarray  #: (n_rows,), run of each kept TR
+    source: np.ndarray  #: of int, (n_rows, n_delays), from :func:`dynalign.encoding.delays.sources`
+    delay: tuple[int, ...]  #: in TRs
 
     @property
     def lags(self) -> tuple[int, ...]:
@@ -48,16 +34,7 @@ class Design:
 
 
 def make_design(word_trs, runs, kept, delay: Sequence[int]) -> Design:
-    """Lay out words and delays in time.
-
-    Parameters
-    ----------
-    word_trs : array of int, shape (n_words,)
-    runs, kept : arrays of shape (n_trs,)
-        Run of each TR of the untrimmed series, and whether trimming leaves it.
-    delay : sequence of int
-        In TRs.
-    """
+    """Lay out words, (n_words,), and delays in time, from the run of each TR and whether it is kept, both (n_trs,)."""
     kept = np.asarray(kept, dtype=bool)
     trs = np.flatnonzero(kept)
     source = delays.sources(runs, kept, delay)
@@ -65,28 +42,14 @@ def make_design(word_trs, runs, kept, delay: Sequence[int]) -> Design:
 
 
 def outer_splits(runs, n_folds: int | str, gap: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Outer folds: contiguous blocks of rows, or the runs, each with the rows that may train for it.
+    """Outer folds: contiguous blocks of rows, or the `runs` (n_rows,), each with the rows that may train for it.
 
-    Parameters
-    ----------
-    runs : array of shape (n_rows,)
-    n_folds : int or "runs"
-    gap : int
-        Rows left out on both sides of a test block.
-
-    Returns
-    -------
-    list of (train, test) pairs of arrays of int
-
-    Raises
-    ------
-    InputError
-        If there are too few rows or runs.
+    `gap` rows on both sides of a test block do not. Returned are pairs (train, test) of arrays of int. An `InputError`
+    says that there are too few rows or runs.
     """
     n_rows = len(runs)
     if isinstance(n_folds, str):
-        cuts = 1 + np.flatnonzero(runs[1:] != runs[:-1])
-        blocks = np.split(np.arange(n_rows), cuts)
+        blocks = np.split(np.arange(n_rows), 1 + np.flatnonzero(runs[1:] != runs[:-1]))
         if len(blocks) < 2:
             raise InputError("encoding.folds: 'runs' needs two runs or more; this story has one; give a number")
     else:
@@ -111,14 +74,9 @@ def scaling(reference, present, trs) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     used : array of int
-        Those of `trs` that have words.
+        Those of `trs` that have words; fewer than two are an `InputError`.
     factor : array of shape (n_features,)
         1 / standard deviation; 0 for a constant dimension.
-
-    Raises
-    ------
-    InputError
-        If fewer than two TRs have words.
     """
     used = trs[present[trs]]
     if len(used) < 2:
@@ -131,35 +89,17 @@ def scaling(reference, present, trs) -> tuple[np.ndarray, np.ndarray]:
 
 
 def standardise(means, present, used, factor) -> np.ndarray:
-    """Centre by the mean over the TRs `used`, scale, and put zeros where a TR has no words.
+    """Centre `means`, (n_trs, n_features), by the TRs `used`, scale by `factor`, and put zeros where no words are.
 
-    Parameters
-    ----------
-    means : array of shape (n_trs, n_features)
-    present : array of bool, shape (n_trs,)
-    used : array of int
-    factor : array of shape (n_features,), or float
-        From :func:`scaling`.
+    `used` and `factor` come from :func:`scaling`.
     """
     return np.where(present[:, None], (means - means[used].mean(axis=0)) * factor, 0)
 
 
 def principal_axes(vectors, n_components: int) -> np.ndarray:
-    """Directions of most variance.
+    """Directions of most variance of (n_words, hidden) vectors: array of shape (hidden, n_components).
 
-    Parameters
-    ----------
-    vectors : array of shape (n_words, hidden)
-    n_components : int
-
-    Returns
-    -------
-    array of shape (hidden, n_components)
-
-    Raises
-    ------
-    InputError
-        If there are fewer words or dimensions than components.
+    Fewer words or dimensions than components are an `InputError`.
     """
     if n_components > min(vectors.shape):
         raise InputError(
@@ -180,12 +120,10 @@ def direct_kernel(design: Design, original, vectors, train, test, choices: Encod
 
     Parameters
     ----------
-    design : Design
     original, vectors : arrays of float64, shape (n_words, hidden)
         Words of the original and of the arm.
     train, test : arrays of int
         Rows.
-    choices : Encoding
 
     Returns
     -------
@@ -211,15 +149,7 @@ def direct_kernel(design: Design, original, vectors, train, test, choices: Encod
 def low_rank_update(features, codes, directions, source) -> hat_matrices.LowRankUpdate:
     """The delayed features ``Z − P Θ`` as an update of Z inside the directions that ``P Θ`` spans.
 
-    Parameters
-    ----------
-    features : array of shape (n_trs, n_features)
-        Z.
-    codes : array of shape (n_trs, k)
-        P.
-    directions : array of shape (k, n_features)
-        Θ.
-    source : array of int, shape (n_rows, n_delays)
+    `features` Z have the shape (n_trs, n_features), `codes` P (n_trs, k), `directions` Θ (k, n_features).
     """
     basis, triangle = np.linalg.qr(directions.T)
     left, size, right = np.linalg.svd(codes @ triangle.T, full_matrices=False)
@@ -233,16 +163,7 @@ def low_rank_update(features, codes, directions, source) -> hat_matrices.LowRank
 def low_rank_kernel(
     design: Design, original, arms: Sequence[LowRank], train
 ) -> tuple[np.ndarray, list[hat_matrices.LowRankUpdate]]:
-    """Kernel of the original, and every arm as an update of it.
-
-    Parameters
-    ----------
-    design : Design
-    original : array of float64, shape (n_words, hidden)
-    arms : sequence of (A, B, b)
-    train : array of int
-        Rows.
-    """
+    """Kernel of the original, and every arm as an update of it; `train` are rows."""
     means, present = delays.word_means(original, design.word_trs, design.n_trs)
     used, factor = scaling(means, present, design.trs[train])
     features = standardise(means, present, used, factor)
@@ -255,17 +176,15 @@ def low_rank_kernel(
 
 
 def feature_sets(
-    design: Design, original, arms: Sequence[LowRank], train, test, choices: Encoding, direct: bool
+    design: Design, original, arms: Sequence[LowRank], train, test, choices: Encoding, direct: bool = False
 ) -> Iterator[tuple[np.ndarray, list[hat_matrices.LowRankUpdate]]]:
-    """Kernels and their updates that together are the original and all arms, in order."""
-    if not direct:
+    """Kernels and their updates that together are the original and all arms, in order.
+
+    The direct way is also taken where an option gives the arms features that are no low-rank change of the original's.
+    """
+    if not (direct or choices.pca_components is not None or choices.test_scaling == "own"):
         yield low_rank_kernel(design, original, arms, train)
         return
     yield direct_kernel(design, original, original, train, test, choices), []
     for codes, directions, offset in arms:
-        yield (direct_kernel(design, original, original - codes @ directions - offset, train, test, choices), [])
-
-
-def needs_direct(choices: Encoding) -> bool:
-    """Whether an option gives the arms features that are no low-rank change of the original's."""
-    return choices.pca_components is not None or choices.test_scaling == "own"
+        yield direct_kernel(design, original, original - codes @ directions - offset, train, test, choices), []

@@ -24,27 +24,12 @@ def spread(function: Callable, items: Iterable, threads: int, initializer: Calla
 
 
 class Numpy:
-    """Arrays on the CPU.
+    """Arrays on the CPU: `threads` at work, `width` voxels at a time on each; equal widths give equal bytes."""
 
-    Parameters
-    ----------
-    threads : int
-        Threads at work.
-    width : int
-        Voxels at a time on each thread; results are equal in bytes for equal widths.
-
-    Attributes
-    ----------
-    xp : module
-        numpy or torch: what is called through it exists with the same name and meaning in both.
-    """
-
-    xp = np
-    tf32 = False
+    xp = np  #: numpy or torch: what is called through it exists with the same name and meaning in both
 
     def __init__(self, threads: int = 1, width: int = 1024):
-        self.threads = threads
-        self.width = width
+        self.threads, self.width = threads, width
 
     def put(self, array) -> np.ndarray:
         """A float32 copy on the device."""
@@ -72,31 +57,17 @@ class Numpy:
 
 
 class Torch:
-    """Tensors on a torch device.
+    """Tensors on a torch device: "cuda", or "cpu" (to test the same code without a GPU).
 
-    Parameters
-    ----------
-    device : str
-        "cuda", or "cpu" (to test the same code without a GPU).
-    threads : int
-        CPU threads for what stays in float64 on the CPU.
-    width : int
-        Voxels at a time on each stream.
-    tf32 : bool
-        Let products round their factors to 10 bits of mantissa.
-    in_flight : int
-        Blocks of voxels at work at the same time, each on a stream of its own.
+    `threads` of the CPU do what stays in float64. `width` voxels at a time are on each stream, of which `in_flight`
+    are at work. With `tf32` products round their factors to 10 bits of mantissa.
     """
 
     def __init__(self, device: str, threads: int = 1, width: int = 4096, tf32: bool = False, in_flight: int = 3):
         import torch
 
-        self.xp = torch
-        self.device = torch.device(device)
-        self.threads = threads
-        self.width = width
-        self.tf32 = tf32
-        self.in_flight = in_flight
+        self.xp, self.device = torch, torch.device(device)
+        self.threads, self.width, self.tf32, self.in_flight = threads, width, tf32, in_flight
 
     def exact(self) -> Torch:
         """The same without TF32."""
@@ -139,13 +110,7 @@ class Torch:
 
 
 def choose(gpus: int, threads: int, block_voxels: int, tf32: bool) -> Numpy | Torch:
-    """The backend of a job that was given `gpus` GPUs.
-
-    Raises
-    ------
-    InputError
-        If it was given one and torch finds none.
-    """
+    """The backend of a job that was given `gpus` GPUs; an `InputError` if torch finds none."""
     if not gpus:
         return Numpy(threads)
     import torch

@@ -8,6 +8,7 @@ its test rows; the inner folds share it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -15,27 +16,16 @@ from dynalign.config.removal import Removal
 from dynalign.encoding.arms import Design, LowRank
 from dynalign.encoding.delays import word_means
 from dynalign.io.errors import InputError
-from dynalign.removal.erasers import LeaceEraser, design, low_rank
-from dynalign.removal.leace import RANK_TOLERANCE, Whitening, fit_leace, whiten
-from dynalign.removal.ridge import fit_ridge
+from dynalign.removal.erasers import design, low_rank
+from dynalign.removal.fit import fit
+from dynalign.removal.leace import Whitening, erase, whiten
 
 #: A removal as an encoding job applies it: from the TRs that a fold may learn from to the change of all words.
 Arm = Callable[[np.ndarray], LowRank]
 
 
 def training_trs(where: Design, train, test) -> np.ndarray:
-    """TRs whose words feed training rows and no test row of an outer fold.
-
-    Parameters
-    ----------
-    where : Design
-    train, test : arrays of int
-        Rows of the fold.
-
-    Returns
-    -------
-    array of bool, shape (n_trs,)
-    """
+    """TRs whose words feed rows `train` and no row `test` of an outer fold: array of bool, shape (n_trs,)."""
     found = np.zeros(where.n_trs, dtype=bool)
     for rows, value in ((train, True), (test, False)):
         source = where.source[rows]
@@ -46,13 +36,7 @@ def training_trs(where: Design, train, test) -> np.ndarray:
 class Crossfit:
     """Makes arms of one layer's removals; what the properties of a fold share is computed once.
 
-    Parameters
-    ----------
-    vectors : array of shape (n_words, hidden)
-    where : Design
-    runs : array of shape (n_trs,)
-        Run of each TR of the untrimmed series.
-    removal : Removal
+    `vectors` have the shape (n_words, hidden); `runs`, (n_trs,), are those of the untrimmed series.
     """
 
     def __init__(self, vectors, where: Design, runs, removal: Removal):
@@ -68,11 +52,8 @@ class Crossfit:
             rows = trs[self.where.word_trs] & np.isfinite(codes)
             if len(np.unique(codes[rows])) < 2:
                 raise InputError("one class only among the words of an outer fold; ask for fewer folds")
-            X = self.vectors[rows]
-            if method == "ridge":
-                eraser = fit_ridge(X, codes[rows], self.removal.alphas, self.removal.folds, self.removal.coding)
-            else:
-                eraser = fit_leace(X, codes[rows], self._whitening(("words", rows.tobytes()), X))
+            whitening = partial(self._whitening, ("words", rows.tobytes()))
+            eraser = fit(method, self.vectors[rows], codes[rows], self.removal, whitening)
             return low_rank(eraser, self.vectors, codes)
 
         return arm
@@ -98,17 +79,8 @@ class Crossfit:
                 inside = other.clip(0, len(trs) - 1)
                 known = (other == inside) & (self.runs[inside] == self.runs[rows]) & trs[inside] & told[inside]
                 columns.append(np.where(known[:, None], regressors[inside] - centre, 0))
-            Z = np.concatenate(columns, axis=1)
             whitening = self._whitening(("trs", rows.tobytes()), means[rows], shrink=True)
-            covariance = (means[rows] - whitening.mean).T @ (Z - Z.mean(axis=0)) / len(rows)
-            directions, size, _ = np.linalg.svd(whitening.inverse @ covariance, full_matrices=False)
-            directions = directions[:, size > RANK_TOLERANCE * max(1.0, size[0])]
-            eraser = LeaceEraser(
-                classes=np.unique(codes[labelled]).astype(np.int64),
-                mean=whitening.mean,
-                left=whitening.inverse @ directions,
-                right=directions.T @ whitening.root,
-            )
+            eraser = erase(means[rows], np.concatenate(columns, axis=1), codes[labelled], whitening)
             return low_rank(eraser, self.vectors, codes)
 
         return arm

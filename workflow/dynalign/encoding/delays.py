@@ -18,9 +18,7 @@ def word_means(vectors, trs, n_trs: int) -> tuple[np.ndarray, np.ndarray]:
     ----------
     vectors : array of shape (n_words, n_features)
     trs : array of int, shape (n_words,)
-        TR of each word: an index into the untrimmed series.
-    n_trs : int
-        TRs of the untrimmed series.
+        TR of each word: an index into the untrimmed series of `n_trs`.
 
     Returns
     -------
@@ -32,11 +30,10 @@ def word_means(vectors, trs, n_trs: int) -> tuple[np.ndarray, np.ndarray]:
     trs = np.asarray(trs)
     order = np.argsort(trs, kind="stable")
     filled, starts, counts = np.unique(trs[order], return_index=True, return_counts=True)
-    means = np.zeros((n_trs, np.shape(vectors)[1]))
+    means, present = np.zeros((n_trs, np.shape(vectors)[1])), np.zeros(n_trs, dtype=bool)
     if len(filled):
         sums = np.add.reduceat(np.asarray(vectors, dtype=np.float64)[order], starts, axis=0)
         means[filled] = sums / counts[:, None]
-    present = np.zeros(n_trs, dtype=bool)
     present[filled] = True
     return means, present
 
@@ -46,10 +43,8 @@ def sources(runs, kept, delays: Sequence[int]) -> np.ndarray:
 
     Parameters
     ----------
-    runs : array of shape (n_trs,)
-        Run of each TR of the untrimmed series; the TRs of a run follow each other.
-    kept : array of bool, shape (n_trs,)
-        TRs left after trimming.
+    runs, kept : arrays of shape (n_trs,)
+        Run of each TR of the untrimmed series (the TRs of a run follow each other), and whether trimming leaves it.
     delays : sequence of int
         In TRs; negative delays pair a response with words that come after it.
 
@@ -72,37 +67,19 @@ def _with_zero_row(features) -> np.ndarray:
 
 
 def delayed(features, source) -> np.ndarray:
-    """Features of every kept TR at all delays.
+    """Features of every kept TR at all delays: array of float64, shape (n_kept, n_delays * n_features).
 
-    Parameters
-    ----------
-    features : array of shape (n_trs, n_features)
-        Standardised, zero where a TR has no words.
-    source : array of int, shape (n_kept, n_delays)
-        From :func:`sources`.
-
-    Returns
-    -------
-    array of float64, shape (n_kept, n_delays * n_features)
-        Delay by delay; zero where the delay leaves the run.
+    It holds delay after delay, with zeros where a delay leaves the run. `features`, (n_trs, n_features), are
+    standardised and zero where a TR has no words; `source`, (n_kept, n_delays), comes from :func:`sources`.
     """
     return _with_zero_row(features)[source].reshape(len(source), -1)
 
 
 def delayed_kernel(features, source) -> np.ndarray:
-    """Linear kernel ``D Dᵀ`` of the delayed features ``D = delayed(features, source)``.
+    """Linear kernel ``D Dᵀ``, (n_kept, n_kept) in float64, of the delayed features ``D = delayed(features, source)``.
 
     It is the sum over delays of the undelayed kernel read at shifted TRs, which saves a factor of about
     n_delays against the product of the delayed features.
-
-    Parameters
-    ----------
-    features, source : arrays
-        As for :func:`delayed`.
-
-    Returns
-    -------
-    array of float64, shape (n_kept, n_kept)
     """
     padded = _with_zero_row(features)
     undelayed = padded @ padded.T

@@ -18,15 +18,16 @@ features that are no such change.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from dynalign.cli import command, note, progress, run
+from dynalign.cli import command, note, run
 from dynalign.config.encoding import Encoding
 from dynalign.config.removal import Removal
 from dynalign.encoding import backend, ridge
-from dynalign.encoding.arms import Design, LowRank, feature_sets, make_design, needs_direct, outer_splits
+from dynalign.encoding.arms import Design, LowRank, feature_sets, make_design, outer_splits
 from dynalign.encoding.crossfit import Arm, Crossfit, training_trs
 from dynalign.encoding.readability import Targets, make_targets
 from dynalign.encoding.scores import ORIGINAL, Scores, write_scores
@@ -34,7 +35,7 @@ from dynalign.io.arrays import read_array
 from dynalign.io.atomic import atomic_folder
 from dynalign.io.digests import write_digests
 from dynalign.io.errors import InputError
-from dynalign.removal import data
+from dynalign.removal.data import read_words
 from dynalign.removal.erasers import low_rank, read_erasers
 from dynalign.removal.permutations import permuted
 from dynalign.stimulus import timing
@@ -46,7 +47,7 @@ def encode(
     design: Design,
     responses,
     choices: Encoding,
-    direct: bool | None = None,
+    direct: bool = False,
     device: backend.Numpy | backend.Torch | None = None,
     targets: Targets | None = None,
     same_penalties: Mapping[tuple[str, str], tuple[str, str]] | None = None,
@@ -58,13 +59,12 @@ def encode(
     Parameters
     ----------
     vectors : array of shape (n_words, hidden)
-        Represented words.
     arms : mapping of (method, property) to (A, B, b) or to a function that gives it for the training TRs of a fold
     design : Design
     responses : array of shape (n_rows, n_voxels)
     choices : Encoding
-    direct : bool, optional
-        Build each arm's own features; default: only where `choices` needs it.
+    direct : bool
+        Build each arm's own features even where `choices` does not need it.
     device : backend.Numpy or backend.Torch, optional
         Where products run; default: one thread of the CPU.
     targets : Targets, optional
@@ -82,8 +82,6 @@ def encode(
     InputError
         If shapes do not match, a vector is not finite, folds cannot be cut, or no voxel can be scored.
     """
-    from threadpoolctl import threadpool_limits
-
     if len(responses) != len(design.trs):
         raise InputError(f"{len(responses)} rows of responses, but the story keeps {len(design.trs)} TRs")
     if len(vectors) != len(design.word_trs):
@@ -91,87 +89,29 @@ def encode(
     original = np.asarray(vectors, dtype=np.float64)
     if not np.isfinite(original).all():
         raise InputError(f"word vector {int(np.argmin(np.isfinite(original).all(axis=1)))} is not finite")
-    direct = needs_direct(choices) if direct is None else direct
-    if needs_direct(choices) and not direct:
-        raise ValueError("pca_components and test_scaling: own need the direct way")
     device = backend.Numpy() if device is None else device
-
     splits = outer_splits(design.runs, choices.folds, choices.gap)
-    # Threads share out voxels and folds (dynalign.encoding.backend); a BLAS with threads of its own would fight them.
-    with threadpool_limits(1):
-        scored = ridge.scorable(responses, splits, device)
-        n_invalid = int((~scored).sum())
-        note(f"{n_invalid} of {len(scored)} voxels are constant or not finite in some fold and get no score")
-        if n_invalid == len(scored):
-            raise InputError(
-                f"none of the {n_invalid} voxels can be scored: all are constant or not finite in some fold"
-            )
-        voxels = np.flatnonzero(scored)
+    scored = ridge.scorable(responses, splits, device)
+    n_invalid = int((~scored).sum())
+    note(f"{n_invalid} of {len(scored)} voxels are constant or not finite in some fold and get no score")
+    if n_invalid == len(scored):
+        raise InputError(f"none of the {n_invalid} voxels can be scored: all are constant or not finite in some fold")
 
-        beside = np.empty((len(design.trs), 0)) if targets is None else targets.columns
-        readable_columns = np.flatnonzero(ridge.scorable(beside, splits)) if beside.shape[1] else np.arange(0)
+    def features(train, test):
+        trs = training_trs(design, train, test)
+        changes = [arm(trs) if callable(arm) else arm for arm in arms.values()]
+        return feature_sets(design, original, changes, train, test, choices, direct)
 
-        names = [ORIGINAL, *arms]
-        same = [names.index((same_penalties or {}).get(name, name)) for name in names]
-        read = np.full((len(names), len(splits), beside.shape[1]), np.nan)
-        shape = (len(names), len(splits), len(scored))
-        r, alpha, inner = (np.full(shape, np.nan, dtype=np.float32) for _ in range(3))
-        timecourse = np.empty((len(names), len(design.trs)))
-        fold = np.empty(len(design.trs), dtype=np.int16)
-        for number, (train, test) in enumerate(progress(splits, "outer folds")):
-
-            def fit(kernel, updates, device=device, voxels=voxels, train=train, test=test):
-                return ridge.fit_fold(
-                    kernel,
-                    responses,
-                    train,
-                    test,
-                    choices.alphas,
-                    choices.inner_folds,
-                    choices.gap,
-                    updates,
-                    device,
-                    voxels,
-                    targets=beside[:, readable_columns],
-                    same=None if direct else same,
-                )
-
-            trs = training_trs(design, train, test)
-            changes = [arm(trs) if callable(arm) else arm for arm in arms.values()]
-            results = []
-            for kernel, updates in feature_sets(design, original, changes, train, test, choices, direct):
-                if isinstance(device, backend.Torch) and device.tf32 and not number and not results:
-                    some = voxels[: device.width]
-                    rough, exact = (fit(kernel, updates, on, some) for on in (device, device.exact()))
-                    report_tf32(rough, exact)
-                results += fit(kernel, updates)
-            fold[test] = number
-            for arm, result in enumerate(results):
-                r[arm, number, scored] = result.r
-                alpha[arm, number, scored] = result.alpha
-                inner[arm, number, scored] = result.inner_score
-                timecourse[arm, test] = result.timecourse
-                read[arm, number, readable_columns] = result.target_r
-    readable = [
-        np.empty((0, 0), dtype=np.float32)
-        if targets is None
-        else targets.mean_by_labelling(one.mean(axis=0)).astype(np.float32)
-        for one in read
-    ]
+    names = [ORIGINAL, *arms]
+    same = [names.index((same_penalties or {}).get(name, name)) for name in names]
+    columns = None if targets is None else targets.columns
+    found = ridge.fit_folds(responses, scored, splits, features, choices, device, columns, same)
+    if targets is None:
+        return {name: scores for name, (scores, _) in zip(names, found, strict=True)}
     return {
-        name: Scores(r[arm], alpha[arm], inner[arm], timecourse[arm], fold, readable[arm])
-        for arm, name in enumerate(names)
+        name: replace(scores, readable=targets.mean_by_labelling(r).astype(np.float32))
+        for name, (scores, r) in zip(names, found, strict=True)
     }
-
-
-def report_tf32(rough: Sequence[ridge.FoldScores], exact: Sequence[ridge.FoldScores]) -> None:
-    """Note how far rounding products to TF32 moved the scores of the same voxels."""
-    moved = np.abs(np.stack([a.r - b.r for a, b in zip(rough, exact, strict=True)]))
-    other = np.mean([a.alpha != b.alpha for a, b in zip(rough, exact, strict=True)])
-    note(
-        f"tf32: moves r by {moved.mean():.1e} on average, {moved.max():.1e} at most, and the penalty of "
-        f"{other:.2%} of {moved.shape[1]} voxels (first fold, {len(moved)} arms)"
-    )
 
 
 def _word_trs(path: str, word_index) -> np.ndarray:
@@ -190,35 +130,24 @@ def _arms(
     path: str, codes: Mapping[str, np.ndarray], sentence, fitted: Crossfit, seed: int
 ) -> dict[tuple[str, str], LowRank | Arm]:
     """Every removal × every property: fitted on all words (read from `path`), or to be fitted in each outer fold."""
-    removal, known = fitted.removal, read_erasers(path)
+    removal = fitted.removal
+    in_sample = [method.partition("-")[0] for method in removal.arms if method.endswith("-in-sample")]
+    known = read_erasers(path, [(family, name) for family in in_sample for name in codes], fitted.vectors.shape[1])
     arms: dict[tuple[str, str], LowRank | Arm] = {}
     for method in removal.arms:
         family, _, way = method.partition("-")
         for name, values in codes.items():
             if way == "in-sample":
-                if (family, name) not in known:
-                    there = ", ".join(".".join(key) for key in known)
-                    raise InputError(
-                        f"{path}: has no eraser {family}.{name}, it has {there}; make it with this property"
-                    )
                 arms[method, name] = low_rank(known[family, name], fitted.vectors, values)
                 continue
             if way.endswith("control"):
-                values = control_labels(name, values, sentence, seed)
+                values = _control_labels(name, values, sentence, seed)
             arms[method, name] = fitted.tr_level(values) if way.startswith("tr") else fitted.word_level(family, values)
     return arms
 
 
-def control_labels(name: str, codes, sentence, seed: int) -> np.ndarray:
-    """A property's class codes permuted by sentence; words without a label stay without.
-
-    Parameters
-    ----------
-    name : str
-        The property: each is permuted in its own way.
-    codes, sentence : arrays of shape (n_words,)
-    seed : int
-    """
+def _control_labels(name: str, codes, sentence, seed: int) -> np.ndarray:
+    """The class codes of property `name` permuted by sentence; words without a label stay without."""
     codes = np.array(codes, dtype=float)
     labelled = np.isfinite(codes)
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), 2])
@@ -271,8 +200,8 @@ def main(
         Where to record the SHA-256 of the folder's files.
     """
     device = backend.choose(gpus, threads, block_voxels, options.tf32)
-    vectors, word_index = data.read_vectors(representation, layer)
-    word_trs = _word_trs(words, word_index)
+    vectors, codes, table = read_words(representation, layer, labels, properties, ["sentence"])
+    word_trs, sentence = _word_trs(words, table["word_index"].to_numpy()), table["sentence"].to_numpy()
     series = timing.read_trs(trs)
     kept = series["kept"].to_numpy() == 1
     measured = read_array(responses, mmap=True)
@@ -282,8 +211,6 @@ def main(
             "make both from the same story and trim"
         )
     design = make_design(word_trs, series["run"].to_numpy(), kept, options.delays)
-    table = data.read_words(labels, word_index, properties, ["sentence"])
-    codes, sentence = {name: table[name].to_numpy(float) for name in properties}, table["sentence"].to_numpy()
     fitted = Crossfit(vectors, design, series["run"].to_numpy(), removal_options)
     arms = _arms(erasers, codes, sentence, fitted, seed)
     targets = make_targets(codes, sentence, design, removal_options.permutations, seed)

@@ -70,16 +70,10 @@ SHRINKAGE = 1e-3
 
 @dataclass(frozen=True)
 class LowRankUpdate:
-    """A feature set that differs from the first one inside a few directions.
+    """A feature set that differs from the first one inside a few directions."""
 
-    Attributes
-    ----------
-    before, after : arrays of float64, shape (n_rows, n_directions)
-        Coordinates of the first and of this feature set along the same orthonormal directions.
-    """
-
-    before: np.ndarray
-    after: np.ndarray
+    before: np.ndarray  #: (n_rows, n_directions), coordinates of the first feature set along orthonormal directions
+    after: np.ndarray  #: the same of this feature set
 
     @property
     def factor(self) -> np.ndarray:
@@ -94,108 +88,56 @@ class LowRankUpdate:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigendecomposition of a training kernel, and the held-out rows in its basis.
+    """Eigendecomposition of a training kernel, and the held-out rows in its basis; all in float64."""
 
-    Attributes
-    ----------
-    train, held : arrays of int
-        Rows of the kernel.
-    values : array of float64, shape (n_train,)
-        Eigenvalues s of the centred ``K_tt`` (but for that of the vector of equal entries).
-    basis : array of float64, shape (n_train, n_train)
-        Eigenvectors V, in columns.
-    cross : array of float64, shape (n_held, n_train)
-        ``K_vt V``, centred by the training rows.
-    average : float
-        Mean eigenvalue, which the vector of equal entries was given.
-    """
-
-    train: np.ndarray
-    held: np.ndarray
-    values: np.ndarray
-    basis: np.ndarray
-    cross: np.ndarray
-    average: float
+    train: np.ndarray  #: rows of the kernel
+    held: np.ndarray  #: held-out rows of the kernel
+    values: np.ndarray  #: (n_train,), eigenvalues s of the centred ``K_tt`` (but for the vector of equal entries)
+    basis: np.ndarray  #: (n_train, n_train), eigenvectors V, in columns
+    cross: np.ndarray  #: (n_held, n_train), ``K_vt V``, centred by the training rows
+    average: float  #: mean eigenvalue, which the vector of equal entries was given
 
     def shrinkage(self, alphas) -> np.ndarray:
         """``1 / (s + λ)`` of every penalty, shape (n_alphas, n_train)."""
         return 1 / (self.values + np.asarray(alphas, dtype=np.float64)[:, None])
 
+    def constants(self, alphas) -> np.ndarray:
+        """What the vector of equal entries adds to every entry of G, shape (n_alphas,)."""
+        return 1 / ((self.average + alphas) * len(self.train))
+
 
 @dataclass(frozen=True)
 class InnerFold:
-    """What one inner fold multiplies the responses Y of the outer fold's training rows with.
+    """What one inner fold multiplies the responses Y of the outer fold's training rows with; arrays in float32.
 
     Rows are counted among these training rows, and taken cyclically: the rows `rest` that are left to train on
-    follow those left out, and go on at the top.
-
-    Attributes
-    ----------
-    rows : slice
-        Left-out rows whose residuals are formed.
-    held : slice
-        The validation block, counted inside `rows`.
-    rest : slice
-        Rows left to train on, of two copies of the training rows below each other.
-    hats : array of float32, shape (n_kept * n_left_out, n_rest)
-        ``H − 1/n_rest`` of the penalties kept: predicts deviations from the mean of the rest.
-    weights : array of float32, shape (n_alphas, n_kept + 1)
-        Residuals of all penalties as combinations of these predictions, and the deviations themselves.
-    left : array of float32, shape (n_alphas, total_rank, n_left_out)
-        −2 Qᵀ of every update, zero outside the validation block.
-    right : array of float32, shape (n_alphas, total_rank, n_left_out), or None
-        −T (R U)_Bᵀ of every update.
-    triangles : list of arrays of float32, shape (n_alphas, rank, 2 n_directions)
-        T of every update.
-    direct : array of float32, shape (n_alphas * total_rank, n_rest), or None
-        W of every update, in place of `right` and `triangles`.
-    spans : list of slice
-        The rows of each update among the `total_rank`.
+    follow those left out, and go on at the top. `total_rank` counts the rows of all updates.
     """
 
-    rows: slice
-    held: slice
-    rest: slice
-    hats: np.ndarray
-    weights: np.ndarray
-    left: np.ndarray
-    right: np.ndarray | None
-    triangles: list[np.ndarray]
-    direct: np.ndarray | None
-    spans: list[slice]
+    rows: slice  #: left-out rows whose residuals are formed
+    held: slice  #: the validation block, counted inside `rows`
+    rest: slice  #: rows left to train on, of two copies of the training rows below each other
+    hats: np.ndarray  #: (n_kept * n_left_out, n_rest), ``H − 1/n_rest``: predicts deviations from the mean of the rest
+    weights: np.ndarray  #: (n_alphas, n_kept + 1), residuals as combinations of these predictions, and the deviations
+    left: np.ndarray  #: (n_alphas, total_rank, n_left_out), −2 Qᵀ of every update, zero outside the validation block
+    right: np.ndarray | None  #: (n_alphas, total_rank, n_left_out), −T (R U)_Bᵀ of every update
+    triangles: list[np.ndarray]  #: (n_alphas, rank, 2 n_directions), T of every update
+    direct: np.ndarray | None  #: (n_alphas * total_rank, n_rest), W of every update; replaces `right` and `triangles`
+    spans: list[slice]  #: the rows of each update
 
 
 @dataclass(frozen=True)
 class Refit:
-    """What the test rows are predicted with.
+    """What the test rows are predicted with; arrays in float32. `total_rank` counts the rows of all updates."""
 
-    Attributes
-    ----------
-    hats : array of float32, shape (n_alphas, n_test + total_rank, n_train)
-        For each penalty the first feature set's hat matrix, then W of every update.
-    lefts : list of arrays of float32, shape (n_alphas, n_test, rank)
-        Q of every update.
-    spans : list of slice
-        The rows of each update among the `total_rank`.
-    """
-
-    hats: np.ndarray
-    lefts: list[np.ndarray]
-    spans: list[slice]
+    hats: np.ndarray  #: (n_alphas, n_test + total_rank, n_train), the first hat matrix, then W of every update
+    lefts: list[np.ndarray]  #: (n_alphas, n_test, rank), Q of every update
+    spans: list[slice]  #: the rows of each update
 
 
 def decompose(kernel, train, held) -> Spectrum:
-    """Centre a kernel by its training rows and decompose it.
-
-    Parameters
-    ----------
-    kernel : array of float64, shape (n_rows, n_rows)
-        Of features that need not be centred.
-    train, held : arrays of int
-        Training and held-out rows.
-    """
+    """Centre a kernel, (n_rows, n_rows) in float64, by its rows `train` and decompose it."""
     inside = kernel[np.ix_(train, train)]
-    across = kernel[np.ix_(held, train)]
     means = inside.mean(axis=0)
     centred = inside - means - means[:, None] + means.mean()
     # Centring leaves a null vector of equal entries. Nothing is predicted from it, so it may be given any
@@ -203,6 +145,7 @@ def decompose(kernel, train, held) -> Spectrum:
     average = float(np.trace(centred)) / len(train)
     centred += average / len(train)
     values, basis = np.linalg.eigh(centred)
+    across = kernel[np.ix_(held, train)]
     cross = (across - across.mean(axis=1, keepdims=True) - means + means.mean()) @ basis
     # The same rounding in directions that the features do not span (more rows than features).
     null = values <= np.finfo(np.float64).eps * len(train) * values[-1]
@@ -214,17 +157,12 @@ def decompose(kernel, train, held) -> Spectrum:
 def low_rank_hats(spectrum: Spectrum, update: LowRankUpdate, shrinkage) -> tuple[np.ndarray, np.ndarray]:
     """What an update adds to the hat matrix, as a product of two thin factors (see the module's head).
 
-    Parameters
-    ----------
-    spectrum : Spectrum
-    update : LowRankUpdate
-    shrinkage : array of shape (n_alphas, n_train)
-        From :meth:`Spectrum.shrinkage`.
+    `shrinkage` is :meth:`Spectrum.shrinkage`. The rank is min(n_held, 2 n_directions).
 
     Returns
     -------
     left : array of float64, shape (n_alphas, n_held, rank)
-        Q, orthonormal columns; rank = min(n_held, 2 n_directions).
+        Q, orthonormal columns.
     right : array of float64, shape (n_alphas, rank, n_train)
         ``W V``: W in the basis of the eigenvectors.
     """
@@ -241,12 +179,7 @@ def low_rank_hats(spectrum: Spectrum, update: LowRankUpdate, shrinkage) -> tuple
 def skeleton(low: float, high: float, alphas, tolerance: float = TOLERANCE) -> tuple[np.ndarray, np.ndarray]:
     """Penalties of which all others are combinations, for eigenvalues from `low` to `high`.
 
-    Parameters
-    ----------
-    low, high : float
-    alphas : array of shape (n_alphas,)
-    tolerance : float
-        Greatest error of ``s / (s + λ)``; 0 keeps all penalties.
+    `tolerance` is the greatest error of ``s / (s + λ)``; 0 keeps all penalties.
 
     Returns
     -------
@@ -271,32 +204,16 @@ def skeleton(low: float, high: float, alphas, tolerance: float = TOLERANCE) -> t
 
 @dataclass(frozen=True)
 class ResidualOperators:
-    """Residual formers R of one outer fold's training rows.
-
-    Attributes
-    ----------
-    spectrum : Spectrum
-    alphas : array of shape (n_alphas,)
-    kept : array of int, shape (n_kept,)
-    weights : array of shape (n_alphas, n_kept)
-        From :func:`skeleton`.
-    formers : list of arrays of float64, shape (n_train, n_train)
-        R of the penalties kept.
-    updates : sequence of LowRankUpdate
-    factors : list of arrays of float64, shape (n_train, 2 n_directions)
-        U of every update.
-    formed : list of arrays of float64, shape (n_alphas, n_train, 2 n_directions)
-        R U of every update.
-    """
+    """Residual formers R of one outer fold's training rows, in float64."""
 
     spectrum: Spectrum
-    alphas: np.ndarray
-    kept: np.ndarray
-    weights: np.ndarray
-    formers: list[np.ndarray]
+    alphas: np.ndarray  #: (n_alphas,)
+    kept: np.ndarray  #: of int, (n_kept,), from :func:`skeleton`
+    weights: np.ndarray  #: (n_alphas, n_kept), from :func:`skeleton`
+    formers: list[np.ndarray]  #: (n_train, n_train), R of the penalties kept
     updates: Sequence[LowRankUpdate]
-    factors: list[np.ndarray]
-    formed: list[np.ndarray]
+    factors: list[np.ndarray]  #: (n_train, 2 n_directions), U of every update
+    formed: list[np.ndarray]  #: (n_alphas, n_train, 2 n_directions), R U of every update
 
     def shrinks(self, rows: slice) -> bool:
         """Whether leaving rows out may lower the smallest positive eigenvalue by more than :data:`SHRINKAGE`.
@@ -315,12 +232,8 @@ class ResidualOperators:
         found[self.kept] = [whole[rows, rows] for whole in self.formers]
         others = np.setdiff1d(np.arange(len(found)), self.kept)
         shrunk = self.spectrum.shrinkage(self.alphas[others])[:, None, :] * part
-        found[others] = shrunk @ part.T - self.constants()[others, None, None]
+        found[others] = shrunk @ part.T - self.spectrum.constants(self.alphas)[others, None, None]
         return found
-
-    def constants(self) -> np.ndarray:
-        """What the vector of equal entries adds to every entry of G, shape (n_alphas,)."""
-        return 1 / ((self.spectrum.average + self.alphas) * len(self.spectrum.train))
 
 
 def residual_operators(
@@ -336,7 +249,7 @@ def residual_operators(
     else:
         # Constant features predict the mean, whatever the penalty.
         kept, weights = np.array([0]), np.ones((len(alphas), 1))
-    constants = 1 / ((spectrum.average + alphas) * len(spectrum.train))
+    constants = spectrum.constants(alphas)
 
     def residual_former(j: int) -> np.ndarray:
         half = spectrum.basis * np.sqrt(shrinkage[j])
@@ -344,8 +257,7 @@ def residual_operators(
         return half @ half.T - constants[j]
 
     formers = spread(residual_former, kept, threads)
-    factors = [update.factor[spectrum.train] for update in updates]
-    factors = [u - u.mean(axis=0) for u in factors]
+    factors = [u - u.mean(axis=0) for u in (update.factor[spectrum.train] for update in updates)]
     formed = [spectrum.basis @ (shrinkage[:, :, None] * (spectrum.basis.T @ u)) for u in factors]
     return ResidualOperators(spectrum, alphas, kept, weights, formers, updates, factors, formed)
 
@@ -356,24 +268,14 @@ def _spans(ranks: Sequence[int]) -> list[slice]:
 
 
 def block_search(operators: ResidualOperators, left_out: slice, held: slice) -> InnerFold | None:
-    """Operators of an inner fold from the outer fold's residual formers.
+    """Operators of an inner fold from the outer fold's residual formers; None if some R_BB is too close to singular.
 
-    Parameters
-    ----------
-    operators : ResidualOperators
-    left_out : slice
-        Rows B, counted among the training rows.
-    held : slice
-        The validation block, counted inside B.
-
-    Returns
-    -------
-    InnerFold, or None if some R_BB is too close to singular
+    `left_out` are the rows B, counted among the training rows; `held` is the validation block, counted inside B.
     """
     n = len(operators.spectrum.train)
-    size = left_out.stop - left_out.start
     if operators.shrinks(left_out):
         return None
+    size = left_out.stop - left_out.start
     blocks = operators.blocks(left_out)
     # Rows that resemble another one have far larger entries than others: a unit diagonal is no loss of precision.
     scale = 1 / np.sqrt(np.diagonal(blocks, axis1=1, axis2=2))
@@ -393,7 +295,7 @@ def block_search(operators: ResidualOperators, left_out: slice, held: slice) -> 
     across = np.stack([whole[left_out][:, rest] for whole in operators.formers])
     hats = -kept[:, inside] @ across - 1 / len(rest)
 
-    lefts, rights, triangles, coefficients, noise = [], [], [], [], 0.0
+    lefts, rights, triangles, residuals, noise = [], [], [], [], 0.0
     for update, u, formed in zip(operators.updates, operators.factors, operators.formed, strict=True):
         part = formed[:, left_out]
         residual = inverses @ part
@@ -404,12 +306,10 @@ def block_search(operators: ResidualOperators, left_out: slice, held: slice) -> 
         lefts.append(left)
         rights.append(-triangle @ part.transpose(0, 2, 1))
         triangles.append(triangle)
-        coefficients.append(residual)
+        residuals.append(residual)
         terms = np.abs(triangle) @ np.linalg.norm(formed, axis=1)[:, :, None]
         noise = max(noise, float(terms.max()))
-    direct = None
-    if noise > LARGEST_TERM:
-        direct = _whole_rows(operators, left_out, rest, coefficients, triangles)
+    direct = _whole_rows(operators, left_out, rest, residuals, triangles) if noise > LARGEST_TERM else None
     nothing = np.empty((len(operators.alphas), 0, size))
     return InnerFold(
         rows=slice(left_out.start + inside.start, left_out.start + inside.stop),
@@ -432,7 +332,7 @@ def _whole_rows(operators: ResidualOperators, left_out: slice, rest, residuals, 
     rows = []
     for formed, residual, triangle in zip(operators.formed, residuals, triangles, strict=True):
         across = basis @ (shrinkage[:, :, None] * (block.T @ residual))
-        across -= operators.constants()[:, None, None] * residual.sum(axis=1, keepdims=True)
+        across -= operators.spectrum.constants(operators.alphas)[:, None, None] * residual.sum(axis=1, keepdims=True)
         rows.append(triangle @ (formed[:, rest] - across).transpose(0, 2, 1))
     return np.concatenate(rows, axis=1).reshape(-1, len(rest)).astype(np.float32)
 
@@ -442,14 +342,7 @@ def _residual_weights(weights) -> np.ndarray:
 
 
 def own_search(kernel, operators: ResidualOperators, left_out: slice, held: slice) -> InnerFold:
-    """Operators of an inner fold from a decomposition of its own kernel (the reference way).
-
-    Parameters
-    ----------
-    kernel : array of float64, shape (n_rows, n_rows)
-    operators, left_out, held
-        As for :func:`block_search`.
-    """
+    """Operators of an inner fold as :func:`block_search`, from its own decomposition of the kernel (the reference)."""
     rows = operators.spectrum.train
     train = np.concatenate([rows[: left_out.start], rows[left_out.stop :]])
     inside = slice(left_out.start + held.start, left_out.start + held.stop)
@@ -479,16 +372,9 @@ def own_search(kernel, operators: ResidualOperators, left_out: slice, held: slic
 
 
 def search(kernel, operators: ResidualOperators, train, held) -> InnerFold:
-    """Operators of an inner fold.
+    """Operators of an inner fold with rows `train` and the validation block `held` of the kernel.
 
-    Parameters
-    ----------
-    kernel : array of float64, shape (n_rows, n_rows)
-    operators : ResidualOperators
-        Of the outer fold.
-    train, held : arrays of int
-        Rows of the kernel: those that train, and the validation block. What the outer fold's training rows hold
-        besides `train` is contiguous and contains `held`.
+    What the outer fold's training rows hold besides `train` is contiguous and contains `held`.
     """
     outside = np.flatnonzero(~np.isin(operators.spectrum.train, train))
     first = int(np.searchsorted(operators.spectrum.train, held[0]))

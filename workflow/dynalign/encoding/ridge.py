@@ -21,7 +21,10 @@ from itertools import pairwise
 import numpy as np
 
 from dynalign import folds
+from dynalign.cli import note, progress
+from dynalign.config.encoding import Encoding
 from dynalign.encoding import backend, hat_matrices
+from dynalign.encoding.scores import Scores
 from dynalign.io.errors import InputError
 
 #: Mean inner R² values this close are one value in float32; the largest of their penalties is taken.
@@ -33,55 +36,25 @@ FLAT = 1e-6
 
 @dataclass(frozen=True)
 class FoldScores:
-    """Scores of one feature set on one outer fold.
+    """Scores of one feature set on one outer fold, in float64."""
 
-    Attributes
-    ----------
-    r : array of float64, shape (n_voxels,)
-        Pearson correlation of prediction and response; 0 where the prediction is constant.
-    alpha : array of float64, shape (n_voxels,)
-        Penalty chosen by the inner folds.
-    inner_score : array of float64, shape (n_voxels,)
-        Mean R² of that penalty over the inner folds.
-    timecourse : array of float64, shape (n_test,)
-        Mean over voxels of z(prediction) · z(response), z within the fold: its mean is the mean of `r`.
-    target_r : array of float64, shape (n_targets,)
-        As `r`, of the targets beside the voxels.
-    """
-
-    r: np.ndarray
-    alpha: np.ndarray
-    inner_score: np.ndarray
-    timecourse: np.ndarray
-    target_r: np.ndarray
+    r: np.ndarray  #: (n_voxels,), Pearson correlation of prediction and response; 0 where the prediction is constant
+    alpha: np.ndarray  #: (n_voxels,), penalty chosen by the inner folds
+    inner_score: np.ndarray  #: (n_voxels,), mean R² of that penalty over the inner folds
+    timecourse: np.ndarray  #: (n_test,), mean over voxels of z(prediction) · z(response), z in the fold
+    target_r: np.ndarray  #: (n_targets,), as `r`, of the targets beside the voxels
 
 
 def constant(columns) -> np.ndarray:
-    """Columns that do not vary by more than rounding in float32.
-
-    Parameters
-    ----------
-    columns : array of shape (n_rows, n_columns)
-
-    Returns
-    -------
-    array of bool, shape (n_columns,)
-    """
+    """Columns, of (n_rows, n_columns), that do not vary by more than rounding in float32: array of bool."""
     low, high = np.min(columns, axis=0), np.max(columns, axis=0)
     return high - low <= FLAT * np.maximum(np.abs(low), np.abs(high))
 
 
 def inner_splits(n_rows: int, within, n_folds: int, gap: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Cut the rows `within` into contiguous validation blocks, each with the rows that may train for it.
+    """Cut the rows `within` into contiguous validation blocks: pairs (train, held) of arrays of int.
 
-    Returns
-    -------
-    list of (train, held) pairs of arrays of int
-
-    Raises
-    ------
-    InputError
-        If a block has one row only, or the gap leaves nothing to train on.
+    It is an `InputError` if a block has one row only, or the gap leaves nothing to train on.
     """
     pairs = []
     for block in folds.contiguous(len(within), n_folds):
@@ -96,20 +69,22 @@ def inner_splits(n_rows: int, within, n_folds: int, gap: int) -> list[tuple[np.n
 
 @dataclass(frozen=True)
 class Operators:
-    """All that an outer fold multiplies responses with, on the device.
+    """All that an outer fold multiplies responses with, on the device."""
 
-    Attributes
-    ----------
-    searches : list of hats.InnerFold
-        One per inner fold.
-    thin : array of float32, shape (n_alphas, total_directions, n_train)
-        (R U)ᵀ of all updates.
-    refit : hats.Refit
-    """
-
-    searches: list[hat_matrices.InnerFold]
-    thin: np.ndarray
+    searches: list[hat_matrices.InnerFold]  #: one per inner fold
+    thin: np.ndarray  #: (n_alphas, total_directions, n_train) in float32, (R U)ᵀ of all updates
     refit: hat_matrices.Refit
+
+
+def _on_device(run, value):
+    """What holds arrays, with these on the device."""
+    if isinstance(value, np.ndarray):
+        return run.put(value)
+    if isinstance(value, list):
+        return [_on_device(run, part) for part in value]
+    if isinstance(value, (Operators, hat_matrices.InnerFold, hat_matrices.Refit)):
+        return replace(value, **{name: _on_device(run, part) for name, part in vars(value).items()})
+    return value
 
 
 def prepare(
@@ -117,32 +92,16 @@ def prepare(
     spectrum: hat_matrices.Spectrum,
     splits,
     alphas,
-    updates: Sequence[hat_matrices.LowRankUpdate] = (),
-    run=None,
+    updates: Sequence[hat_matrices.LowRankUpdate],
+    run,
     tolerance: float = hat_matrices.TOLERANCE,
     searched: Sequence[int] | None = None,
 ) -> Operators:
-    """Lay out the operators of an outer fold.
+    """Lay out the operators of an outer fold, whose training and test rows the `spectrum` of the kernel knows.
 
-    Parameters
-    ----------
-    kernel : array of float64, shape (n_rows, n_rows)
-        Kernel of the first feature set.
-    spectrum : hats.Spectrum
-        Of the kernel, for the outer fold's training and test rows.
-    splits : sequence of (train, held) pairs of arrays of int
-        Inner folds.
-    alphas : array of float64, shape (n_alphas,)
-        Rising.
-    updates : sequence of LowRankUpdate
-        The other feature sets.
-    run : backend.Numpy or backend.Torch, optional
-    tolerance : float
-        See :func:`dynalign.encoding.hat_matrices.skeleton`.
-    searched : sequence of int, optional
-        Updates whose penalties are searched; default all.
+    `splits` are inner folds: pairs (train, held) of arrays of int. `alphas` rise. `searched` are the updates whose
+    penalties are searched, by default all. The rest is as for :func:`fit_fold`.
     """
-    run = run or backend.Numpy()
     chosen = updates if searched is None else [updates[k] for k in searched]
     operators = hat_matrices.residual_operators(spectrum, alphas, chosen, tolerance, run.threads)
     tasks: list[Callable] = [partial(hat_matrices.refit, spectrum, alphas, updates)]
@@ -150,22 +109,7 @@ def prepare(
     refit, *searches = backend.spread(lambda task: task(), tasks, run.threads)
     nothing = np.empty((len(alphas), len(spectrum.train), 0))
     thin = np.concatenate([nothing, *operators.formed], axis=2).transpose(0, 2, 1)
-    return Operators(
-        [
-            replace(
-                found,
-                hats=run.put(found.hats),
-                weights=run.put(found.weights),
-                left=run.put(found.left),
-                right=None if found.right is None else run.put(found.right),
-                triangles=[run.put(triangle) for triangle in found.triangles],
-                direct=None if found.direct is None else run.put(found.direct),
-            )
-            for found in searches
-        ],
-        run.put(thin),
-        replace(refit, hats=run.put(refit.hats), lefts=[run.put(left) for left in refit.lefts]),
-    )
+    return _on_device(run, Operators(searches, thin, refit))
 
 
 def _variation(y, held: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -187,8 +131,7 @@ def search_scores(run, operators: Operators, y, device_y) -> np.ndarray:
     run : backend.Numpy or backend.Torch
     operators : Operators
     y : array of float32, shape (n_train, n_voxels)
-        Responses of the training rows, of order 1.
-    device_y : the same on the device, twice below itself
+        Responses of the training rows, of order 1; `device_y` is the same on the device, twice below itself.
 
     Returns
     -------
@@ -239,14 +182,7 @@ def search_scores(run, operators: Operators, y, device_y) -> np.ndarray:
 def choose(scores) -> np.ndarray:
     """Index of the best penalty of every voxel; of penalties within :data:`TIE` of the best, the last.
 
-    Parameters
-    ----------
-    scores : array of shape (..., n_alphas, n_voxels)
-        Mean R², penalties in rising order.
-
-    Returns
-    -------
-    array of int, shape (..., n_voxels)
+    `scores`, of shape (..., n_alphas, n_voxels), are mean R² of rising penalties; the result has (..., n_voxels).
     """
     tied = scores >= scores.max(axis=-2, keepdims=True) - TIE
     return scores.shape[-2] - 1 - np.argmax(tied[..., ::-1, :], axis=-2)
@@ -255,18 +191,8 @@ def choose(scores) -> np.ndarray:
 def predictions(run, refit: hat_matrices.Refit, device_y, choice) -> list:
     """Predict the test rows with every feature set, each voxel with its own penalty.
 
-    Parameters
-    ----------
-    run : backend.Numpy or backend.Torch
-    refit : hats.Refit
-    device_y : array of float32, shape (n_train, n_voxels), on the device
-    choice : array of int, shape (1 + n_changes, n_voxels)
-        Index of the penalty.
-
-    Returns
-    -------
-    list of arrays of float32, shape (n_test, n_voxels), on the device
-        Relative to the mean of the training rows; the first feature set's, then each change's.
+    `device_y` and the predictions, relative to the mean of the training rows, are float32 on the device, of shape
+    (n_train, n_voxels) and (n_test, n_voxels); `choice`, (1 + n_changes, n_voxels), is the index of the penalty.
     """
     n_test = refit.hats.shape[1] - (refit.spans[-1].stop if refit.spans else 0)
     parts = [[] for _ in choice]
@@ -298,12 +224,7 @@ def standard_scores(columns) -> np.ndarray:
 def agreement(run, prediction, truth):
     """z(prediction) · z(response) of every row and voxel; 0 where the prediction is constant.
 
-    Parameters
-    ----------
-    run : backend.Numpy or backend.Torch
-    prediction : array of float32, shape (n_test, n_voxels), on the device
-    truth : array of float32, shape (n_test, n_voxels), on the device
-        z(response).
+    `prediction` and `truth`, z(response), are float32 of shape (n_test, n_voxels) on the device of `run`.
     """
     xp = run.xp
     low, high = xp.amin(prediction, axis=0), xp.amax(prediction, axis=0)
@@ -318,17 +239,9 @@ def agreement(run, prediction, truth):
 
 
 def scorable(responses, splits, run=None) -> np.ndarray:
-    """Voxels that are finite, and vary in the training and in the test rows of every outer fold.
+    """Voxels of (n_rows, n_voxels) that are finite, and vary in the training and in the test rows of every outer fold.
 
-    Parameters
-    ----------
-    responses : array of shape (n_rows, n_voxels)
-    splits : sequence of (train, test) pairs of arrays of int
-    run : backend.Numpy or backend.Torch, optional
-
-    Returns
-    -------
-    array of bool, shape (n_voxels,)
+    `splits` are pairs (train, test) of arrays of int. Returned is an array of bool.
     """
     run = run or backend.Numpy()
 
@@ -360,17 +273,7 @@ def tiles(n: int, size: int) -> list[slice]:
 
 
 def standardised(columns, train) -> np.ndarray:
-    """Responses in float32, each voxel standardised by its training rows, with statistics in float64.
-
-    Parameters
-    ----------
-    columns : array of shape (n_rows, n_voxels)
-    train : array of int
-
-    Returns
-    -------
-    array of float32, shape (n_rows, n_voxels)
-    """
+    """Responses (n_rows, n_voxels) in float32, standardised by rows `train`, with statistics in float64."""
     columns = np.array(columns, dtype=np.float64)
     columns -= columns[train].mean(axis=0)
     inside = columns[train]
@@ -404,10 +307,8 @@ def fit_fold(
     train, test : arrays of int
     alphas : sequence of float
         Penalties.
-    inner_folds : int
-        Contiguous validation blocks of the training rows.
-    gap : int
-        Rows left out on both sides of a validation block.
+    inner_folds, gap : int
+        Contiguous validation blocks of the training rows, and rows left out on both sides of one.
     updates : sequence of LowRankUpdate
         Further feature sets.
     run : backend.Numpy or backend.Torch, optional
@@ -471,3 +372,69 @@ def fit_fold(
     course = sum(part[3] for part in found[: len(tiles(n, run.width))]) / n
     values = zip(r[:, :n], alphas[choice[:, :n]], best[:, :n], course, r[:, n:], strict=True)
     return [FoldScores(*value) for value in values]
+
+
+def fit_folds(
+    responses, scored, splits, features: Callable, choices: Encoding, run, targets=None, same=None
+) -> list[tuple[Scores, np.ndarray]]:
+    """Scores of every feature set over all outer folds.
+
+    Parameters
+    ----------
+    responses : array of shape (n_rows, n_voxels)
+    scored : array of bool, shape (n_voxels,)
+        From :func:`scorable`; the other voxels' scores are NaN.
+    splits : sequence of (train, test) pairs of arrays of int
+        The test rows follow each other.
+    features : callable
+        Gives the kernels of a fold, called with its train and test, each with its updates.
+    choices : Encoding
+        ``alphas``, ``inner_folds`` and ``gap`` count.
+    run, targets, same
+        As for :func:`fit_fold`; `same` counts where feature sets are updates of one kernel.
+
+    Returns
+    -------
+    list of (Scores, array of shape (n_targets,))
+        Per feature set, with the mean r of each target; NaN for one that cannot be scored.
+    """
+    from threadpoolctl import threadpool_limits
+
+    voxels = np.flatnonzero(scored)
+    targets = np.empty((len(responses), 0)) if targets is None else targets
+    able = np.flatnonzero(scorable(targets, splits)) if targets.shape[1] else np.arange(0)
+    found: list[list[FoldScores]] = []
+    # Threads share out voxels and folds (dynalign.encoding.backend); a BLAS with threads of its own would fight them.
+    with threadpool_limits(1):
+        for train, test in progress(splits, "outer folds"):
+            results: list[FoldScores] = []
+            for kernel, updates in features(train, test):
+                numbers = (choices.alphas, choices.inner_folds, choices.gap)
+                beside = {"targets": targets[:, able], "same": same if updates else None}
+                fit = partial(fit_fold, kernel, responses, train, test, *numbers, updates, **beside)
+                if isinstance(run, backend.Torch) and run.tf32 and not found and not results:
+                    report_tf32(*(fit(on, voxels[: run.width]) for on in (run, run.exact())))
+                results += fit(run, voxels)
+            found.append(results)
+    fold = np.repeat(np.arange(len(splits), dtype=np.int16), [len(test) for _, test in splits])
+    joined = []
+    for folds_of_set in zip(*found, strict=True):
+        parts = {}
+        for name in ("r", "alpha", "inner_score"):
+            parts[name] = np.full((len(splits), len(scored)), np.nan, dtype=np.float32)
+            parts[name][:, scored] = [getattr(one, name) for one in folds_of_set]
+        target_r = np.full((len(splits), targets.shape[1]), np.nan)
+        target_r[:, able] = [one.target_r for one in folds_of_set]
+        timecourse = np.concatenate([one.timecourse for one in folds_of_set])
+        joined.append((Scores(**parts, timecourse=timecourse, fold=fold), target_r.mean(axis=0)))
+    return joined
+
+
+def report_tf32(rough: Sequence[FoldScores], exact: Sequence[FoldScores]) -> None:
+    """Note how far rounding products to TF32 moved the scores of the same voxels."""
+    moved = np.abs(np.stack([a.r - b.r for a, b in zip(rough, exact, strict=True)]))
+    other = np.mean([a.alpha != b.alpha for a, b in zip(rough, exact, strict=True)])
+    note(
+        f"tf32: moves r by {moved.mean():.1e} on average, {moved.max():.1e} at most, and the penalty of "
+        f"{other:.2%} of {moved.shape[1]} voxels (first fold, {len(moved)} arms)"
+    )

@@ -46,11 +46,5 @@ def write_scores(path: str | Path, scores: Scores) -> None:
 
 
 def read_scores(path: str | Path) -> Scores:
-    """Read what :func:`write_scores` wrote.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, broken, or lacks an array.
-    """
+    """Read what :func:`write_scores` wrote; an `InputError` if the file is missing, broken, or lacks an array."""
     return read_record(path, Scores)

@@ -1,4 +1,4 @@
-"""Words with their labels and vectors, as removal, probing and encoding read them."""
+"""Words with their vectors and labels, as removal, probing and encoding read them."""
 
 from __future__ import annotations
 
@@ -11,59 +11,8 @@ from dynalign.models.layers import read_layer
 from dynalign.tables.reader import read_table
 
 
-def read_words(path, word_index: np.ndarray, properties: Sequence[str], columns: Sequence[str] = ()):
-    """Rows of ``tables/labels.tsv`` for represented words, in their order, with checked class codes.
-
-    Parameters
-    ----------
-    path : path-like
-    word_index : array of int, shape (n_words,)
-        The represented words.
-    properties : sequence of str
-        Columns of integer class codes; an empty cell is a word without a label (NaN).
-    columns : sequence of str
-        Other columns that must be there.
-
-    Returns
-    -------
-    pandas.DataFrame
-        n_words rows.
-
-    Raises
-    ------
-    InputError
-        If a represented word has no row or two, or a property holds anything but integer codes or has fewer
-        than two classes among these words.
-    """
-    import pandas as pd
-
-    table = read_table(path, ["word_index", *columns, *properties])
-    if table["word_index"].duplicated().any():
-        twice = table.loc[table["word_index"].duplicated(), "word_index"].iloc[0]
-        raise InputError(f"{path}: word_index {twice} stands twice; give each word one row")
-    missing = word_index[~np.isin(word_index, table["word_index"].to_numpy())]
-    if len(missing):
-        raise InputError(
-            f"{path}: has no row for word_index {missing[0]} ({len(missing)} represented words in all); "
-            "labels and representation must come from the same story"
-        )
-    table = table.set_index("word_index").loc[word_index].reset_index()
-    for name in properties:
-        codes = pd.to_numeric(table[name], errors="coerce")
-        wrong = table.loc[(codes % 1 != 0) & table[name].notna() & (table[name] != ""), name]
-        if len(wrong):
-            raise InputError(f"{path}: column {name!r} holds '{wrong.iloc[0]}'; it takes integer class codes")
-        if codes.nunique() < 2:
-            raise InputError(
-                f"{path}: property {name!r} has {codes.nunique()} classes among {len(codes)} represented "
-                "words; it needs two or more: change its thresholds or classes, or leave it out"
-            )
-        table[name] = codes
-    return table
-
-
 def read_vectors(path, layer: int) -> tuple[np.ndarray, np.ndarray]:
-    """One layer's vectors and their words, as `representation.read_layer`, checked to be finite."""
+    """One layer's vectors and their words, as `layers.read_layer`; an `InputError` if they are not finite."""
     X, word_index = read_layer(path, layer)
     bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
     if len(bad):
@@ -72,3 +21,49 @@ def read_vectors(path, layer: int) -> tuple[np.ndarray, np.ndarray]:
             f"word_index {word_index[bad[0]]}; compute the representation again"
         )
     return X, word_index
+
+
+def read_words(representation, layer: int, labels, properties: Sequence[str], columns: Sequence[str] = ()):
+    """Read the vectors of the represented words, and their labels from ``tables/labels.tsv``.
+
+    Returns
+    -------
+    X : array of float32, shape (n_words, hidden)
+    codes : dict of property to array of float64, shape (n_words,)
+        Integer class codes, NaN where the cell is empty: a word without a label.
+    table : pandas.DataFrame
+        A row per word, with `word_index` and `columns`.
+
+    Raises
+    ------
+    InputError
+        If a vector is not finite, a represented word has no row or two, or a property holds anything but integer
+        codes or has fewer than two classes among these words.
+    """
+    import pandas as pd
+
+    X, word_index = read_vectors(representation, layer)
+    table = read_table(labels, ["word_index", *columns, *properties])
+    if table["word_index"].duplicated().any():
+        twice = table.loc[table["word_index"].duplicated(), "word_index"].iloc[0]
+        raise InputError(f"{labels}: word_index {twice} stands twice; give each word one row")
+    missing = word_index[~np.isin(word_index, table["word_index"].to_numpy())]
+    if len(missing):
+        raise InputError(
+            f"{labels}: has no row for word_index {missing[0]} ({len(missing)} represented words in all); "
+            "labels and representation must come from the same story"
+        )
+    table = table.set_index("word_index").loc[word_index].reset_index()
+    codes = {}
+    for name in properties:
+        values = pd.to_numeric(table[name], errors="coerce")
+        wrong = table.loc[(values % 1 != 0) & table[name].notna() & (table[name] != ""), name]
+        if len(wrong):
+            raise InputError(f"{labels}: column {name!r} holds '{wrong.iloc[0]}'; it takes integer class codes")
+        if values.nunique() < 2:
+            raise InputError(
+                f"{labels}: property {name!r} has {values.nunique()} classes among {len(values)} represented "
+                "words; it needs two or more: change its thresholds or classes, or leave it out"
+            )
+        codes[name] = values.to_numpy(float)
+    return X, codes, table

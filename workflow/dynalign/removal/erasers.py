@@ -10,7 +10,7 @@ Both methods subtract from the vectors a low-rank function of them or of their l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -22,67 +22,39 @@ from dynalign.io.errors import InputError
 
 @dataclass(frozen=True)
 class RidgeEraser:
-    """Ridge regression from labels to vectors; the residual is ``X − T @ theta − b``.
+    """Ridge regression from labels to vectors; the residual is ``X − T @ theta − b``."""
 
-    Attributes
-    ----------
-    coding : str
-        ``ordinal``: T is one column of class codes; ``onehot``: one column per class.
-    classes : array of int, shape (n_classes,)
-        Class codes seen in fitting, sorted.
-    theta : array of shape (n_columns, hidden)
-    b : array of shape (hidden,)
-    mean : array of shape (n_columns,)
-        Mean design row, which stands for a label that is missing or was not seen in fitting.
-    alpha : array of shape ()
-        The penalty, chosen among `alphas`.
-    alphas : array of shape (n_alphas,)
-    cv_r2 : array of shape (n_alphas,)
-        Cross-validated R² of each penalty.
-    """
-
-    coding: str
-    classes: np.ndarray
-    theta: np.ndarray
-    b: np.ndarray
-    mean: np.ndarray
-    alpha: np.ndarray
-    alphas: np.ndarray
-    cv_r2: np.ndarray
-
-    @property
-    def hidden(self) -> int:
-        """Dimensions of the vectors that it takes."""
-        return len(self.b)
+    coding: str  #: ``ordinal``: T is one column of class codes; ``onehot``: one column per class
+    classes: np.ndarray  #: class codes seen in fitting, sorted
+    theta: np.ndarray  #: (n_columns, hidden)
+    b: np.ndarray  #: (hidden,)
+    mean: np.ndarray  #: (n_columns,), mean design row: stands for a label that is missing or was not seen in fitting
+    alpha: np.ndarray  #: (), the penalty, chosen among `alphas`
+    alphas: np.ndarray  #: (n_alphas,)
+    cv_r2: np.ndarray  #: (n_alphas,), cross-validated R² of each penalty
 
 
 @dataclass(frozen=True)
 class LeaceEraser:
-    """Least-squares concept erasure; the residual is ``X − (X − mean) @ left @ right``.
+    """Least-squares concept erasure; the residual is ``X − (X − mean) @ left @ right``."""
 
-    Attributes
-    ----------
-    classes : array of int, shape (n_classes,)
-        Class codes seen in fitting, sorted.
-    mean : array of shape (hidden,)
-    left : array of shape (hidden, rank)
-    right : array of shape (rank, hidden)
-        The rank is at most n_classes − 1.
-    """
-
-    classes: np.ndarray
-    mean: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-
-    @property
-    def hidden(self) -> int:
-        """Dimensions of the vectors that it takes."""
-        return len(self.mean)
+    classes: np.ndarray  #: class codes seen in fitting, sorted
+    mean: np.ndarray  #: (hidden,)
+    left: np.ndarray  #: (hidden, rank), the rank at most n_classes − 1
+    right: np.ndarray  #: (rank, hidden)
 
 
 Eraser = RidgeEraser | LeaceEraser
 TYPES = {"ridge": RidgeEraser, "leace": LeaceEraser}
+
+
+def labelled(X, codes) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors (float64) and codes of the words that have a label; an `InputError` if none has."""
+    codes = np.asarray(codes, dtype=float)
+    rows = np.isfinite(codes)
+    if not rows.any():
+        raise InputError("no word has a label")
+    return np.asarray(X, dtype=float)[rows], codes[rows]
 
 
 def design(codes, coding: str, classes=None) -> np.ndarray:
@@ -118,16 +90,13 @@ def low_rank(fitted: Eraser, X, codes) -> tuple[np.ndarray, np.ndarray, np.ndarr
     Parameters
     ----------
     fitted : RidgeEraser or LeaceEraser
-    X : array of shape (n_words, hidden)
-    codes : array of shape (n_words,)
-        Class codes of the words (`leace` does not look at them). A word whose label is missing (NaN) or
-        unknown to the eraser gets the mean design row: what is taken from it does not depend on a label.
+    X, codes : arrays of shape (n_words, hidden) and (n_words,)
+        `leace` does not look at class codes. To `ridge`, a word whose label is missing (NaN) or unknown has the
+        mean design row: what is taken from it does not depend on a label.
 
     Returns
     -------
-    A : array of shape (n_words, k)
-    B : array of shape (k, hidden)
-    b : array of shape (hidden,)
+    A, B, b : arrays of shape (n_words, k), (k, hidden) and (hidden,)
     """
     if isinstance(fitted, LeaceEraser):
         A = (np.asarray(X, dtype=float) - fitted.mean) @ fitted.left
@@ -150,20 +119,22 @@ def write_erasers(path, fitted: Mapping[tuple[str, str], Eraser]) -> None:
     write_arrays(
         path,
         {
-            f"{method}.{name}.{field.name}": np.asarray(vars(eraser)[field.name])
+            f"{method}.{name}.{attribute}": np.asarray(value)
             for (method, name), eraser in fitted.items()
-            for field in fields(eraser)
+            for attribute, value in vars(eraser).items()
         },
     )
 
 
-def read_erasers(path) -> dict[tuple[str, str], Eraser]:
-    """Read what :func:`write_erasers` wrote.
+def read_erasers(
+    path, wanted: Sequence[tuple[str, str]] = (), hidden: int | None = None
+) -> dict[tuple[str, str], Eraser]:
+    """Read what :func:`write_erasers` wrote; those `wanted` must be there and take vectors of `hidden` dimensions.
 
     Raises
     ------
     InputError
-        If the file is missing or broken, or lacks a part of an eraser.
+        If the file is missing or broken, or lacks an eraser or a part of one, or one is for other vectors.
     """
     parts: dict[tuple[str, str], dict[str, Any]] = {}
     for key, array in read_arrays(path).items():
@@ -180,4 +151,15 @@ def read_erasers(path) -> dict[tuple[str, str], Eraser]:
         if "coding" in found:
             found["coding"] = str(found["coding"])
         fitted[method, name] = TYPES[method](**found)
+    for method, name in wanted:
+        if (method, name) not in fitted:
+            there = ", ".join(".".join(key) for key in fitted)
+            raise InputError(f"{path}: lacks the eraser {method}.{name}; it has {there}; make it with this property")
+        eraser = fitted[method, name]
+        size = len(eraser.mean if isinstance(eraser, LeaceEraser) else eraser.b)
+        if size != hidden:
+            raise InputError(
+                f"{path}: {method}.{name} is for {size} dimensions, the representation has {hidden}; "
+                "write the erasers again with dynalign.removal.fit"
+            )
     return fitted

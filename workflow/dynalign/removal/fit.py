@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dynalign.cli import command, note, progress, run
 from dynalign.config.removal import Removal
-from dynalign.removal.data import read_vectors, read_words
+from dynalign.removal.data import read_words
 from dynalign.removal.erasers import Eraser, RidgeEraser, write_erasers
-from dynalign.removal.leace import fit_leace
+from dynalign.removal.leace import fit_leace, whiten
 from dynalign.removal.ridge import fit_ridge
 
 
-def fit(method: str, X, codes, removal: Removal) -> Eraser:
-    """Fit the eraser of a method, ``ridge`` or ``leace``, with a configuration's options."""
+def fit(method: str, X, codes, removal: Removal, whiten=whiten) -> Eraser:
+    """Fit the eraser of a method, ``ridge`` or ``leace``, with a configuration's options.
+
+    `X` of shape (n_words, hidden), `codes` of shape (n_words,); `whiten` as for :func:`fit_leace`.
+    """
     if method == "leace":
-        return fit_leace(X, codes)
+        return fit_leace(X, codes, whiten)
     return fit_ridge(X, codes, removal.alphas, removal.folds, removal.coding)
 
 
@@ -34,11 +37,10 @@ def main(
     options
         Section `removal` as JSON.
     """
-    X, word_index = read_vectors(representation, layer)
-    table = read_words(labels, word_index, properties)
+    X, codes, _ = read_words(representation, layer, labels, properties)
     fitted = {}
     for method, name in progress([(method, name) for method in options.families for name in properties], "removal"):
-        eraser = fitted[method, name] = fit(method, X, table[name], options)
+        eraser = fitted[method, name] = fit(method, X, codes[name], options)
         if isinstance(eraser, RidgeEraser):
             note(f"{name}: alpha {eraser.alpha:g}, cross-validated R² {eraser.cv_r2.max():.4f}")
     write_erasers(output, fitted)

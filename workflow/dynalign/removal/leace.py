@@ -5,8 +5,6 @@ vectors after which no linear function of them tells the labels is
 
     r(x) = x − Σ^{1/2} P Σ^{-1/2} (x − x̄),   P = the projection onto the columns of Σ^{-1/2} C.
 
-The roots of Σ serve every property, so they are computed once for a set of words.
-
 References
 ----------
 Belrose et al. (2023). LEACE: Perfect linear concept erasure in closed form. NeurIPS. Theorem 4.3.
@@ -14,27 +12,19 @@ Belrose et al. (2023). LEACE: Perfect linear concept erasure in closed form. Neu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from dynalign.removal.erasers import LeaceEraser, design
-from dynalign.removal.ridge import labelled
+from dynalign.removal.erasers import LeaceEraser, design, labelled
 
-#: Singular values of the whitened cross-covariance below this are rounding; at most K − 1 are larger.
+#: Singular values of the whitened cross-covariance below this, or this share of the largest, are rounding.
 RANK_TOLERANCE = 1e-6
 
 
-@dataclass(frozen=True)
-class Whitening:
-    """Mean and covariance of a set of vectors, in the form that erasure needs.
-
-    Attributes
-    ----------
-    mean : array of shape (hidden,)
-    root, inverse : arrays of shape (hidden, hidden)
-        Σ^{1/2} and its pseudo-inverse.
-    """
+class Whitening(NamedTuple):
+    """Mean of a set of vectors, and the roots Σ^{1/2} and (pseudo-inverse) Σ^{-1/2} of their covariance."""
 
     mean: np.ndarray
     root: np.ndarray
@@ -73,31 +63,32 @@ def whiten(X, shrink: bool = False) -> Whitening:
     return Whitening(mean, (axes * root) @ axes.T, (axes * inverse) @ axes.T)
 
 
-def fit_leace(X, codes, whitening: Whitening | None = None) -> LeaceEraser:
-    """Exact linear erasure of one-hot labels, the least change among all affine erasers.
+def erase(X, Z, codes, whitening: Whitening) -> LeaceEraser:
+    """The least change of `X`, (n_rows, hidden), that leaves no covariance with the columns of `Z`, (n_rows, k).
 
-    Parameters
-    ----------
-    X : array of shape (n_words, hidden)
-    codes : array of shape (n_words,)
-        Integer class codes; words without a label (NaN) do not take part.
-    whitening : Whitening, optional
-        Of the labelled words, where it is known already.
-
-    Raises
-    ------
-    InputError
-        If no word has a label.
+    `codes` are those of the labelled words, whose classes the eraser names.
     """
-    X, codes = labelled(X, codes)
-    whitening = whiten(X) if whitening is None else whitening
-    T = design(codes, "onehot")
-    covariance = (X - whitening.mean).T @ (T - T.mean(axis=0)) / len(X)
+    covariance = (X - whitening.mean).T @ (Z - Z.mean(axis=0)) / len(X)
     directions, size, _ = np.linalg.svd(whitening.inverse @ covariance, full_matrices=False)
-    directions = directions[:, size > RANK_TOLERANCE]
+    directions = directions[:, size > RANK_TOLERANCE * size.max(initial=1)]
     return LeaceEraser(
         classes=np.unique(codes).astype(np.int64),
         mean=whitening.mean,
         left=whitening.inverse @ directions,
         right=directions.T @ whitening.root,
     )
+
+
+def fit_leace(X, codes, whiten: Callable[[np.ndarray], Whitening] = whiten) -> LeaceEraser:
+    """Exact linear erasure of one-hot labels, the least change among all affine erasers.
+
+    Parameters
+    ----------
+    X : array of shape (n_words, hidden)
+    codes : array of shape (n_words,)
+        Integer class codes; words without a label (NaN) do not take part. Without any it is an `InputError`.
+    whiten : callable
+        Of the labelled words' vectors; one that keeps its results saves time where properties share their words.
+    """
+    X, codes = labelled(X, codes)
+    return erase(X, design(codes, "onehot"), codes, whiten(X))

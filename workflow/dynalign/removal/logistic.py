@@ -17,17 +17,10 @@ BLOCK = 1 << 19
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues and eigenvectors of the covariance of the vectors; it sets the speed, never the optimum.
+    """Eigenvalues and eigenvectors of the covariance of the vectors; it sets the speed, never the optimum."""
 
-    Attributes
-    ----------
-    values : array of shape (hidden,)
-    vectors : array of shape (hidden, hidden)
-        One eigenvector per column.
-    """
-
-    values: np.ndarray
-    vectors: np.ndarray
+    values: np.ndarray  #: (hidden,)
+    vectors: np.ndarray  #: (hidden, hidden), an eigenvector per column
 
     @classmethod
     def of(cls, F: np.ndarray) -> Spectrum:
@@ -38,58 +31,28 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Probes:
-    """Fitted probes.
+    """Fitted probes, with one row of coefficients for two classes (the log-odds of the second), as scikit-learn.
 
-    Attributes
-    ----------
-    classes : tuple of arrays
-        Classes each probe saw in training, sorted.
-    coef : tuple of arrays of shape (n_logits, hidden)
-        As scikit-learn: one row for two classes (the log-odds of the second), one per class for more, and
-        none for a probe that saw one class only.
-    intercept : tuple of arrays of shape (n_logits,)
-    converged : array of bool, shape (n_probes,)
+    There is one row per class for more, and none for a probe that saw one class only.
     """
 
-    classes: tuple[np.ndarray, ...]
-    coef: tuple[np.ndarray, ...]
-    intercept: tuple[np.ndarray, ...]
-    converged: np.ndarray
+    classes: list[np.ndarray]  #: that each probe saw in training, sorted
+    coef: list[np.ndarray]  #: (n_logits, hidden) each
+    intercept: list[np.ndarray]  #: (n_logits,) each
+    converged: np.ndarray  #: of bool, (n_probes,)
 
     def predict(self, F: np.ndarray) -> np.ndarray:
-        """Predict the class of every vector with every probe.
-
-        Parameters
-        ----------
-        F : array of shape (n_words, hidden)
-
-        Returns
-        -------
-        array of int, shape (n_probes, n_words)
-            A probe that saw one class only predicts it everywhere.
-        """
-        Z = np.concatenate(self.coef) @ F.T + np.concatenate(self.intercept)[:, None]
-        firsts = np.cumsum([0, *(len(rows) for rows in self.coef)])
-        return np.stack(
-            [
-                classes[_decide(Z[first:last])] if last > first else np.full(len(F), classes[0])
-                for classes, first, last in zip(self.classes, firsts[:-1], firsts[1:], strict=True)
-            ]
-        )
+        """Class of every vector in F, (n_words, hidden), by every probe: array of int, shape (n_probes, n_words)."""
+        logits = np.concatenate(self.coef) @ F.T + np.concatenate(self.intercept)[:, None]
+        cuts = np.cumsum([len(rows) for rows in self.coef])[:-1]
+        predicted = []
+        for classes, Z in zip(self.classes, np.split(logits, cuts), strict=True):
+            chosen = Z.argmax(axis=0) if len(Z) > 1 else (Z > 0).any(axis=0).astype(int)
+            predicted.append(classes[chosen])
+        return np.stack(predicted)
 
 
-def _decide(Z: np.ndarray) -> np.ndarray:
-    return (Z[0] > 0).astype(int) if len(Z) == 1 else Z.argmax(axis=0)
-
-
-def fit(
-    F: np.ndarray,
-    y: np.ndarray,
-    C: np.ndarray,
-    spectrum: Spectrum | None = None,
-    tol: float = 1e-5,
-    max_iter: int = 1000,
-) -> Probes:
+def fit(F, y, C, spectrum: Spectrum | None = None, tol: float = 1e-5, max_iter: int = 1000) -> Probes:
     r"""Fit one ℓ2 logistic regression per row of `y`, all to the same vectors.
 
     Each minimises :math:`C \sum_i \ell(y_i, W f_i + b) + \frac{1}{2} \lVert W \rVert^2` with the
@@ -111,10 +74,6 @@ def fit(
         times as strict.
     max_iter : int
         Iterations before a fit counts as not converged.
-
-    Returns
-    -------
-    Probes
     """
     spectrum = Spectrum.of(F) if spectrum is None else spectrum
     n_probes, hidden = len(y), F.shape[1]
@@ -132,7 +91,7 @@ def fit(
             W, b, converged[block] = _solve(F, Y.astype(float), C[block], spectrum, tol, max_iter)
             for position, i in enumerate(block):
                 coef[i], intercept[i] = W[:, position], b[:, position]
-    return Probes(tuple(classes), tuple(coef), tuple(intercept), converged)
+    return Probes(classes, coef, intercept, converged)
 
 
 def _probabilities(Z: np.ndarray) -> np.ndarray:
@@ -173,13 +132,8 @@ def _scaled(G, gb, P, C, n: int, spectrum: Spectrum):
 def _search(Z, ZD, Y, C, slope, WD, DD):
     """Step lengths that bring the slope of each (convex) loss along its direction to a tenth or less.
 
-    Newton's method on the slope, kept inside the bracket of the signs seen so far.
-
-    Returns
-    -------
-    t : array of shape (n_probes,)
-    Z, P : arrays of shape (n_logits, n_probes, n_words)
-        Logits and probabilities after the step.
+    Newton's method on the slope, kept inside the bracket of the signs seen so far. Returned are the steps, and
+    the logits and probabilities after them.
     """
     target = 0.1 * np.abs(slope)
     low, high = np.zeros_like(slope), np.full_like(slope, np.inf)
@@ -201,20 +155,8 @@ def _search(Z, ZD, Y, C, slope, WD, DD):
 def _solve(F, Y, C, spectrum: Spectrum, tol: float, max_iter: int):
     """Preconditioned nonlinear conjugate gradients (Polak–Ribière+) on a batch of probes.
 
-    Probes that have converged leave the batch.
-
-    Parameters
-    ----------
-    F : array of shape (n_words, hidden)
-    Y : array of shape (n_logits, n_probes, n_words)
-        1 where the word has the logit's class.
-    C : array of shape (n_probes,)
-
-    Returns
-    -------
-    W : array of shape (n_logits, n_probes, hidden)
-    b : array of shape (n_logits, n_probes)
-    converged : array of bool, shape (n_probes,)
+    `Y`, of shape (n_logits, n_probes, n_words), is 1 where the word has the logit's class. Returned are the weights,
+    (n_logits, n_probes, hidden), intercepts, (n_logits, n_probes), and whether each probe converged.
     """
     logits, n_probes, n = Y.shape
     found_W, found_b = np.zeros((logits, n_probes, F.shape[1])), np.zeros((logits, n_probes))
@@ -236,7 +178,7 @@ def _solve(F, Y, C, spectrum: Spectrum, tol: float, max_iter: int):
         if converged.all():
             break
         if converged[index].any():
-            left = error > tol
+            left = error > tol  # those that have converged leave the batch
             index, C, steepness = index[left], C[left], steepness[left]
             Z, P, Y, W, b, G, gb = (array[:, left] for array in (Z, P, Y, W, b, G, gb))
             D, db, G_old, gb_old = (array[:, left] for array in (D, db, G_old, gb_old))

@@ -12,20 +12,10 @@ def is_sentence_level(y: np.ndarray, sentence: np.ndarray) -> bool:
 
 
 def allotted(y: np.ndarray, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random class for each unit (a sentence, a word type), with the class sizes of `y`.
+    """A random class for each unit (a sentence, a word type), with the class sizes of `y`; both of shape (n_words,).
 
     The units are laid end to end in random order, and the line of words is cut where the classes of `y` end;
     a unit gets the class at its middle. So a class keeps its number of words to within one unit.
-
-    Parameters
-    ----------
-    y : array of int, shape (n_words,)
-        Class codes.
-    unit : array of shape (n_words,)
-
-    Returns
-    -------
-    array of int, shape (n_words,)
     """
     _, unit, length = np.unique(unit, return_inverse=True, return_counts=True)
     classes, sizes = np.unique(y, return_counts=True)
@@ -37,7 +27,7 @@ def allotted(y: np.ndarray, unit: np.ndarray, rng: np.random.Generator) -> np.nd
 
 
 def permuted(y: np.ndarray, sentence: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Labels that have nothing to do with the vectors, permuted by sentence.
+    """Labels that have nothing to do with the vectors, permuted by sentence; all of shape (n_words,).
 
     Word-level labels: the sentences' blocks of labels in random order, so that runs of labels stay as they
     are. Sentence-level labels: random classes of whole sentences with the class sizes of `y` in words.

@@ -4,16 +4,14 @@ A probe is an ℓ2 logistic regression from standardised vectors (training stati
 folds are contiguous and give every word one prediction; C is chosen by contiguous inner folds of each
 training fold; neither cuts a sentence. Accuracies are shares of all labelled words, pooled over outer folds.
 
-Every fit is a small product with the same matrix, so one BLAS thread is fastest: the command takes one,
-whatever the environment says (:func:`one_thread`).
+Thousands of small products with the same matrix gain nothing from a second thread, and lose much where cores are
+shared: the command takes one, whatever the environment says, so that sums do not depend on the number of cores.
 """
 
 from __future__ import annotations
 
-import os
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -22,7 +20,8 @@ from dynalign.cli import command, progress, run
 from dynalign.config.probing import Probing
 from dynalign.config.removal import Removal
 from dynalign.io.errors import InputError
-from dynalign.removal import data, fit, logistic
+from dynalign.removal import fit, logistic
+from dynalign.removal.data import read_words
 from dynalign.removal.erasers import Eraser, apply, read_erasers
 from dynalign.removal.permutations import allotted, is_sentence_level, permuted
 from dynalign.tables.writer import write_table
@@ -30,44 +29,9 @@ from dynalign.tables.writer import write_table
 #: Dimensions whose standard deviation is below this share of the largest are rounding, and count as constant.
 CONSTANT = 1e-7
 
-#: What a numerical library reads when it is loaded.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep BLAS and OpenMP to one thread: the libraries loaded so far, and those loaded meanwhile (torch).
-
-    Thousands of small products gain nothing from a second thread and lose much where cores are shared; and
-    sums do not depend on the number of cores.
-    """
-    from threadpoolctl import threadpool_limits
-
-    before = {variable: os.environ.get(variable) for variable in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        for variable, value in before.items():
-            if value is None:
-                del os.environ[variable]
-            else:
-                os.environ[variable] = value
-
 
 def standardised(X: np.ndarray, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows `train` and `test` of X, centred and scaled as `train` tells; constant dimensions are 0.
-
-    Parameters
-    ----------
-    X : array of shape (n_words, hidden)
-    train, test : arrays of int
-
-    Returns
-    -------
-    arrays of shape (n_train, hidden) and (n_test, hidden)
-    """
+    """Rows `train` and `test` of X, (n_words, hidden), centred and scaled by `train`; constant dimensions are 0."""
     fitted = X[train]
     mean, deviation = fitted.mean(axis=0), fitted.std(axis=0)
     varies = deviation > CONSTANT * deviation.max()
@@ -84,11 +48,9 @@ def predict_fold(X, y, train, test, sentence, probing: Probing) -> tuple[np.ndar
     ----------
     X : array of shape (n_words, hidden)
     y : array of int, shape (n_probes, n_words)
-        Labels; all probes share the vectors.
     train, test : arrays of int
         Words of the outer fold.
     sentence : array of shape (n_words,)
-        Sentences, which no inner fold cuts.
 
     Returns
     -------
@@ -141,7 +103,7 @@ def crossfit_position(accuracy: float, low: float, high: float) -> str:
     return "below" if accuracy < low else "above" if accuracy > high else "inside"
 
 
-def _checked(name: str, codes: np.ndarray, probing: Probing) -> None:
+def _check_classes(name: str, codes: np.ndarray, probing: Probing) -> None:
     classes, sizes = np.unique(codes, return_counts=True)
     if len(classes) < 2:
         raise InputError(f"property {name!r} has {len(classes)} classes; a probe needs two or more")
@@ -162,7 +124,10 @@ def evaluate(
     options: Removal,
     seed: int,
 ) -> list[dict]:
-    """Probe every property before and after its removal.
+    """Probe every property before and after its removal: a row per method and property, in this order.
+
+    What a method fits, not where an encoding fits it, makes the row: `leace-crossfit` and `leace-in-sample` have the
+    same numbers.
 
     - `before`: the vectors as they are; `after`: removal fitted on all words (`fitted`, the paper);
       `after_crossfit`: removal fitted in each outer training fold, applied to its training and test words.
@@ -188,17 +153,9 @@ def evaluate(
         Integer class codes, NaN without a label.
     sentence, word : arrays of shape (n_words,)
     fitted : mapping of (method, property) to eraser
-        Fitted on all words, as `dynalign.removal.fit` writes them.
-    options : Removal
-        Its families are evaluated; the others refit in each training fold.
+        Fitted on all words, as `dynalign.removal.fit` writes them; `options` refit them in each training fold.
     seed : int
         Of permutations and control labels; a property's do not depend on which other properties there are.
-
-    Returns
-    -------
-    list of dict
-        One per method and property, in this order. What a method fits, not where an encoding fits it, makes the
-        row: `leace-crossfit` and `leace-in-sample` have the same numbers.
 
     Raises
     ------
@@ -211,7 +168,7 @@ def evaluate(
     Belrose et al. (2023). LEACE: Perfect linear concept erasure in closed form. NeurIPS.
     """
     for name, labels in codes.items():
-        _checked(name, labels[np.isfinite(labels)], probing)
+        _check_classes(name, labels[np.isfinite(labels)], probing)
     rows = {}
     masks = {np.isfinite(labels).tobytes(): np.isfinite(labels) for labels in codes.values()}
     for key, mask in masks.items():  # properties with the same labelled words share their folds
@@ -239,23 +196,21 @@ def _evaluate_labelled(X, labels, sentence, word, fitted, probing, options, seed
     both = np.concatenate([y, control])
     guesses, failed = np.empty_like(both), np.zeros(len(both), dtype=int)
     null_guesses, null_failed = np.empty_like(null), np.zeros(len(null), dtype=int)
-    after = {(kind, *arm): np.empty(n, dtype=np.int64) for kind in ("all", "crossfit") for arm in arms}
+    after = {(kind, *arm): np.empty(n, dtype=np.int64) for kind in ("after", "after_crossfit") for arm in arms}
     after_failed = dict.fromkeys(arms, 0)
     for test in progress(folds.contiguous(n, probing.folds, sentence), "probing, outer folds"):
         train = folds.training_rows(n, test)
         guesses[:, test], missed = predict_fold(X, both, train, test, sentence, probing)
         failed += missed
         F, F_test = standardised(X, train, test)
-        C = np.full(len(null), probing.permutation_C)
-        probes = logistic.fit(F, null[:, train], C, max_iter=probing.max_iter)
+        probes = logistic.fit(F, null[:, train], np.full(len(null), probing.permutation_C), max_iter=probing.max_iter)
         null_guesses[:, test] = probes.predict(F_test)
         null_failed += ~probes.converged
         for method, name in arms:
             refitted = fit.fit(method, X[train], labels[name][train], options)
-            for kind, eraser in (("all", fitted[method, name]), ("crossfit", refitted)):
+            for kind, eraser in (("after", fitted[method, name]), ("after_crossfit", refitted)):
                 residual = apply(eraser, X, labels[name])
-                target = labels[name][None]
-                guess, missed = predict_fold(residual, target, train, test, sentence, probing)
+                guess, missed = predict_fold(residual, labels[name][None], train, test, sentence, probing)
                 after[kind, method, name][test] = guess[0]
                 after_failed[method, name] += int(missed[0])
 
@@ -264,11 +219,7 @@ def _evaluate_labelled(X, labels, sentence, word, fitted, probing, options, seed
     rows = {}
     for method, name in arms:
         i = names.index(name)
-        guessed = {
-            "before": guesses[i],
-            "after": after["all", method, name],
-            "after_crossfit": after["crossfit", method, name],
-        }
+        guessed = {"before": guesses[i]} | {kind: after[kind, method, name] for kind in ("after", "after_crossfit")}
         accuracy = {kind: float((guess == y[i]).mean()) for kind, guess in guessed.items()}
         control_accuracy = (guesses[len(names) + i] == control[i]).mean()
         sizes = np.unique(y[i], return_counts=True)[1]
@@ -292,18 +243,6 @@ def _evaluate_labelled(X, labels, sentence, word, fitted, probing, options, seed
             "not_converged": int(failed[i] + failed[len(names) + i] + null_failed[i] + after_failed[method, name]),
         }
     return rows
-
-
-def _check_erasers(path: str, fitted: Mapping, arms, hidden: int) -> None:
-    for method, name in arms:
-        if (method, name) not in fitted:
-            there = ", ".join(".".join(arm) for arm in fitted)
-            raise InputError(f"{path}: lacks the eraser {method}.{name}; it has {there}")
-        if fitted[method, name].hidden != hidden:
-            raise InputError(
-                f"{path}: {method}.{name} is for {fitted[method, name].hidden} dimensions, the representation has "
-                f"{hidden}; write the erasers again with dynalign.removal.fit"
-            )
 
 
 @command
@@ -338,19 +277,15 @@ def main(
         Of permutations and control labels.
     """
     import pandas as pd
+    from threadpoolctl import threadpool_limits
 
-    X, word_index = data.read_vectors(representation, layer)
-    table = data.read_words(labels, word_index, properties, ["sentence", "word"])
-    fitted = read_erasers(erasers)
-    _check_erasers(
-        erasers, fitted, [(method, name) for method in removal_options.families for name in properties], X.shape[1]
-    )
-    codes = {name: table[name].to_numpy(float) for name in properties}
+    X, codes, words = read_words(representation, layer, labels, properties, ["sentence", "word"])
+    arms = [(method, name) for method in removal_options.families for name in properties]
+    fitted = read_erasers(erasers, arms, X.shape[1])
+    sentence, word = words["sentence"].to_numpy(), words["word"].to_numpy()
     try:
-        with one_thread():
-            rows = evaluate(
-                X, codes, table["sentence"].to_numpy(), table["word"].to_numpy(), fitted, options, removal_options, seed
-            )
+        with threadpool_limits(1):
+            rows = evaluate(X, codes, sentence, word, fitted, options, removal_options, seed)
     except InputError as error:
         raise InputError(f"{labels}: {error}") from None
     place = {"checkpoint": checkpoint, "step": step, "layer": layer}

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dynalign import folds
-from dynalign.io.errors import InputError
-from dynalign.removal.erasers import RidgeEraser, design
+from dynalign.removal.erasers import RidgeEraser, design, labelled
 
 
 def _centred_products(T: np.ndarray, X: np.ndarray):
@@ -23,22 +22,11 @@ def _coefficients(TT: np.ndarray, TX: np.ndarray, alpha: float) -> np.ndarray:
 
 
 def cross_validated_r2(X: np.ndarray, T: np.ndarray, alphas, n_folds: int) -> np.ndarray:
-    """R² of held-out vectors predicted from their labels, for each penalty.
+    """R² of held-out vectors X, (n_words, hidden), predicted from T, (n_words, n_columns), for each penalty.
 
     Mean over contiguous folds of the uniform average over dimensions, as scikit-learn's ``Ridge.score`` gives
     it; a dimension that does not vary in a held-out fold counts 0 for every penalty. The intercept is
     refitted in each fold. Sums of squares come from a fold's k × hidden products, never from predictions.
-
-    Parameters
-    ----------
-    X : array of shape (n_words, hidden)
-    T : array of shape (n_words, n_columns)
-    alphas : sequence of float
-    n_folds : int
-
-    Returns
-    -------
-    array of shape (n_alphas,)
     """
     scores = np.zeros((n_folds, len(alphas)))
     for fold, test in enumerate(folds.contiguous(len(X), n_folds)):
@@ -51,19 +39,9 @@ def cross_validated_r2(X: np.ndarray, T: np.ndarray, alphas, n_folds: int) -> np
             theta = _coefficients(TT, TX, alpha)
             # Σ(x − x̂)² = its part around the fold's means + n · (error of the means)²
             around = total - 2 * (theta * TX_test).sum(axis=0) + (theta * (TT_test @ theta)).sum(axis=0)
-            shift = x_test - x - (t_test - t) @ theta
-            error = around + len(test) * shift**2
+            error = around + len(test) * (x_test - x - (t_test - t) @ theta) ** 2
             scores[fold, position] = np.where(varies, 1 - error / np.where(varies, total, 1), 0).mean()
     return scores.mean(axis=0)
-
-
-def labelled(X, codes) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors (float64) and codes of the words that have a label."""
-    codes = np.asarray(codes, dtype=float)
-    rows = np.isfinite(codes)
-    if not rows.any():
-        raise InputError("no word has a label")
-    return np.asarray(X, dtype=float)[rows], codes[rows]
 
 
 def fit_ridge(X, codes, alphas: Sequence[float], n_folds: int, coding: str = "ordinal") -> RidgeEraser:
@@ -73,9 +51,8 @@ def fit_ridge(X, codes, alphas: Sequence[float], n_folds: int, coding: str = "or
 
     Parameters
     ----------
-    X : array of shape (n_words, hidden)
-    codes : array of shape (n_words,)
-        Integer class codes; words without a label (NaN) do not take part.
+    X, codes : arrays of shape (n_words, hidden) and (n_words,)
+        Words without a label (NaN) do not take part; without any label it is an `InputError`.
     alphas : sequence of float
         Penalties, of ``‖X − Tθ − b‖² + α ‖θ‖²``.
     n_folds : int

@@ -76,34 +76,17 @@ def intersubject(
     `runs`, shape (n_rows,), are for folds by run; of the choices ``alphas``, ``folds``, ``inner_folds`` and ``gap``
     count. InputError if no voxel can be scored, or folds cannot be cut.
     """
-    from threadpoolctl import threadpool_limits
-
     device = backend.Numpy(threads)
     splits = arms.outer_splits(runs, choices.folds, choices.gap)
-    # As in encoding: threads share out the work, and each calls a BLAS of one thread.
-    with threadpool_limits(1):
-        scored = ridge.scorable(responses, splits, device)
-        if not scored.any():
-            raise InputError(f"none of the {len(scored)} voxels varies and is finite in every fold")
-        shape = (len(splits), len(scored))
-        parts = {name: np.full(shape, np.nan, dtype=np.float32) for name in ("r", "alpha", "inner_score")}
-        timecourse, fold = np.empty(len(responses)), np.empty(len(responses), dtype=np.int16)
-        for number, (train, test) in enumerate(progress(splits, "outer folds")):
-            result = ridge.fit_fold(
-                kernel(others, train, threads),
-                responses,
-                train,
-                test,
-                choices.alphas,
-                choices.inner_folds,
-                choices.gap,
-                run=device,
-                voxels=np.flatnonzero(scored),
-            )[0]
-            for name, values in parts.items():
-                values[number, scored] = getattr(result, name)
-            timecourse[test], fold[test] = result.timecourse, number
-    return Scores(**parts, timecourse=timecourse, fold=fold)
+    scored = ridge.scorable(responses, splits, device)
+    if not scored.any():
+        raise InputError(f"none of the {len(scored)} voxels varies and is finite in every fold")
+
+    def features(train, _):
+        yield kernel(others, train, threads), ()
+
+    ((scores, _),) = ridge.fit_folds(responses, scored, splits, features, choices, device)
+    return scores
 
 
 def above(ceiling: Scores, threshold: float) -> np.ndarray:
