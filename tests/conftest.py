@@ -12,6 +12,7 @@ def browser():
         yield opened
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """What runs in one process where several share out the tests: a file, or all that use the finished study."""
     for item in items:

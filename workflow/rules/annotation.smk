@@ -50,7 +50,7 @@ rule properties:
     input:
         words=f"{R}/story/words.tsv",
         annotation=f"{R}/annotation/story.conllu",
-        tables=given(*OWN_LABELS),
+        tables=ancient(given(*OWN_LABELS)),
     output:
         labels=table("labels", "labels"),
         counts=table("class_counts", "class counts"),

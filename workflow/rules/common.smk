@@ -98,9 +98,8 @@ def on_gpu(device):
     return int(device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") is not None))
 
 
-#: Ends a command whose first output may be large. Snakemake compares files above a megabyte by time stamp alone, which
-#: a copy does not keep; so rules that read it ask for its digest too, and not for its time (`ancient`).
-DIGEST = " && sha256sum < {output[0]:q} > {output.digest:q}"
+# Snakemake compares files above a megabyte by time stamp alone, which a copy does not keep: rules that read what may be
+# so large ask for its digest, which the same job writes, and not for its time (`ancient`).
 LAYERS = {
     "representation": ancient(f"{R}/representation/{{ckpt}}.safetensors"),
     "digest_of_representation": f"{R}/representation/{{ckpt}}.sha256",

@@ -4,7 +4,7 @@ rule removal:
         **LAYERS,
         labels=f"{R}/tables/labels.tsv",
     output:
-        f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
+        erasers=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
         digest=f"{R}/removal/{{ckpt}}/layer-{{layer}}.sha256",
     log:
         f"{R}/logs/removal/{{ckpt}}.layer-{{layer}}.log",
@@ -17,7 +17,7 @@ rule removal:
     shell:
         "python -m dynalign.removal.fit --representation {input.representation:q} --layer {wildcards.layer}"
         " --labels {input.labels:q} --properties {params.properties:q} --options {params.options:q}"
-        " --output {output[0]:q} &> {log:q}" + DIGEST
+        " --output {output.erasers:q} &> {log:q} && sha256sum < {output.erasers:q} > {output.digest:q}"
 
 
 rule probing:

@@ -157,7 +157,7 @@ rule representation:
         "{params.malloc} python -m dynalign.models.representation --tokens {input.tokens:q} --checkpoint {input.checkpoint[0]:q}"
         " --name {wildcards.ckpt} --step {params.step} --options {params.options:q} --threads {threads}"
         " --gpus {resources.gpu} --output {output.vectors:q} --layers {output.layers:q}"
-        " --perplexity {output.perplexity:q} &> {log:q}" + DIGEST
+        " --perplexity {output.perplexity:q} &> {log:q} && sha256sum < {output.vectors:q} > {output.digest:q}"
 
 
 if STUDY.baselines:
@@ -167,7 +167,7 @@ if STUDY.baselines:
             words=f"{R}/story/words.tsv",
             tokens=f"{R}/representation/tokens.npz",
         output:
-            f"{R}/representation/{{baseline}}.safetensors",
+            vectors=f"{R}/representation/{{baseline}}.safetensors",
             digest=f"{R}/representation/{{baseline}}.sha256",
         log:
             f"{R}/logs/representation/{{baseline}}.log",
@@ -180,4 +180,4 @@ if STUDY.baselines:
             seed=STUDY.seed,
         shell:
             "python -m dynalign.models.baselines --kind {wildcards.baseline} --words {input.words:q} --tokens {input.tokens:q}"
-            " --seed {params.seed} --output {output[0]:q} &> {log:q}" + DIGEST
+            " --seed {params.seed} --output {output.vectors:q} &> {log:q} && sha256sum < {output.vectors:q} > {output.digest:q}"

@@ -14,7 +14,7 @@ rule responses:
         mask=given(*MASK),
         voxels=given(*VOXELS),
     output:
-        f"{R}/brain/{{subject}}.npy",
+        responses=f"{R}/brain/{{subject}}.npy",
         digest=f"{R}/brain/{{subject}}.sha256",
     log:
         f"{R}/logs/responses/{{subject}}.log",
@@ -29,4 +29,4 @@ rule responses:
         content=content(*([] if STUDY.simulation or STUDY.story.download else ARRAY + IMAGES + MASK), *VOXELS),
     shell:
         "python -m dynalign.responses.recordings --trs {input.trs:q} --subject {wildcards.subject:q} --array {params.array:q}"
-        " --options {params.options:q} --output {output[0]:q} &> {log:q}" + DIGEST
+        " --options {params.options:q} --output {output.responses:q} &> {log:q} && sha256sum < {output.responses:q} > {output.digest:q}"

@@ -413,8 +413,8 @@ def fit_folds(
                 beside = {"targets": targets[:, able], "same": same if updates else None}
                 fit = partial(fit_fold, kernel, responses, train, test, *numbers, updates, **beside)
                 if isinstance(run, backend.Torch) and run.tf32 and not found and not results:
-                    report_tf32(*(fit(on, voxels[: run.width]) for on in (run, run.exact())))
-                results += fit(run, voxels)
+                    report_tf32(*(fit(run=on, voxels=voxels[: run.width]) for on in (run, run.exact())))
+                results += fit(run=run, voxels=voxels)
             found.append(results)
     fold = np.repeat(np.arange(len(splits), dtype=np.int16), [len(test) for _, test in splits])
     joined = []
