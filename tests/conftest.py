@@ -12,10 +12,23 @@ def browser():
         yield opened
 
 
-@pytest.hookimpl(tryfirst=True)
+#: Tests of the one finished study: the longest, so they come first, and all in one process.
+OF_THE_FINISHED_STUDY = ("test_growth.py", "test_report.py", "test_truth.py")
+
+
 def pytest_collection_modifyitems(items):
-    """What runs in one process where several share out the tests: a file, or all that use the finished study."""
-    for item in items:
-        group = "finished" if "finished" in item.fixturenames else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: "finished" not in item.fixturenames)
+    """The longest first."""
+    items.sort(key=lambda item: item.path.name not in OF_THE_FINISHED_STUDY)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where several processes share out the tests, each takes whole files."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return "finished" if file.endswith(OF_THE_FINISHED_STUDY) else file
+
+    return ByFile(config, log)
