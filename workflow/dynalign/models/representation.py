@@ -7,6 +7,7 @@ hidden states of the word whose last token is e, and the prediction of token e +
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -411,6 +412,9 @@ def main(
     gpus
         GPUs given to the job; 0: the CPU computes.
     """
+    # What torch and transformers make when they are imported lasts to the end. Looking it through for garbage, again and
+    # again and once more at exit, takes a third of a short job.
+    gc.set_threshold(100_000)
     import pandas as pd
     import torch
 
@@ -428,6 +432,7 @@ def main(
     write_table(pd.DataFrame([row]), perplexity)
     write_table(about.assign(**key)[[*key, *about.columns]], layers)
     write_layers(output, vectors, story, name, last_layer=about["name"].iloc[-1], precision=options.precision)
+    gc.freeze()
 
 
 if __name__ == "__main__":
