@@ -40,29 +40,17 @@ REQUIRED_PROCESSORS = ("tokenize", "pos", "depparse", "constituency")
 #: Sentences parsed between two notes in the log.
 _BATCH = 50
 
-#: Waits between attempts to download, s.
-_WAITS = (2, 10, 30)
-
 
 def story_sentences(path: str | Path) -> dict[int, list[str]]:
-    """Read the words of each sentence from ``story/words.tsv``; dropped words are left out.
+    """Read the words of each sentence, by its number, from ``story/words.tsv``; dropped words are left out.
 
-    Returns
-    -------
-    dict
-        Number of the sentence → its words, in order.
-
-    Raises
-    ------
-    InputError
-        If no words are left, a word has no sentence or holds white space, or sentence numbers fall.
+    It is an InputError if no words are left, one has no sentence or holds white space, or sentence numbers fall.
     """
     table = read_words(path)
     if table["sentence"].dtype.kind not in "if":
         raise InputError(f"{path}: column 'sentence' must hold numbers")
     table = table[table["dropped"] == 0]
-    sentences: dict[int, list[str]] = {}
-    last = -1
+    sentences, last = {}, -1
     for row, word, number in zip(table.index, table["word"], table["sentence"], strict=True):
         if math.isnan(number) or number < last:
             raise InputError(
@@ -95,20 +83,9 @@ def join_words(parsed: Sequence[Word], words: Sequence[str]) -> tuple[Word, ...]
 
 
 def match_story(sentences: Sequence[Sentence], story: dict[int, list[str]], source: str) -> list[Sentence]:
-    """Return the sentences, numbered and cut into words as in the story, if they are the story's.
+    """Return the sentences of `source`, numbered and cut into words as in the story (:func:`story_sentences`).
 
-    Parameters
-    ----------
-    sentences : sequence of Sentence
-    story : dict
-        From :func:`story_sentences`.
-    source : str
-        Where `sentences` come from, for the message.
-
-    Raises
-    ------
-    InputError
-        At the first difference.
+    The first difference from the story is an InputError.
     """
     matched = []
     for parsed, (number, words) in zip(sentences, story.items(), strict=False):
@@ -128,20 +105,16 @@ def match_story(sentences: Sequence[Sentence], story: dict[int, list[str]], sour
 def load_pipeline(models: str | Path, package: str, processors: Sequence[str]):
     """Load stanza's English pipeline for words and sentences that are given, from a local folder, on the CPU.
 
-    Returns
-    -------
-    stanza.Pipeline
-
-    Raises
-    ------
-    InputError
-        If a needed processor is not asked for, or the folder lacks the models or holds broken ones.
+    It is an InputError if a needed processor is not asked for, or the folder lacks the models or holds broken ones.
     """
-    missing = [name for name in REQUIRED_PROCESSORS if name not in processors]
-    if missing:
+    way_out = (
+        "set annotation.models to a folder that has them, or fetch them with "
+        f"`python -m dynalign.stimulus.parser --download-only --models {models} --output {models}/fetched.json`"
+    )
+    if missing := [name for name in REQUIRED_PROCESSORS if name not in processors]:
         raise InputError(f"annotation.processors: lacks {missing[0]!r}; needed are {', '.join(REQUIRED_PROCESSORS)}")
     if not (Path(models) / "resources.json").is_file():
-        raise InputError(f"{models}: no stanza models (no resources.json) there; {_way_out(models)}")
+        raise InputError(f"{models}: no stanza models (no resources.json) there; {way_out}")
     import stanza
 
     try:
@@ -159,15 +132,8 @@ def load_pipeline(models: str | Path, package: str, processors: Sequence[str]):
         reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"{models}: cannot load stanza package {package!r} with processors {','.join(processors)}: "
-            f"{reason}; leave out a processor that these models do not have, or {_way_out(models)}"
+            f"{reason}; leave out a processor that these models do not have, or {way_out}"
         ) from error
-
-
-def _way_out(models: str | Path) -> str:
-    return (
-        "set annotation.models to a folder that has them, or fetch them with "
-        f"`python -m dynalign.stimulus.parser --download-only --models {models} --output {models}/fetched.json`"
-    )
 
 
 def parse(story: dict[int, list[str]], pipeline) -> list[Sentence]:
@@ -184,12 +150,9 @@ def parse(story: dict[int, list[str]], pipeline) -> list[Sentence]:
 
 def _from_stanza(parsed) -> Sentence:
     tokens = tuple(
-        Token(
-            word.text, word.lemma or "_", word.upos, word.xpos or "_", parse_feats(word.feats or "_"), word.head,
-            word.deprel,
-        )
-        for word in parsed.words
-    )  # fmt: skip
+        Token(w.text, w.lemma or "_", w.upos, w.xpos or "_", parse_feats(w.feats or "_"), w.head, w.deprel)
+        for w in parsed.words
+    )
     words = tuple(Word(token.text, token.id[0] - 1, token.id[-1]) for token in parsed.tokens)
     return check_sentence(Sentence(str(parsed.index), words, tokens, parse_tree(str(parsed.constituency))))
 
@@ -197,20 +160,12 @@ def _from_stanza(parsed) -> Sentence:
 def download(models: str | Path, package: str, processors: Sequence[str]) -> dict:
     """Fetch stanza's English models into a folder; what is there and whole is not fetched again.
 
-    Returns
-    -------
-    dict
-        What was fetched: `resources` (version of stanza's models), `package`, `processors` and `files`
-        (path in the folder → SHA-256).
-
-    Raises
-    ------
-    InputError
-        If several attempts fail.
+    Returns what was fetched: `resources` (version of stanza's models), `package`, `processors` and `files` (path in the
+    folder → SHA-256). It is an InputError if several attempts fail.
     """
     import stanza
 
-    for attempt, wait in enumerate((*_WAITS, None), start=1):
+    for attempt, wait in enumerate((2, 10, 30, None), start=1):
         try:
             fetched = stanza.download(
                 "en", model_dir=str(models), package=package, processors=",".join(processors), logging_level="WARN"

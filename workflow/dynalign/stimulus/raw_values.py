@@ -69,19 +69,15 @@ def tense(sentence: Sentence) -> str:
     return verb.feats["Tense"] if verb else UNDEF
 
 
-def _number(sentence: Sentence, relation: str) -> str:
+def subject_number(sentence: Sentence, relation: str = "nsubj") -> str:
+    """``Number`` of the shallowest ``nsubj``, else UNDEF; ``nsubj:pass`` and ``expl`` are other relations."""
     argument = _shallowest(sentence, lambda token: token.deprel == relation)
     return argument.feats.get("Number", UNDEF) if argument else UNDEF
 
 
-def subject_number(sentence: Sentence) -> str:
-    """``Number`` of the shallowest ``nsubj``, else UNDEF; ``nsubj:pass`` and ``expl`` are other relations."""
-    return _number(sentence, "nsubj")
-
-
 def object_number(sentence: Sentence) -> str:
     """``Number`` of the shallowest ``obj``, else UNDEF."""
-    return _number(sentence, "obj")
+    return subject_number(sentence, "obj")
 
 
 def word_heads(sentence: Sentence) -> list[int]:
