@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from dynalign.cli import commands, note, run
 from dynalign.io.atomic import atomic_folder, write_text
@@ -146,12 +146,6 @@ def _fetch(
         Which weights, `model.weights`; or none, only configuration and tokenizer.
     attempts
         Per request, with waits of 1, 2, 4, … s between them.
-
-    Raises
-    ------
-    InputError
-        If the model or the revision does not exist, holds no weights of that kind, cannot be reached, or
-        arrives broken.
     """
     from huggingface_hub import HfApi, constants
 
@@ -236,15 +230,15 @@ def describe(folder: str | Path, kind: Weights) -> dict[str, str]:
     if not sums:
         raise InputError(f"{folder}: holds no weights of the kind model.weights: {kind}")
     values = [sums[name] for name in sorted(sums)]
-    joined = values[0] if len(values) == 1 else hashlib.sha256("\n".join(values).encode()).hexdigest()
-    return record | {"sha256": joined}
+    return record | {
+        "sha256": values[0] if len(values) == 1 else hashlib.sha256("\n".join(values).encode()).hexdigest()
+    }
 
 
 def _compare(names: list[str], folders: list[Path], output: str, weights: Weights = "safetensors") -> None:
     """List a study's checkpoints, after a check that no two have the same weights.
 
-    Published branches have served another step's weights: such a study would show no change where there was
-    one.
+    Published branches have served another step's weights: such a study would show no change where there was one.
 
     Parameters
     ----------
@@ -254,32 +248,27 @@ def _compare(names: list[str], folders: list[Path], output: str, weights: Weight
         ``tables/checkpoints.tsv`` to write.
     weights
         `model.weights`.
-
-    Raises
-    ------
-    InputError
-        If two checkpoints have the same weights; names all such pairs with the first.
     """
     import pandas as pd
 
-    rows: list[dict[str, Any]] = [
+    table = pd.DataFrame(
         {"checkpoint": name, "step": int(name.removeprefix("step-")), **describe(folder, weights)}
         for name, folder in zip(names, folders, strict=True)
+    )
+    first = table.groupby("sha256")["checkpoint"].transform("first")
+    same = [
+        f"{name} and {other} (sha256 {digest[:12]}…)"
+        for name, other, digest in zip(names, first, table["sha256"], strict=True)
+        if name != other
     ]
-    first: dict[str, str] = {}
-    same = []
-    for row in rows:
-        other = first.setdefault(row["sha256"], row["checkpoint"])
-        if other != row["checkpoint"]:
-            same.append(f"{row['checkpoint']} and {other} (sha256 {row['sha256'][:12]}…)")
     if same:
         raise InputError(
-            f"{rows[0]['source'] or folders[0].parent}: checkpoints with the same weights: "
+            f"{table['source'][0] or folders[0].parent}: checkpoints with the same weights: "
             f"{'; '.join(same)}. One of each pair is not what its name says: take it out of model.steps, name "
             "another commit in model.commits, or, if the branch's pytorch_model.bin is right, set "
             "model.weights: pytorch"
         )
-    write_table(pd.DataFrame(rows), output)
+    write_table(table, output)
 
 
 main = commands(_fetch, _compare)

@@ -83,9 +83,9 @@ def choose_device(gpus: int) -> str:
 
 
 def batches(n: int, size: int, compute: Callable[[slice], None]) -> None:
-    """Call `compute` on slices of `size` that cover ``range(n)`` in order; where memory does not suffice, halve them.
+    """Call `compute`, in torch's inference mode, on slices of `size` that cover ``range(n)`` in order.
 
-    A slice that ran out of memory is computed again, in parts; it is an InputError if one row is too much.
+    A slice that ran out of memory is computed again, in halves; it is an InputError if one row is too much.
     """
     import torch
 
@@ -95,7 +95,8 @@ def batches(n: int, size: int, compute: Callable[[slice], None]) -> None:
         rows = slice(start, min(start + size, n))
         exhausted = False
         try:
-            compute(rows)
+            with torch.inference_mode():
+                compute(rows)
         except (RuntimeError, MemoryError) as error:
             # torch has a class for GPUs only.
             lacking = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
@@ -196,8 +197,7 @@ def read_story(model, tokens: Tokens, batch_tokens: int) -> tuple[np.ndarray, np
         log_p = log_p[: len(following)].gather(1, following[:, None])[:, 0]
         nll[rows.start : rows.start + len(following)] = -log_p.cpu().numpy()
 
-    with torch.inference_mode():
-        batches(len(windows), max(1, batch_tokens // context), compute)
+    batches(len(windows), max(1, batch_tokens // context), compute)
     for name, values in (*((f"layer {layer}", x) for layer, x in enumerate(layers)), ("the prediction", nll)):
         if not np.isfinite(values).all():
             raise InputError(f"{name} holds values that are not finite; the checkpoint's weights are broken")
@@ -206,8 +206,6 @@ def read_story(model, tokens: Tokens, batch_tokens: int) -> tuple[np.ndarray, np
 
 def sample_layers(model, tokens: Tokens, sample: np.ndarray, batch_tokens: int) -> np.ndarray:
     """Hidden states of some represented words, `sample`: array of float32, shape (depth + 1, n, hidden)."""
-    import torch
-
     ends = tokens.last[tokens.represented][sample]
     windows = tokens.ids[ends[:, None] + np.arange(1 - tokens.context_tokens, 1)]
     layers = np.empty((tokens.depth + 1, len(windows), tokens.hidden), dtype=np.float32)
@@ -215,20 +213,18 @@ def sample_layers(model, tokens: Tokens, sample: np.ndarray, batch_tokens: int) 
     def compute(rows: slice) -> None:
         layers[:, rows] = last_positions(model, windows[rows], tokens)[0].float().cpu().numpy()
 
-    with torch.inference_mode():
-        batches(len(windows), max(1, batch_tokens // tokens.context_tokens), compute)
+    batches(len(windows), max(1, batch_tokens // tokens.context_tokens), compute)
     return layers
 
 
 def relative_error(approximate: np.ndarray, exact: np.ndarray) -> np.ndarray:
     """Error of each layer as a share of the exact values: ‖a − x‖ / ‖x‖ (Frobenius norms), shape (n_layers,)."""
+    errors = np.empty(len(exact))
     # Layer by layer: float64 copies of all would be several times the result's size.
-    return np.array(
-        [
-            np.linalg.norm(a.astype(np.float64) - x) / max(float(np.linalg.norm(x.astype(np.float64))), 1e-300)
-            for a, x in zip(approximate, exact, strict=True)
-        ]
-    )
+    for k, (a, x) in enumerate(zip(approximate, exact, strict=True)):
+        norm = float(np.linalg.norm(x.astype(np.float64)))
+        errors[k] = np.linalg.norm(a.astype(np.float64) - x) / max(norm, 1e-300)
+    return errors
 
 
 def layer_names(model, window: np.ndarray) -> list[str]:

@@ -33,17 +33,12 @@ class Tree:
 
     def leaves(self) -> list[str]:
         """The words, brackets in them written ``-LRB-`` and ``-RRB-``."""
-        words, stack = [], [self]
-        while stack:
-            node = stack.pop()
-            stack.extend(reversed(node.children))
-            if not node.children:
-                words.append(node.label)
-        return words
+        return re.findall(r" ([^\s()]+)", f" {self}")
 
     def __str__(self) -> str:
         # A stack, because a long right-branching sentence would exceed Python's recursion limit.
-        text, stack = "", [self]
+        text = ""
+        stack: list[Tree | str] = [self]
         while stack:
             item = stack.pop()
             if isinstance(item, Tree) and item.children:
@@ -174,7 +169,10 @@ def parse_tree(text: str) -> Tree:
 
 
 def parse_feats(text: str) -> dict[str, str]:
-    """Read CoNLL-U features such as ``Number=Sing|Person=3``; ``_`` is none. Others or twins: InputError."""
+    """Read CoNLL-U features such as ``Number=Sing|Person=3``; ``_`` is none.
+
+    An entry that is not ``Name=Value``, or a name that stands twice, is an InputError.
+    """
     feats: dict[str, str] = {}
     for entry in () if text == "_" else text.split("|"):
         name, _, value = entry.partition("=")
@@ -195,7 +193,7 @@ def check_sentence(sentence: Sentence) -> Sentence:
     for token in sentence.tokens:
         if token.head > len(sentence.tokens):
             raise InputError(f"{token.form!r} has the head {token.head}, but there are {len(sentence.tokens)} tokens")
-    _ = sentence.depths  # heads that form a circle
+    token_depths([token.head for token in sentence.tokens])
     if sentence.tree.label != "ROOT" or len(sentence.tree.children) != 1:
         raise InputError(
             f"the tree must be (ROOT …) with one clause, got {sentence.tree.label!r} with {len(sentence.tree.children)}"
@@ -273,19 +271,18 @@ def read_sentences(path: str | Path) -> list[Sentence]:
     return sentences
 
 
-def _format_sentence(sentence: Sentence) -> str:
-    lines = [f"# sent_id = {sentence.sent_id}", f"# text = {' '.join(sentence.forms)}"]
-    lines.append(f"# constituency = {sentence.tree}")
-    split = {word.start: word for word in sentence.words if word.stop > word.start + 1}
-    for index, token in enumerate(sentence.tokens):
-        if word := split.get(index):
-            lines.append("\t".join([f"{word.start + 1}-{word.stop}", word.form, *"________"]))
-        feats = "|".join(f"{name}={value}" for name, value in token.feats.items()) or "_"
-        about = (token.form, token.lemma, token.upos, token.xpos, feats, str(token.head), token.deprel)
-        lines.append("\t".join([str(index + 1), *about, "_", "_"]))
-    return "\n".join(lines) + "\n\n"
-
-
 def write_sentences(path: str | Path, sentences: Iterable[Sentence]) -> None:
     """Write sentences as CoNLL-U."""
-    write_text(path, "".join(_format_sentence(sentence) for sentence in sentences))
+    lines = []
+    for sentence in sentences:
+        lines += [f"# sent_id = {sentence.sent_id}", f"# text = {' '.join(sentence.forms)}"]
+        lines.append(f"# constituency = {sentence.tree}")
+        split = {word.start: word for word in sentence.words if word.stop > word.start + 1}
+        for index, token in enumerate(sentence.tokens):
+            if word := split.get(index):
+                lines.append("\t".join([f"{word.start + 1}-{word.stop}", word.form, *"________"]))
+            feats = "|".join(f"{name}={value}" for name, value in token.feats.items()) or "_"
+            about = (token.form, token.lemma, token.upos, token.xpos, feats, str(token.head), token.deprel)
+            lines.append("\t".join([str(index + 1), *about, "_", "_"]))
+        lines.append("")
+    write_text(path, "\n".join([*lines, ""]))

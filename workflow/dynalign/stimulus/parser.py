@@ -21,17 +21,8 @@ from dynalign.io.atomic import write_text
 from dynalign.io.digests import sha256
 from dynalign.io.errors import InputError
 from dynalign.io.shipped import shipped
-from dynalign.stimulus.conllu import (
-    Sentence,
-    Token,
-    Word,
-    check_sentence,
-    located,
-    parse_feats,
-    parse_tree,
-    read_sentences,
-    write_sentences,
-)
+from dynalign.stimulus import conllu
+from dynalign.stimulus.conllu import Sentence, Token, Word
 from dynalign.stimulus.timing import read_words
 
 #: What properties need from the parser.
@@ -39,6 +30,9 @@ REQUIRED_PROCESSORS = ("tokenize", "pos", "depparse", "constituency")
 
 #: Sentences parsed between two notes in the log.
 _BATCH = 50
+
+#: Waits between attempts to download, s.
+_WAITS = (2, 10, 30)
 
 
 def story_sentences(path: str | Path) -> dict[int, list[str]]:
@@ -66,11 +60,10 @@ def story_sentences(path: str | Path) -> dict[int, list[str]]:
 
 
 def join_words(parsed: Sequence[Word], words: Sequence[str]) -> tuple[Word, ...]:
-    """Join parsed words that the story writes as one, as far as they spell it.
+    """Join parsed words that the story writes as one, as far as they spell a word of its sentence, `words`.
 
     A treebank has punctuation (and some clitics) as words of their own, the story has them on the word that they are
-    written with: ``see``, ``them``, ``.`` become ``see``, ``them.``. A word of the story (`words`, its sentence) that
-    `parsed` does not spell is left as it is, for the caller to find.
+    written with: ``see``, ``them``, ``.`` become ``see``, ``them.``.
     """
     joined: list[Word] = []
     for word in parsed:
@@ -143,18 +136,20 @@ def parse(story: dict[int, list[str]], pipeline) -> list[Sentence]:
     sentences: list[Sentence] = []
     for batch in progress(batches, f"parsing, {_BATCH} sentences each"):
         for parsed in pipeline([story[number] for number in batch]).sentences:
-            with located(f"stanza: sentence {len(sentences)}"):
+            with conllu.located(f"stanza: sentence {len(sentences)}"):
                 sentences.append(_from_stanza(parsed))
     return match_story(sentences, story, "stanza")
 
 
 def _from_stanza(parsed) -> Sentence:
     tokens = tuple(
-        Token(w.text, w.lemma or "_", w.upos, w.xpos or "_", parse_feats(w.feats or "_"), w.head, w.deprel)
+        Token(w.text, w.lemma or "_", w.upos, w.xpos or "_", conllu.parse_feats(w.feats or "_"), w.head, w.deprel)
         for w in parsed.words
     )
     words = tuple(Word(token.text, token.id[0] - 1, token.id[-1]) for token in parsed.tokens)
-    return check_sentence(Sentence(str(parsed.index), words, tokens, parse_tree(str(parsed.constituency))))
+    return conllu.check_sentence(
+        Sentence(str(parsed.index), words, tokens, conllu.parse_tree(str(parsed.constituency)))
+    )
 
 
 def download(models: str | Path, package: str, processors: Sequence[str]) -> dict:
@@ -165,7 +160,7 @@ def download(models: str | Path, package: str, processors: Sequence[str]) -> dic
     """
     import stanza
 
-    for attempt, wait in enumerate((2, 10, 30, None), start=1):
+    for attempt, wait in enumerate((*_WAITS, None), start=1):
         try:
             fetched = stanza.download(
                 "en", model_dir=str(models), package=package, processors=",".join(processors), logging_level="WARN"
@@ -181,12 +176,9 @@ def download(models: str | Path, package: str, processors: Sequence[str]) -> dic
             note(f"attempt {attempt} failed ({reason}), the next one in {wait} s")
             time.sleep(wait)
     names = sorted(f"en/{processor}/{model}.pt" for processor, model in fetched)
-    return {
-        "resources": stanza.__resources_version__,
-        "package": package,
-        "processors": list(processors),
-        "files": {name: sha256(Path(models) / name) for name in names},
-    }
+    files = {name: sha256(Path(models) / name) for name in names}
+    version = stanza.__resources_version__
+    return {"resources": version, "package": package, "processors": list(processors), "files": files}
 
 
 @command
@@ -221,10 +213,10 @@ def main(
         raise InputError("--words: missing; give the table of words, or --download-only")
     story = story_sentences(words)
     if options.file:
-        sentences = match_story(read_sentences(options.file), story, options.file)
+        sentences = match_story(conllu.read_sentences(options.file), story, options.file)
     else:
         sentences = parse(story, load_pipeline(shipped(models), options.package, options.processors))
-    write_sentences(output, sentences)
+    conllu.write_sentences(output, sentences)
 
 
 if __name__ == "__main__":

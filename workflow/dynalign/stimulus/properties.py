@@ -43,12 +43,6 @@ def raw_name(name: str, prop: Property) -> str | None:
     return raw
 
 
-def level(name: str, prop: Property) -> str:
-    """Whether a property belongs to the ``sentence`` or the ``word``."""
-    raw = raw_name(name, prop)
-    return RAW[raw][0] if raw else "word"
-
-
 def class_codes(prop: Property) -> tuple[int, ...]:
     """Integer code of each class, in class order."""
     return prop.codes or tuple(range(prop.n_classes))
@@ -157,7 +151,8 @@ def count_classes(labels, properties: Mapping[str, Property]):
 
     rows = []
     for name, prop in properties.items():
-        unit = level(name, prop)
+        raw = raw_name(name, prop)
+        unit = RAW[raw][0] if raw else "word"
         units = labels.drop_duplicates("sentence") if unit == "sentence" else labels
         used = Counter(units[name].tolist())
         for k, code in enumerate(class_codes(prop)):
