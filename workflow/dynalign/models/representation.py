@@ -1,9 +1,4 @@
-"""A checkpoint → the hidden states of every word at every layer, and perplexity (METHOD section 4).
-
-Every window of `context_tokens` tokens goes through the model once. The window that ends at token e gives the
-hidden states of the word whose last token is e, and the prediction of token e + 1 given exactly the
-`context_tokens` before it.
-"""
+"""A checkpoint → the hidden states of every word at every layer, and perplexity (METHOD section 4)."""
 
 from __future__ import annotations
 
@@ -60,9 +55,8 @@ def load_model(folder: str | Path, device: str = "cpu", precision: str = "float3
             "holds no causal language model that transformers can load with model.weights: "
             f"{weights}: {' '.join(str(error).split())}"
         ) from None
-    if info["missing_keys"]:
+    if missing := sorted(info["missing_keys"]):
         # transformers would go on with random values in their place.
-        missing = sorted(info["missing_keys"])
         raise InputError(
             f"the weights lack {len(missing)} parameters of {type(model).__name__} ({missing[0]}, "
             "…); download the checkpoint again, or convert it to this architecture"
@@ -99,10 +93,9 @@ def batches(n: int, size: int, compute: Callable[[slice], None]) -> None:
                 compute(rows)
         except (RuntimeError, MemoryError) as error:
             # torch has a class for GPUs only.
-            lacking = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
-            if not lacking:
+            exhausted = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
+            if not exhausted:
                 raise
-            exhausted = True
         if exhausted:
             # Outside of the handler: the error's traceback keeps the tensors of the batch alive.
             if size == 1:
@@ -125,16 +118,8 @@ def batches(n: int, size: int, compute: Callable[[slice], None]) -> None:
 def last_positions(model, windows: np.ndarray, tokens: Tokens):
     """Hidden states and next-token log-probabilities at the last position of each window, (n, context_tokens).
 
-    Returns
-    -------
-    states : tensor of shape (depth + 1, n, hidden)
-        On the model's device, in its precision.
-    log_p : tensor of float32, shape (n, vocabulary)
-
-    Raises
-    ------
-    InputError
-        If the model has another shape or vocabulary than the tokens.
+    Returns tensors `states`, (depth + 1, n, hidden), on the model's device and in its precision, and `log_p`, float32,
+    (n, vocabulary). It is an InputError if the model has another shape or vocabulary than the tokens.
     """
     import torch
 
@@ -159,10 +144,13 @@ def last_positions(model, windows: np.ndarray, tokens: Tokens):
 
 
 def read_story(model, tokens: Tokens, batch_tokens: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pass all windows of the story through a model in evaluation mode, each once.
+    """Pass all windows of `context_tokens` tokens of the story through a model in evaluation mode, each once.
+
+    The window that ends at token e gives the vector of the word whose last token is e, and predicts token e + 1.
 
     `batch_tokens`, the tokens per forward pass, changes memory and speed, not results; it is halved where memory does
-    not suffice.
+    not suffice. A model that does not fit the tokens or the memory, or gives
+    values that are not finite, is an InputError.
 
     Returns
     -------
@@ -171,11 +159,6 @@ def read_story(model, tokens: Tokens, batch_tokens: int) -> tuple[np.ndarray, np
         reads; in GPT-NeoX, Llama and GPT-2 it is taken after the final normalisation, unlike the rest.
     nll : array of float64, shape (n_tokens - context_tokens,)
         Negative log-likelihood, in nats, of each token from number `context_tokens` on, given as many before it.
-
-    Raises
-    ------
-    InputError
-        If the model does not fit the tokens or the memory, or gives values that are not finite.
     """
     import torch
 

@@ -31,12 +31,9 @@ class Tokens:
         Each word's first and last token.
     represented : array of bool, shape (n_words,)
         Words with more than `context_tokens` (the tokens in a window) before them.
-    depth : int
-        Transformer layers; hidden states are numbered 0 (embeddings) to `depth`.
-    hidden : int
-        Hidden size.
-    max_context : int
-        Longest context of the model in tokens; 0 if its configuration states none.
+    depth, hidden, max_context : int
+        Transformer layers (hidden states are numbered 0, embeddings, to `depth`), hidden size, and longest context of
+        the model in tokens (0 if its configuration states none).
     """
 
     ids: np.ndarray
@@ -64,20 +61,9 @@ def locate(words: Sequence[str], offsets: np.ndarray, word_index: np.ndarray) ->
     """Find the first and the last token of each word of ``" ".join(words)``: two arrays of int64, (n_words,).
 
     A token belongs to the word that holds its last character, not counting a space at its end; a token that
-    is only a space belongs to the word that follows.
-
-    Parameters
-    ----------
-    words : sequence of str
-    offsets : array of int, shape (n_tokens, 2)
-        First character of each token and the one after its last; leading spaces may be included or not.
-    word_index : array of int, shape (n_words,)
-        How messages name the words.
-
-    Raises
-    ------
-    InputError
-        If a word is empty, no token ends in a word, or a token spans two words.
+    is only a space belongs to the word that follows. `offsets`, (n_tokens, 2), are the first character of each token
+    and the one after its last; leading spaces may be included or not. `word_index`, (n_words,), names words in
+    messages. It is an InputError if a word is empty, no token ends in a word, or a token spans two words.
     """
     if blank := [i for i, word in enumerate(words) if not word.strip()]:
         raise InputError(
@@ -194,9 +180,8 @@ def tokenize(
     if not len(words):
         raise InputError("the story has no words for the model to see; story.drop drops them all")
     shape = model_shape(folder, depth, context_tokens)
-    encoding = load_tokenizer(folder)(
-        " ".join(words), add_special_tokens=False, return_offsets_mapping=True, verbose=False
-    )
+    tokenizer = load_tokenizer(folder)
+    encoding = tokenizer(" ".join(words), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     offsets = np.array(encoding["offset_mapping"], dtype=np.int64).reshape(-1, 2)
     first, last = locate(words, offsets, word_index)
     return Tokens(

@@ -110,21 +110,13 @@ def learning_rate(step: int, training: Training) -> float:
 
 
 def train(ids: np.ndarray, config, training: Training, seed: int, save) -> np.ndarray:
-    """Train a GPT-NeoX to predict the next token.
+    """Train a GPT-NeoX to predict the next token; returns each step's loss before its update, float64, (steps,).
 
     Each step takes `batch` stretches of `sequence` tokens from random places of the text, `ids`, (n_tokens,) int64.
     ``save(step, model)`` is called at each of ``training.saved_steps``. Same arguments (`seed` is that of the initial
-    parameters and of the batches) and same number of threads give the same parameters, bit for bit.
-
-    Returns
-    -------
-    array of float64, shape (steps,)
-        Mean cross-entropy, in nats per token, of each step's batch before its update.
-
-    Raises
-    ------
-    InputError
-        If the text is shorter than one sequence, or the loss is not finite.
+    parameters and of the batches) and same number of threads give the same parameters, bit for bit. The loss is the
+    batch's mean cross-entropy, in nats per token. A text shorter than one sequence, or a loss that is not finite, is an
+    InputError.
     """
     import torch
     from transformers import GPTNeoXForCausalLM

@@ -35,8 +35,7 @@ def raw_name(name: str, prop: Property) -> str | None:
     """The raw value that a property is made of (InputError if there is none); None for random and user-given labels."""
     if prop.random is not None or prop.table is not None:
         return None
-    raw = prop.raw or name
-    if raw not in RAW:
+    if (raw := prop.raw or name) not in RAW:
         raise InputError(
             f"properties.{name}: no raw value {raw!r}; give raw (one of {', '.join(RAW)}), table or random"
         )

@@ -1,7 +1,4 @@
-"""Which word was seen when: words, sentences, runs and measurements (TRs).
-
-Source: METHOD sections 2 and 3.
-"""
+"""Which word was seen when: words, sentences, runs and measurements, TRs (METHOD sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -109,8 +106,7 @@ def _numbers(path: Path) -> np.ndarray:
     values = read_array(path)
     if values.dtype.kind not in "fiu":
         raise InputError(f"{path}: expected numbers, got {values.dtype} {values.shape}")
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
+    if len(bad := np.flatnonzero(~np.isfinite(values))):
         raise InputError(f"{path}: entry {bad[0]} is not a finite number")
     return values.astype(float)
 
