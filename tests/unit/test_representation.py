@@ -127,8 +127,8 @@ def test_batch_size_changes_nothing(folder, story):
     # 7 windows leave a remainder; 1 token is less than one window; the last one takes all at once.
     results = [representation.read_story(model, story, size) for size in (7 * CONTEXT, 1, 10**9)]
     for other in results[1:]:
-        np.testing.assert_allclose(other.layers, results[0].layers, atol=1e-5)
-        np.testing.assert_allclose(other.nll, results[0].nll, atol=1e-5)
+        np.testing.assert_allclose(other[0], results[0][0], atol=1e-5)
+        np.testing.assert_allclose(other[1], results[0][1], atol=1e-5)
 
 
 def test_each_window_is_computed_once(folder, story):
@@ -164,11 +164,11 @@ def test_perplexity_of_a_uniform_model(folder, story):
     model = representation.load_model(folder())
     torch.nn.init.zeros_(model.lm_head.weight)
     _, nll = representation.read_story(model, story, 20 * CONTEXT)
-    assert representation.perplexity(nll) == pytest.approx(VOCABULARY, rel=1e-5)
+    assert representation.predictability(nll, story)["perplexity"] == pytest.approx(VOCABULARY, rel=1e-5)
     whole = story.first >= CONTEXT
     n_tokens = sum(last - first + 1 for first, last in zip(story.first[whole], story.last[whole], strict=True))
     bits = np.log2(VOCABULARY) * n_tokens / whole.sum()
-    assert representation.bits_per_word(nll, story) == pytest.approx(bits, rel=1e-5)
+    assert representation.predictability(nll, story)["bits_per_word"] == pytest.approx(bits, rel=1e-5)
 
 
 def test_bits_per_word_counts_only_whole_words():
@@ -185,10 +185,10 @@ def test_bits_per_word_counts_only_whole_words():
         max_context=0,
     )
     nll = np.log(2) * np.array([100, 1, 1, 1, 1])
-    assert representation.bits_per_word(nll, story) == pytest.approx(4 / 3)
+    assert representation.predictability(nll, story)["bits_per_word"] == pytest.approx(4 / 3)
     # A word that begins where the predictions begin is whole.
     nll = np.log(2) * np.array([5, 1, 1, 1])
-    assert representation.bits_per_word(nll, replace(story, context_tokens=4)) == pytest.approx(8 / 3)
+    assert representation.predictability(nll, replace(story, context_tokens=4))["bits_per_word"] == pytest.approx(8 / 3)
 
 
 def run_command(folder, story, tmp_path, **model) -> tuple[Path, Path, Path]:
@@ -224,7 +224,7 @@ def test_command(folder, story, tmp_path):
         "checkpoint": "step-8",
         "step": 8,
         "perplexity": pytest.approx(np.exp(token_loop(folder(), story.ids).mean()), rel=1e-4),
-        "bits_per_word": pytest.approx(representation.bits_per_word(nll, story), rel=1e-6),
+        "bits_per_word": pytest.approx(representation.predictability(nll, story)["bits_per_word"], rel=1e-6),
         "n_tokens": len(story.ids) - CONTEXT,
     }
     rows = read_table(about, ["checkpoint", "step", "layer", "name"])
@@ -332,8 +332,8 @@ def test_out_of_memory_halves_the_batch_and_goes_on(folder, story, capsys):
         assert sizes[:3] == [40, 20, 10]
         assert set(sizes[3:-1]) == {5}
         assert sum(sizes[3:]) == len(story.ids) - CONTEXT + 1, "no window twice, none left out"
-        np.testing.assert_allclose(result.layers, expected.layers, atol=1e-5)
-        np.testing.assert_allclose(result.nll, expected.nll, atol=1e-5)
+        np.testing.assert_allclose(result[0], expected[0], atol=1e-5)
+        np.testing.assert_allclose(result[1], expected[1], atol=1e-5)
         assert "out of memory: going on with batches of 5 windows" in capsys.readouterr().err
 
 
@@ -434,7 +434,7 @@ def test_pickled_weights_are_read_only_where_they_are_allowed(folder, story, tmp
     expected = representation.read_story(model, story, 2000)
     for weights in ("any", "pytorch"):
         result = representation.read_story(representation.load_model(tmp_path, weights=weights), story, 2000)
-        np.testing.assert_array_equal(result.layers, expected.layers)
+        np.testing.assert_array_equal(result[0], expected[0])
 
 
 def test_a_pickle_that_would_run_code_is_not_opened(folder, tmp_path):

@@ -112,7 +112,7 @@ def test_checkpoints_go_through_the_next_stages(trained):
     for step in STEPS:
         layers, nll = representation.read_story(representation.load_model(trained / f"step-{step}"), story, 100 * 50)
         assert layers.shape == (TINY.depth + 1, story.represented.sum(), TINY.hidden)
-        values.append(representation.perplexity(nll))
+        values.append(representation.predictability(nll, story)["perplexity"])
     assert values[0] == pytest.approx(300, rel=0.15)
     assert values[-1] < values[4] / 2 < values[0] / 4
 

@@ -47,20 +47,14 @@ def random_types_layer(types: Sequence[str], hidden: int, layer: int, seed: int)
 def controls(words, word_index: np.ndarray) -> np.ndarray:
     """The feature space `controls`: what a response may follow without any language model (METHOD section 8).
 
-    Parameters
-    ----------
-    words : pandas.DataFrame
-        ``story/words.tsv``.
-    word_index : array of int, shape (n_represented,)
-        Words wanted, by their position in the stimulus; none of them is dropped.
+    `words` is ``story/words.tsv``; `word_index`, (n_represented,), are the words wanted, none of which is dropped.
 
     Returns
     -------
     array of float32, shape (n_represented, 5)
-        In the order of :data:`dynalign.config.writers.CONTROLS`: words in the TR (shown ones, dropped or not),
-        characters, natural log of the type's share of the words seen by the model, words since the sentence
-        began, seconds since the run's first word. Each column has mean 0 and variance 1 over these words; a
-        constant column is 0.
+        In the order of :data:`dynalign.config.encoding.CONTROLS`: words in the TR (shown ones, dropped or not),
+        characters, natural log of the type's share of the words seen by the model, words since the sentence began,
+        seconds since the run's first word. Each column has mean 0 and variance 1; a constant one is 0.
     """
     import pandas as pd
 
@@ -84,13 +78,7 @@ def controls(words, word_index: np.ndarray) -> np.ndarray:
 
 
 def layers_of(kind: str, tokens: Tokens, words, seed: int) -> list[np.ndarray]:
-    """All layers of a baseline; `controls` has one.
-
-    Raises
-    ------
-    InputError
-        If the tokens are of words that `words` (``story/words.tsv``) lacks.
-    """
+    """All layers of a baseline (`controls` has one); InputError if `words` (``story/words.tsv``) lack a token's."""
     word_index = tokens.word_index[tokens.represented]
     seen = words[words["dropped"] == 0].set_index("word_index")
     missing = np.setdiff1d(word_index, seen.index)

@@ -6,6 +6,7 @@ takes the files from the local Hugging Face cache, ``HF_TOKEN`` opens gated mode
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 from dynalign.cli import commands, note, run
 from dynalign.io.atomic import atomic_folder, write_text
@@ -41,18 +42,6 @@ Weights = Literal["safetensors", "any", "pytorch"]
 RECORD = "checkpoint.json"
 
 
-class Revision(NamedTuple):
-    """A revision of a model on a hub, by its name as asked for, and the commit that it points to.
-
-    `files` are those in the repository's top folder, with the sha256 that the hub states for large ones.
-    """
-
-    source: str
-    name: str
-    commit: str
-    files: dict[str, str | None]
-
-
 def weight_files(names: Iterable[str], kind: Weights) -> list[str]:
     """Choose the files of weights among a folder's, with the index of shards; sorted, empty where there are none."""
     names = sorted(names)
@@ -62,23 +51,9 @@ def weight_files(names: Iterable[str], kind: Weights) -> list[str]:
 
 
 def ask(request: Callable, source: str, revision: str, attempts: int, wait: float = 1.0):
-    """Make a request to the hub; where it may succeed later, try again after `wait`, 2·`wait`, 4·`wait`, … s.
+    """Return what a request to the hub returns; where it may succeed later, try again after `wait`, 2·`wait`, … s.
 
-    Parameters
-    ----------
-    request : callable
-        Called without arguments; what it returns is returned.
-    source, revision : str
-        How messages name what is asked for.
-    attempts : int
-        In all.
-    wait : float
-        First wait, s.
-
-    Raises
-    ------
-    InputError
-        If the hub refuses, or cannot be reached in any attempt; says what to do.
+    It is an InputError, which says what to do, if the hub refuses or cannot be reached in any of the `attempts`.
     """
     from huggingface_hub import constants, errors
 
@@ -114,59 +89,35 @@ def ask(request: Callable, source: str, revision: str, attempts: int, wait: floa
     raise InputError(f"--attempts {attempts}: at least 1")
 
 
-def look_up(source: str, revision: str) -> Revision:
-    """Ask the hub which commit a revision is and which files it holds."""
-    from huggingface_hub import HfApi
-
-    info = HfApi().model_info(source, revision=revision, files_metadata=True)
-    files = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings}
-    top = {name: digest for name, digest in files.items() if "/" not in name}
-    return Revision(source, revision, info.sha, top)
-
-
-def snapshot(revision: Revision, names: list[str], folder: Path) -> None:
+def snapshot(source: str, commit: str, names: list[str], folder: Path) -> None:
     """Download the named files into `folder`; those that are whole there are not downloaded again."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    snapshot_download(revision.source, revision=revision.commit, allow_patterns=names, local_dir=folder)
+    snapshot_download(source, revision=commit, allow_patterns=names, local_dir=folder)
     if not all((folder / name).is_file() for name in names):
         # Where the hub does not answer, some versions are content with what an earlier request left.
         raise LocalEntryNotFoundError("the hub sent only a part of the files")
 
 
-def look_up_cache(source: str, revision: str) -> tuple[Revision, Path]:
-    """Find a revision and its folder in the local Hugging Face cache, without any request; it must be there."""
+def cached_folder(source: str, revision: str) -> Path:
+    """Find a revision in the local Hugging Face cache, without any request; the folder's name is the commit."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = snapshot_download(source, revision=revision, local_files_only=True, allow_patterns="config.json")
+        return Path(snapshot_download(source, revision=revision, local_files_only=True, allow_patterns="config.json"))
     except (LocalEntryNotFoundError, HFValidationError):
         raise InputError(
             f"{source}, revision {revision}: HF_HUB_OFFLINE is set, and the cache {constants.HF_HUB_CACHE} "
             f"does not hold it; where there is a network, run `hf download {source} --revision {revision}` "
             "into that cache, or set model.source to a local folder"
         ) from None
-    folder = Path(folder)
-    files: dict[str, str | None] = {path.name: None for path in folder.iterdir() if path.is_file()}
-    return Revision(source, revision, folder.name, files), folder
 
 
 def digests(folder: str | Path, names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of each file of weights among `names` (an index of shards holds none)."""
     return {name: sha256(Path(folder) / name) for name in names if not name.endswith(".json")}
-
-
-def check_weights(revision: Revision, found: dict[str, str], folder: Path) -> None:
-    """Compare each file's digest with what the hub states; a file that differs is removed, and an error."""
-    for name, digest in found.items():
-        if revision.files[name] not in (None, digest):
-            (folder / name).unlink()
-            raise InputError(
-                f"{revision.source}, revision {revision.name}: {name} arrived with sha256 {digest}, but the "
-                f"hub states {revision.files[name]}; the broken file is removed, run again"
-            )
 
 
 def _fetch(
@@ -195,45 +146,51 @@ def _fetch(
         Which weights, `model.weights`; or none, only configuration and tokenizer.
     attempts
         Per request, with waits of 1, 2, 4, … s between them.
-
-    Raises
-    ------
-    InputError
-        If the model or the revision does not exist, holds no weights of that kind, cannot be reached, or
-        arrives broken.
     """
-    from huggingface_hub import constants
+    from huggingface_hub import HfApi, constants
 
+    wanted = commit or revision
+    # Files in the repository's top folder, with the sha256 that the hub states for large ones.
+    files: dict[str, str | None]
     if constants.HF_HUB_OFFLINE:
-        found, cached = look_up_cache(source, commit or revision)
+        cached = cached_folder(source, wanted)
+        commit, files = cached.name, {path.name: None for path in cached.iterdir() if path.is_file()}
     else:
-        found, cached = ask(lambda: look_up(source, commit or revision), source, revision, attempts), None
-    found = found._replace(name=revision)
-    chosen = [] if tokenizer_only else weight_files(found.files, weights)
+        request = functools.partial(HfApi().model_info, source, revision=wanted, files_metadata=True)
+        info = ask(request, source, revision, attempts)
+        commit, stated = info.sha, {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings}
+        files = {name: digest for name, digest in stated.items() if "/" not in name}
+    chosen = [] if tokenizer_only else weight_files(files, weights)
     if not (chosen or tokenizer_only):
         raise InputError(
             f"{source}, revision {revision}: holds no weights of the kind model.weights: {weights} (it has "
-            f"{', '.join(sorted(found.files)) or 'no files'}); pickles (pytorch_model.bin) can run code when "
+            f"{', '.join(sorted(files)) or 'no files'}); pickles (pytorch_model.bin) can run code when "
             "read: if that is all there is, model.weights: any reads them with torch's weights-only loader"
         )
-    names = sorted([*chosen, *(name for name in found.files if name in TEXT_FILES)])
+    names = sorted([*chosen, *(name for name in files if name in TEXT_FILES)])
     # Named by the commit, so that what an earlier, interrupted download left is of this very commit.
-    partial = output_dir.parent / f".{output_dir.name}.{found.commit}"
+    partial = output_dir.parent / f".{output_dir.name}.{commit}"
     partial.mkdir(parents=True, exist_ok=True)
-    if cached is None:
-        ask(lambda: snapshot(found, names, partial), source, revision, attempts)
-    else:
+    if constants.HF_HUB_OFFLINE:
         for name in names:
             shutil.copyfile(cached / name, partial / name)
+    else:
+        ask(lambda: snapshot(source, commit, names, partial), source, revision, attempts)
     sums = digests(partial, chosen)
-    check_weights(found, sums, partial)
-    record = {"source": source, "revision": revision, "commit": found.commit, "weights": sums}
+    for name, digest in sums.items():
+        if files[name] not in (None, digest):
+            (partial / name).unlink()
+            raise InputError(
+                f"{source}, revision {revision}: {name} arrived with sha256 {digest}, but the hub states "
+                f"{files[name]}; the broken file is removed, run again"
+            )
+    record = {"source": source, "revision": revision, "commit": commit, "weights": sums}
     with atomic_folder(output_dir) as whole:
         for name in names:
             os.replace(partial / name, whole / name)
         write_text(whole / RECORD, json.dumps(record, indent=2) + "\n")
     shutil.rmtree(partial)
-    note(f"{source} {revision}: commit {found.commit} in {output_dir}")
+    note(f"{source} {revision}: commit {commit} in {output_dir}")
 
 
 def _read_record(folder: Path) -> dict:
@@ -261,12 +218,7 @@ def describe(folder: str | Path, kind: Weights) -> dict[str, str]:
     """What a checkpoint's folder holds: `source`, `revision`, `commit` and `sha256` of its weights.
 
     A folder that was not downloaded has no source and no commit, and its weights are digested now. Several
-    files have the digest of their digests, in the order of their names.
-
-    Raises
-    ------
-    InputError
-        If there are no weights, or the record cannot be read.
+    files have the digest of their digests, in the order of their names. No weights, or a broken record: InputError.
     """
     folder = Path(folder)
     record = {"source": "", "revision": folder.name, "commit": ""}
@@ -278,15 +230,15 @@ def describe(folder: str | Path, kind: Weights) -> dict[str, str]:
     if not sums:
         raise InputError(f"{folder}: holds no weights of the kind model.weights: {kind}")
     values = [sums[name] for name in sorted(sums)]
-    joined = values[0] if len(values) == 1 else hashlib.sha256("\n".join(values).encode()).hexdigest()
-    return record | {"sha256": joined}
+    return record | {
+        "sha256": values[0] if len(values) == 1 else hashlib.sha256("\n".join(values).encode()).hexdigest()
+    }
 
 
 def _compare(names: list[str], folders: list[Path], output: str, weights: Weights = "safetensors") -> None:
     """List a study's checkpoints, after a check that no two have the same weights.
 
-    Published branches have served another step's weights: such a study would show no change where there was
-    one.
+    Published branches have served another step's weights: such a study would show no change where there was one.
 
     Parameters
     ----------
@@ -296,32 +248,27 @@ def _compare(names: list[str], folders: list[Path], output: str, weights: Weight
         ``tables/checkpoints.tsv`` to write.
     weights
         `model.weights`.
-
-    Raises
-    ------
-    InputError
-        If two checkpoints have the same weights; names all such pairs with the first.
     """
     import pandas as pd
 
-    rows: list[dict[str, Any]] = [
+    table = pd.DataFrame(
         {"checkpoint": name, "step": int(name.removeprefix("step-")), **describe(folder, weights)}
         for name, folder in zip(names, folders, strict=True)
+    )
+    first = table.groupby("sha256")["checkpoint"].transform("first")
+    same = [
+        f"{name} and {other} (sha256 {digest[:12]}…)"
+        for name, other, digest in zip(names, first, table["sha256"], strict=True)
+        if name != other
     ]
-    first: dict[str, str] = {}
-    same = []
-    for row in rows:
-        other = first.setdefault(row["sha256"], row["checkpoint"])
-        if other != row["checkpoint"]:
-            same.append(f"{row['checkpoint']} and {other} (sha256 {row['sha256'][:12]}…)")
     if same:
         raise InputError(
-            f"{rows[0]['source'] or folders[0].parent}: checkpoints with the same weights: "
+            f"{table['source'][0] or folders[0].parent}: checkpoints with the same weights: "
             f"{'; '.join(same)}. One of each pair is not what its name says: take it out of model.steps, name "
             "another commit in model.commits, or, if the branch's pytorch_model.bin is right, set "
             "model.weights: pytorch"
         )
-    write_table(pd.DataFrame(rows), output)
+    write_table(table, output)
 
 
 main = commands(_fetch, _compare)

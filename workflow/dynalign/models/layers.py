@@ -33,18 +33,9 @@ def _digest(values: np.ndarray) -> str:
 
 
 def write_layers(path: str | Path, layers, tokens: Tokens, name: str, **about: str) -> None:
-    """Write ``representation/{ckpt}.safetensors``.
+    """Write ``representation/{ckpt}.safetensors``: layers 0 … depth, float32 or float16, (n_represented, hidden).
 
-    Parameters
-    ----------
-    path : path-like
-    layers : sequence of arrays of float32 or float16, shape (n_represented, hidden)
-        Layers 0 … depth.
-    tokens : Tokens
-    name : str
-        Of the checkpoint or baseline.
-    **about : str
-        What else the metadata should say.
+    The metadata say the `name` of the checkpoint or baseline, and what else is given in `about`.
     """
     from safetensors.numpy import save_file
 
@@ -64,17 +55,8 @@ def write_layers(path: str | Path, layers, tokens: Tokens, name: str, **about: s
 def read_layer(path: str | Path, layer: int) -> tuple[np.ndarray, np.ndarray]:
     """Read one layer of ``representation/{ckpt}.safetensors``, and only that.
 
-    Returns
-    -------
-    X : array of float32, shape (n_represented, hidden)
-        Also where the file keeps float16.
-    word_index : array of int64, shape (n_represented,)
-        Position of each row's word in the stimulus.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or broken, has no such layer, or differs from its checksum.
+    Returns vectors, (n_represented, hidden), float32 also where the file keeps float16, and each row's `word_index`,
+    int64. It is an InputError if the file is missing or broken, has no such layer, or differs from its checksum.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -1,16 +1,11 @@
-"""A checkpoint → the hidden states of every word at every layer, and perplexity (METHOD section 4).
-
-Every window of `context_tokens` tokens goes through the model once. The window that ends at token e gives the
-hidden states of the word whose last token is e, and the prediction of token e + 1 given exactly the
-`context_tokens` before it.
-"""
+"""A checkpoint → the hidden states of every word at every layer, and perplexity (METHOD section 4)."""
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -30,42 +25,11 @@ BATCH_TOKENS = {"cpu": 1_500, "cuda": 65_536}
 SAMPLE = 64
 
 
-class Pass(NamedTuple):
-    """What one pass over the story gives.
-
-    Attributes
-    ----------
-    layers : array of float32, shape (depth + 1, n_represented, hidden)
-        Hidden states as ``output_hidden_states`` counts them: 0 = embeddings. The last one is what the output
-        layer reads; in GPT-NeoX, Llama and GPT-2 it is taken after the final normalisation, unlike the rest
-        (:func:`layer_names` says which).
-    nll : array of float64, shape (n_tokens - context_tokens,)
-        Negative log-likelihood, in nats, of each token from number `context_tokens` on, given the
-        `context_tokens` before it.
-    """
-
-    layers: np.ndarray
-    nll: np.ndarray
-
-
 def load_model(folder: str | Path, device: str = "cpu", precision: str = "float32", weights: str = "safetensors"):
     """Load a causal language model from a local folder for inference.
 
-    Parameters
-    ----------
-    folder : path-like
-    device : str
-        As torch names it.
-    precision : {"float32", "bfloat16"}
-        Numbers that it computes with.
-    weights : {"safetensors", "any", "pytorch"}
-        Files that may be read, see :func:`dynalign.models.checkpoints.weight_files`; pickles only through torch's
-        weights-only loader, which runs no code from the file.
-
-    Raises
-    ------
-    InputError
-        If the folder, its weights or some of its parameters are missing.
+    `precision` and `weights` are those of the section `model`. Pickles are read by torch's weights-only loader alone,
+    which runs no code from the file. It is an InputError if the folder, its weights or some parameters are missing.
     """
     from pickle import UnpicklingError
 
@@ -91,9 +55,8 @@ def load_model(folder: str | Path, device: str = "cpu", precision: str = "float3
             "holds no causal language model that transformers can load with model.weights: "
             f"{weights}: {' '.join(str(error).split())}"
         ) from None
-    if info["missing_keys"]:
+    if missing := sorted(info["missing_keys"]):
         # transformers would go on with random values in their place.
-        missing = sorted(info["missing_keys"])
         raise InputError(
             f"the weights lack {len(missing)} parameters of {type(model).__name__} ({missing[0]}, "
             "…); download the checkpoint again, or convert it to this architecture"
@@ -113,22 +76,10 @@ def choose_device(gpus: int) -> str:
     return "cuda" if gpus else "cpu"
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice: torch has a class for GPUs only."""
-    import torch
-
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
-
-
 def batches(n: int, size: int, compute: Callable[[slice], None]) -> None:
-    """Call `compute` on slices of `size` that cover ``range(n)`` in order; where memory does not suffice, halve them.
+    """Call `compute`, in torch's inference mode, on slices of `size` that cover ``range(n)`` in order.
 
-    A slice that ran out of memory is computed again, in parts.
-
-    Raises
-    ------
-    InputError
-        If memory does not suffice for one row.
+    A slice that ran out of memory is computed again, in halves; it is an InputError if one row is too much.
     """
     import torch
 
@@ -138,11 +89,13 @@ def batches(n: int, size: int, compute: Callable[[slice], None]) -> None:
         rows = slice(start, min(start + size, n))
         exhausted = False
         try:
-            compute(rows)
+            with torch.inference_mode():
+                compute(rows)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            # torch has a class for GPUs only.
+            exhausted = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
+            if not exhausted:
                 raise
-            exhausted = True
         if exhausted:
             # Outside of the handler: the error's traceback keeps the tensors of the batch alive.
             if size == 1:
@@ -163,25 +116,10 @@ def batches(n: int, size: int, compute: Callable[[slice], None]) -> None:
 
 
 def last_positions(model, windows: np.ndarray, tokens: Tokens):
-    """Hidden states and next-token log-probabilities at the last position of each window.
+    """Hidden states and next-token log-probabilities at the last position of each window, (n, context_tokens).
 
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-    windows : array of int64, shape (n, context_tokens)
-    tokens : Tokens
-        For the shape that the model must have.
-
-    Returns
-    -------
-    states : tensor of shape (depth + 1, n, hidden)
-        On the model's device, in its precision.
-    log_p : tensor of float32, shape (n, vocabulary)
-
-    Raises
-    ------
-    InputError
-        If the model has another shape or vocabulary than the tokens.
+    Returns tensors `states`, (depth + 1, n, hidden), on the model's device and in its precision, and `log_p`, float32,
+    (n, vocabulary). It is an InputError if the model has another shape or vocabulary than the tokens.
     """
     import torch
 
@@ -205,16 +143,22 @@ def last_positions(model, windows: np.ndarray, tokens: Tokens):
     return torch.stack(states), output.logits[:, -1].float().log_softmax(-1)
 
 
-def read_story(model, tokens: Tokens, batch_tokens: int) -> Pass:
-    """Pass all windows of the story through a model in evaluation mode, each once.
+def read_story(model, tokens: Tokens, batch_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pass all windows of `context_tokens` tokens of the story through a model in evaluation mode, each once.
+
+    The window that ends at token e gives the vector of the word whose last token is e, and predicts token e + 1.
 
     `batch_tokens`, the tokens per forward pass, changes memory and speed, not results; it is halved where memory does
-    not suffice.
+    not suffice. A model that does not fit the tokens or the memory, or gives
+    values that are not finite, is an InputError.
 
-    Raises
-    ------
-    InputError
-        If the model does not fit the tokens or the memory, or gives values that are not finite.
+    Returns
+    -------
+    layers : array of float32, shape (depth + 1, n_represented, hidden)
+        Hidden states as ``output_hidden_states`` counts them: 0 = embeddings. The last one is what the output layer
+        reads; in GPT-NeoX, Llama and GPT-2 it is taken after the final normalisation, unlike the rest.
+    nll : array of float64, shape (n_tokens - context_tokens,)
+        Negative log-likelihood, in nats, of each token from number `context_tokens` on, given as many before it.
     """
     import torch
 
@@ -236,72 +180,53 @@ def read_story(model, tokens: Tokens, batch_tokens: int) -> Pass:
         log_p = log_p[: len(following)].gather(1, following[:, None])[:, 0]
         nll[rows.start : rows.start + len(following)] = -log_p.cpu().numpy()
 
-    with torch.inference_mode():
-        batches(len(windows), max(1, batch_tokens // context), compute)
+    batches(len(windows), max(1, batch_tokens // context), compute)
     for name, values in (*((f"layer {layer}", x) for layer, x in enumerate(layers)), ("the prediction", nll)):
         if not np.isfinite(values).all():
             raise InputError(f"{name} holds values that are not finite; the checkpoint's weights are broken")
-    return Pass(layers, nll)
+    return layers, nll
 
 
-def sample_windows(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
-    """Up to :data:`SAMPLE` words, evenly spaced: which represented ones, (n,), and windows, (n, context_tokens)."""
-    n_words = int(tokens.represented.sum())
-    rows = np.unique(np.linspace(0, n_words - 1, min(SAMPLE, n_words)).round().astype(int))
-    ends = tokens.last[tokens.represented][rows]
-    return rows, tokens.ids[ends[:, None] + np.arange(1 - tokens.context_tokens, 1)]
-
-
-def sample_layers(model, tokens: Tokens, batch_tokens: int) -> np.ndarray:
-    """Hidden states of the sampled words: array of float32, shape (depth + 1, n, hidden)."""
-    import torch
-
-    _, windows = sample_windows(tokens)
+def sample_layers(model, tokens: Tokens, sample: np.ndarray, batch_tokens: int) -> np.ndarray:
+    """Hidden states of some represented words, `sample`: array of float32, shape (depth + 1, n, hidden)."""
+    ends = tokens.last[tokens.represented][sample]
+    windows = tokens.ids[ends[:, None] + np.arange(1 - tokens.context_tokens, 1)]
     layers = np.empty((tokens.depth + 1, len(windows), tokens.hidden), dtype=np.float32)
 
     def compute(rows: slice) -> None:
         layers[:, rows] = last_positions(model, windows[rows], tokens)[0].float().cpu().numpy()
 
-    with torch.inference_mode():
-        batches(len(windows), max(1, batch_tokens // tokens.context_tokens), compute)
+    batches(len(windows), max(1, batch_tokens // tokens.context_tokens), compute)
     return layers
 
 
 def relative_error(approximate: np.ndarray, exact: np.ndarray) -> np.ndarray:
     """Error of each layer as a share of the exact values: ‖a − x‖ / ‖x‖ (Frobenius norms), shape (n_layers,)."""
+    errors = np.empty(len(exact))
     # Layer by layer: float64 copies of all would be several times the result's size.
-    return np.array(
-        [
-            np.linalg.norm(a.astype(np.float64) - x) / max(float(np.linalg.norm(x.astype(np.float64))), 1e-300)
-            for a, x in zip(approximate, exact, strict=True)
-        ]
-    )
+    for k, (a, x) in enumerate(zip(approximate, exact, strict=True)):
+        norm = float(np.linalg.norm(x.astype(np.float64)))
+        errors[k] = np.linalg.norm(a.astype(np.float64) - x) / max(norm, 1e-300)
+    return errors
 
 
 def layer_names(model, window: np.ndarray) -> list[str]:
-    """What each layer is, found by watching which module gives the hidden state of a window.
+    """What each of the depth + 1 layers is, found by watching which module gives the hidden state of a window.
 
-    Architectures differ in whether the last hidden state is taken before or after the final normalisation.
-
-    Returns
-    -------
-    list of str, length depth + 1
-        ``embeddings``, ``output of block 1``, …; the last one names the module whose output it is, such as
-        ``output of final_layer_norm (LayerNorm), what the output layer reads``.
+    Architectures differ in whether the last hidden state is taken before or after the final normalisation. Names are
+    ``embeddings``, ``output of block 1``, …, ``output of final_layer_norm (LayerNorm), what the output layer reads``.
     """
     import torch
 
     outputs = []
 
-    def watch(name, module):
-        def hook(_, __, output):
-            value = output[0] if isinstance(output, tuple) else output
-            if isinstance(value, torch.Tensor):
-                outputs.append((name, type(module).__name__, value))
+    def keep(module, _, output):
+        value = output[0] if isinstance(output, tuple) else output
+        if isinstance(value, torch.Tensor):
+            outputs.append((module, value))
 
-        return module.register_forward_hook(hook)
-
-    hooks = [watch(name, module) for name, module in model.base_model.named_modules() if name]
+    modules = {module: name for name, module in model.base_model.named_modules() if name}
+    hooks = [module.register_forward_hook(keep) for module in modules]
     try:
         with torch.inference_mode():
             batch = torch.tensor(window[None], device=model.device)
@@ -311,72 +236,57 @@ def layer_names(model, window: np.ndarray) -> list[str]:
             hook.remove()
     last = states[-1]
     # The first to give it is the innermost: those that contain it only pass it on.
-    given = [(name, kind) for name, kind, value in outputs if value.shape == last.shape and torch.equal(value, last)]
+    given = [module for module, value in outputs if value.shape == last.shape and torch.equal(value, last)]
     names = ["embeddings", *(f"output of block {k}" for k in range(1, len(states)))]
     if given:
-        names[-1] = f"output of {given[0][0]} ({given[0][1]}), what the output layer reads"
+        names[-1] = f"output of {modules[given[0]]} ({type(given[0]).__name__}), what the output layer reads"
     return names
 
 
-def perplexity(nll: np.ndarray) -> float:
-    """exp of the mean negative log-likelihood per token (METHOD section 4)."""
-    return float(np.exp(np.mean(nll)))
+def predictability(nll: np.ndarray, tokens: Tokens) -> dict[str, float]:
+    """How well a checkpoint predicts the story: the values of ``tables/perplexity.tsv`` (METHOD section 4).
 
-
-def bits_per_word(nll: np.ndarray, tokens: Tokens) -> float:
-    """Mean over the words whose tokens are all predicted of −log₂ p of the word.
-
-    Unlike perplexity, it can be compared between models with different tokenizers.
+    Perplexity is exp of the mean negative log-likelihood per token. Bits per word, −log₂ p on average over the words
+    whose tokens are all predicted, can be compared between models with different tokenizers.
     """
     whole = tokens.first >= tokens.context_tokens
     nats = nll[tokens.first[whole][0] - tokens.context_tokens :].sum()
-    return float(nats / np.log(2) / whole.sum())
-
-
-def predictability(nll: np.ndarray, tokens: Tokens) -> dict[str, float]:
-    """How well the checkpoint predicts the story: the values of ``tables/perplexity.tsv``."""
-    return {"perplexity": perplexity(nll), "bits_per_word": bits_per_word(nll, tokens), "n_tokens": len(nll)}
+    bits = float(nats / np.log(2) / whole.sum())
+    return {"perplexity": float(np.exp(np.mean(nll))), "bits_per_word": bits, "n_tokens": len(nll)}
 
 
 def compute(folder: Path, tokens: Tokens, settings: Model, device: str):
     """Everything about one checkpoint, a folder of config.json and weights.
-
-    Parameters
-    ----------
-    folder : Path
-    tokens : Tokens
-    settings : Model
-        `weights`, `batch_tokens`, `precision` and `storage` are used.
-    device : {"cpu", "cuda"}
 
     Returns
     -------
     layers : array of float32 or float16, shape (depth + 1, n_represented, hidden)
         As they are to be kept.
     nll : array of float64
-        As in :class:`Pass`.
+        As in :func:`read_story`.
     table : pandas.DataFrame
-        One row per layer: `layer`, `name`, `precision`, `storage`, `precision_error` (relative, of the
-        sampled words, against float32; empty without a lower precision), `storage_error` (relative, of all
+        One row per layer: `layer`, `name`, `precision`, `storage`, `precision_error` (relative, of up to
+        :data:`SAMPLE` words, against float32; empty without a lower precision), `storage_error` (relative, of all
         words, against what was computed; empty for float32).
     """
     import pandas as pd
 
     size = settings.batch_tokens or BATCH_TOKENS[device]
+    n_words = int(tokens.represented.sum())
+    sample = np.unique(np.linspace(0, n_words - 1, min(SAMPLE, n_words)).round().astype(int))
     lower = settings.precision != "float32"
     if lower:
         # Loaded anew rather than converted: a model's tables of positions stay in float32 that way.
-        exact = sample_layers(load_model(folder, device, weights=settings.weights), tokens, size)
+        exact = sample_layers(load_model(folder, device, weights=settings.weights), tokens, sample, size)
     model = load_model(folder, device, settings.precision, settings.weights)
-    result = read_story(model, tokens, size)
+    layers, nll = read_story(model, tokens, size)
     names = layer_names(model, tokens.ids[: tokens.context_tokens])
-    stored = as_stored(result.layers, settings.storage)
-    rows, _ = sample_windows(tokens)
+    stored = as_stored(layers, settings.storage)
     table = pd.DataFrame({"layer": np.arange(len(names)), "name": names})
     table = table.assign(precision=settings.precision, storage=settings.storage)
-    table["precision_error"] = relative_error(result.layers[:, rows], exact) if lower else np.nan
-    table["storage_error"] = np.nan if stored is result.layers else relative_error(stored, result.layers)
-    return stored, result.nll, table
+    table["precision_error"] = relative_error(layers[:, sample], exact) if lower else np.nan
+    table["storage_error"] = np.nan if stored is layers else relative_error(stored, layers)
+    return stored, nll, table
 
 
 @command
@@ -411,6 +321,9 @@ def main(
     gpus
         GPUs given to the job; 0: the CPU computes.
     """
+    # What torch and transformers make when they are imported lasts to the end. Looking it through for garbage, again
+    # and again and once more at exit, takes a quarter of a short job.
+    gc.set_threshold(100_000)
     import pandas as pd
     import torch
 
@@ -428,6 +341,7 @@ def main(
     write_table(pd.DataFrame([row]), perplexity)
     write_table(about.assign(**key)[[*key, *about.columns]], layers)
     write_layers(output, vectors, story, name, last_layer=about["name"].iloc[-1], precision=options.precision)
+    gc.freeze()
 
 
 if __name__ == "__main__":

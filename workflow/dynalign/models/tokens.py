@@ -25,21 +25,15 @@ class Tokens:
     Attributes
     ----------
     ids : array of int64, shape (n_tokens,)
-        Token ids.
     word_index : array of int64, shape (n_words,)
         Position in the stimulus of each word that the model sees.
     first, last : arrays of int64, shape (n_words,)
         Each word's first and last token.
     represented : array of bool, shape (n_words,)
-        Words with more than `context_tokens` tokens before them.
-    context_tokens : int
-        Tokens in a window.
-    depth : int
-        Transformer layers; hidden states are numbered 0 (embeddings) to `depth`.
-    hidden : int
-        Hidden size.
-    max_context : int
-        Longest context of the model in tokens; 0 if its configuration states none.
+        Words with more than `context_tokens` (the tokens in a window) before them.
+    depth, hidden, max_context : int
+        Transformer layers (hidden states are numbered 0, embeddings, to `depth`), hidden size, and longest context of
+        the model in tokens (0 if its configuration states none).
     """
 
     ids: np.ndarray
@@ -64,40 +58,23 @@ def read_tokens(path: str | Path) -> Tokens:
 
 
 def locate(words: Sequence[str], offsets: np.ndarray, word_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the first and the last token of each word of ``" ".join(words)``.
+    """Find the first and the last token of each word of ``" ".join(words)``: two arrays of int64, (n_words,).
 
     A token belongs to the word that holds its last character, not counting a space at its end; a token that
-    is only a space belongs to the word that follows.
-
-    Parameters
-    ----------
-    words : sequence of str, length n_words
-    offsets : array of int, shape (n_tokens, 2)
-        First character of each token and the one after its last; leading spaces may be included or not.
-    word_index : array of int, shape (n_words,)
-        How messages name the words.
-
-    Returns
-    -------
-    first, last : arrays of int64, shape (n_words,)
-
-    Raises
-    ------
-    InputError
-        If a word is empty, no token ends in a word, or a token spans two words.
+    is only a space belongs to the word that follows. `offsets`, (n_tokens, 2), are the first character of each token
+    and the one after its last; leading spaces may be included or not. `word_index`, (n_words,), names words in
+    messages. It is an InputError if a word is empty, no token ends in a word, or a token spans two words.
     """
-    lengths = np.array([len(word) for word in words])
-    blank = [i for i, word in enumerate(words) if not word.strip()]
-    if blank:
+    if blank := [i for i, word in enumerate(words) if not word.strip()]:
         raise InputError(
             f"word {word_index[blank[0]]} of the story is empty ({len(blank)} such words); drop it by naming "
             "the original word in story.drop"
         )
+    lengths = np.array([len(word) for word in words])
     # The space before a word counts as the word's, as in tokens with a leading space.
     owner = np.repeat(np.arange(len(words)), lengths + 1)[1:]
     space = np.zeros(len(owner), dtype=bool)
     space[np.cumsum(lengths + 1)[:-1] - 1] = True
-
     start = np.minimum(offsets[:, 0], len(owner) - 1)
     end = np.maximum(offsets[:, 1] - 1, start)
     end = end - (space[end] & (end > start))
@@ -128,23 +105,10 @@ def locate(words: Sequence[str], offsets: np.ndarray, word_index: np.ndarray) ->
 def represented(
     words: Sequence[str], first: np.ndarray, last: np.ndarray, context_tokens: int, word_index: np.ndarray
 ) -> np.ndarray:
-    """Choose the words with more than `context_tokens` tokens before them (METHOD section 4).
+    """Mask, (n_words,), of the words with more than `context_tokens` tokens before them (METHOD section 4).
 
-    Parameters
-    ----------
-    words, first, last, word_index
-        As in :func:`locate`, each of length n_words.
-    context_tokens : int
-        Tokens in a window.
-
-    Returns
-    -------
-    array of bool, shape (n_words,)
-
-    Raises
-    ------
-    InputError
-        If the text is shorter than the context, or such a word is longer than the window.
+    The other arguments are those of :func:`locate`. It is an InputError if there is no such word, or one is longer than
+    the window of `context_tokens`.
     """
     chosen = first > context_tokens
     if not chosen.any():
@@ -183,10 +147,7 @@ def load_tokenizer(folder: str | Path):
 def model_shape(folder: str | Path, depth: int, context_tokens: int) -> dict[str, int]:
     """Read `depth`, `hidden` and `max_context` of :class:`Tokens` from a folder's config.json.
 
-    Raises
-    ------
-    InputError
-        If there is no such file, the depth is not `depth`, or the context is shorter than the window.
+    It is an InputError if there is none, it has another depth, or its context is shorter than the window.
     """
     from transformers import AutoConfig
 
@@ -212,24 +173,15 @@ def model_shape(folder: str | Path, depth: int, context_tokens: int) -> dict[str
 def tokenize(
     words: Sequence[str], word_index: np.ndarray, folder: str | Path, context_tokens: int, depth: int
 ) -> Tokens:
-    """Tokenise the words, joined by single spaces, once.
+    """Tokenise the words, joined by single spaces, once, with the tokenizer and the config.json of a local folder.
 
-    Parameters
-    ----------
-    words : sequence of str, length n_words
-    word_index : array of int, shape (n_words,)
-        Position of each word in the stimulus.
-    folder : path-like
-        Local folder of the tokenizer and the model's config.json.
-    context_tokens, depth : int
-        Tokens in a window; transformer layers that the configuration expects.
+    `word_index`, (n_words,), is their position in the stimulus, `depth` what the configuration expects.
     """
     if not len(words):
         raise InputError("the story has no words for the model to see; story.drop drops them all")
     shape = model_shape(folder, depth, context_tokens)
-    encoding = load_tokenizer(folder)(
-        " ".join(words), add_special_tokens=False, return_offsets_mapping=True, verbose=False
-    )
+    tokenizer = load_tokenizer(folder)
+    encoding = tokenizer(" ".join(words), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     offsets = np.array(encoding["offset_mapping"], dtype=np.int64).reshape(-1, 2)
     first, last = locate(words, offsets, word_index)
     return Tokens(

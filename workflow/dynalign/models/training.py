@@ -21,17 +21,11 @@ from dynalign.tables.writer import write_table
 #: Separates documents; the only token that no text gives.
 END_OF_TEXT = "<|endoftext|>"
 
-#: Bytes and the separator: no byte-level vocabulary is smaller.
-SMALLEST_VOCABULARY = 257
-
 
 def read_texts(paths: Sequence[str | Path]) -> list[str]:
     """Read each file as one document, with all white space as single spaces, as in the story that is tested.
 
-    Raises
-    ------
-    InputError
-        If a file is missing, is not UTF-8, or is empty.
+    It is an InputError if a file is missing, not UTF-8 or empty.
     """
     documents = []
     for path in paths:
@@ -50,28 +44,14 @@ def read_texts(paths: Sequence[str | Path]) -> list[str]:
 def train_tokenizer(documents: Sequence[str], vocabulary: int):
     """Train a byte-level BPE tokenizer as in GPT-NeoX: a token holds the space before its word.
 
-    Parameters
-    ----------
-    documents : sequence of str
-    vocabulary : int
-        Tokens wanted; a small text may give fewer.
-
-    Returns
-    -------
-    transformers.PreTrainedTokenizerFast
-
-    Raises
-    ------
-    InputError
-        If the vocabulary cannot hold all bytes.
+    `vocabulary` is the number of tokens wanted; a small text may give fewer. It is an InputError if it cannot hold all
+    bytes.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    if vocabulary < SMALLEST_VOCABULARY:
-        raise InputError(
-            f"training.vocabulary is {vocabulary}; a byte-level vocabulary needs at least {SMALLEST_VOCABULARY} tokens"
-        )
+    if vocabulary < 257:  # bytes and the separator
+        raise InputError(f"training.vocabulary is {vocabulary}; a byte-level vocabulary needs at least 257 tokens")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -91,10 +71,8 @@ def train_tokenizer(documents: Sequence[str], vocabulary: int):
 
 def encode(documents: Sequence[str], tokenizer) -> np.ndarray:
     """Tokenise the documents, each ended by the separator, into one array of int64 ids."""
-    ids = []
-    for encoding in tokenizer(list(documents), add_special_tokens=False, verbose=False)["input_ids"]:
-        ids += [*encoding, tokenizer.eos_token_id]
-    return np.array(ids, dtype=np.int64)
+    encodings = tokenizer(list(documents), add_special_tokens=False, verbose=False)["input_ids"]
+    return np.concatenate([[*ids, tokenizer.eos_token_id] for ids in encodings], dtype=np.int64)
 
 
 def model_config(training: Training, tokenizer):
@@ -132,30 +110,13 @@ def learning_rate(step: int, training: Training) -> float:
 
 
 def train(ids: np.ndarray, config, training: Training, seed: int, save) -> np.ndarray:
-    """Train a GPT-NeoX to predict the next token.
+    """Train a GPT-NeoX to predict the next token; returns each step's loss before its update, float64, (steps,).
 
-    Each step takes `batch` stretches of `sequence` tokens from random places of the text. Same arguments and
-    same number of threads give the same parameters, bit for bit.
-
-    Parameters
-    ----------
-    ids : array of int64, shape (n_tokens,)
-    config : transformers.GPTNeoXConfig
-    training : Training
-    seed : int
-        Seed of the initial parameters and of the batches.
-    save : callable
-        ``save(step, model)``, called at each of ``training.saved_steps``.
-
-    Returns
-    -------
-    array of float64, shape (steps,)
-        Mean cross-entropy, in nats per token, of each step's batch before its update.
-
-    Raises
-    ------
-    InputError
-        If the text is shorter than one sequence, or the loss is not finite.
+    Each step takes `batch` stretches of `sequence` tokens from random places of the text, `ids`, (n_tokens,) int64.
+    ``save(step, model)`` is called at each of ``training.saved_steps``. Same arguments (`seed` is that of the initial
+    parameters and of the batches) and same number of threads give the same parameters, bit for bit. The loss is the
+    batch's mean cross-entropy, in nats per token. A text shorter than one sequence, or a loss that is not finite, is an
+    InputError.
     """
     import torch
     from transformers import GPTNeoXForCausalLM

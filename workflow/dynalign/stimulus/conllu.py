@@ -33,29 +33,20 @@ class Tree:
 
     def leaves(self) -> list[str]:
         """The words, brackets in them written ``-LRB-`` and ``-RRB-``."""
-        words, stack = [], [self]
-        while stack:
-            node = stack.pop()
-            stack.extend(reversed(node.children))
-            if not node.children:
-                words.append(node.label)
-        return words
+        return re.findall(r" ([^\s()]+)", f" {self}")
 
     def __str__(self) -> str:
         # A stack, because a long right-branching sentence would exceed Python's recursion limit.
-        parts: list[str] = []
+        text = ""
         stack: list[Tree | str] = [self]
         while stack:
             item = stack.pop()
-            if isinstance(item, str):
-                parts.append(item)
-            elif item.children:
-                parts.append(f" ({item.label}")
-                stack.append(")")
-                stack.extend(reversed(item.children))
+            if isinstance(item, Tree) and item.children:
+                text += f" ({item.label}"
+                stack += [")", *reversed(item.children)]
             else:
-                parts.append(f" {item.label}")
-        return "".join(parts).lstrip()
+                text += item if isinstance(item, str) else f" {item.label}"
+        return text.lstrip()
 
 
 @dataclass(frozen=True)
@@ -113,17 +104,9 @@ def located(where: str) -> Iterator[None]:
 
 
 def token_depths(heads: Sequence[int]) -> list[int]:
-    """Edges from each token to its dependency root.
+    """Edges from each token to its dependency root; it is an InputError if heads form a circle.
 
-    Parameters
-    ----------
-    heads : sequence of int, length n_tokens
-        1-based number of each token's head, 0 for a root (there may be several).
-
-    Raises
-    ------
-    InputError
-        If heads form a circle.
+    `heads` are 1-based numbers of tokens, 0 for a root (there may be several).
     """
     depths = [-1] * len(heads)
     for first in range(len(heads)):
@@ -145,11 +128,8 @@ def token_depths(heads: Sequence[int]) -> list[int]:
 def parse_tree(text: str) -> Tree:
     """Read one bracketed tree such as ``(ROOT (S (NP (PRP I)) (VP (VBD ran))))``.
 
-    Raises
-    ------
-    InputError
-        If brackets do not match, a bracket has no label or no content, a word stands beside something else,
-        or anything follows the tree; the message gives the column.
+    It is an InputError, which gives the column, if brackets do not match, a bracket has no label or no content, a word
+    stands beside something else, or anything follows the tree.
     """
     stack: list[tuple[str, list[Tree]]] = []
     root: Tree | None = None
@@ -191,10 +171,7 @@ def parse_tree(text: str) -> Tree:
 def parse_feats(text: str) -> dict[str, str]:
     """Read CoNLL-U features such as ``Number=Sing|Person=3``; ``_`` is none.
 
-    Raises
-    ------
-    InputError
-        If an entry is not ``Name=Value`` or a name stands twice.
+    An entry that is not ``Name=Value``, or a name that stands twice, is an InputError.
     """
     feats: dict[str, str] = {}
     for entry in () if text == "_" else text.split("|"):
@@ -207,23 +184,11 @@ def parse_feats(text: str) -> dict[str, str]:
     return feats
 
 
-def _token(columns: Sequence[str]) -> Token:
-    _, form, lemma, upos, xpos, feats, head, deprel, *_ = columns
-    if upos not in UPOS:
-        raise InputError(f"{form!r} has the part of speech {upos!r}; allowed are {' '.join(UPOS)}")
-    if not re.fullmatch("[0-9]+", head):
-        raise InputError(f"{form!r} has the head {head!r}, not a number")
-    return Token(form, lemma, upos, xpos, parse_feats(feats), int(head), deprel)
-
-
 def check_sentence(sentence: Sentence) -> Sentence:
     """Return the sentence if its parts fit each other.
 
-    Raises
-    ------
-    InputError
-        If a head does not exist, heads form a circle, or the tree is not ``ROOT`` over one clause with the
-        sentence's tokens as leaves.
+    It is an InputError if a head does not exist, heads form a circle, or the tree is not ``ROOT`` over one clause with
+    the sentence's tokens as leaves.
     """
     for token in sentence.tokens:
         if token.head > len(sentence.tokens):
@@ -266,7 +231,12 @@ def _parse_block(lines: Sequence[str], position: int) -> Sentence:
             continue
         if covered <= len(tokens):
             words.append(Word(form, len(tokens), len(tokens) + 1))
-        tokens.append(_token(columns))
+        lemma, upos, xpos, feats, head, deprel = columns[2:8]
+        if upos not in UPOS:
+            raise InputError(f"{form!r} has the part of speech {upos!r}; allowed are {' '.join(UPOS)}")
+        if not re.fullmatch("[0-9]+", head):
+            raise InputError(f"{form!r} has the head {head!r}, not a number")
+        tokens.append(Token(form, lemma, upos, xpos, parse_feats(feats), int(head), deprel))
     if not tokens:
         raise InputError("no tokens")
     if words[-1].stop > len(tokens):
@@ -282,21 +252,17 @@ def _parse_block(lines: Sequence[str], position: int) -> Sentence:
 def read_sentences(path: str | Path) -> list[Sentence]:
     """Read a CoNLL-U file with ``# constituency`` comments.
 
-    Raises
-    ------
-    InputError
-        If the file is missing or a sentence breaks the format; the message gives the sentence and its line.
+    It is an InputError if the file is missing or a sentence breaks the format (which one, and its line).
     """
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text: {error}") from None
     sentences: list[Sentence] = []
-    for blank, block in groupby(enumerate(lines, start=1), key=lambda line: not line[1].strip()):
-        if not blank:
+    for text, block in groupby(enumerate(lines, start=1), key=lambda line: bool(line[1].strip())):
+        if text:
             numbers, texts = zip(*block, strict=True)
             with located(f"{path}: sentence {len(sentences)} (line {numbers[0]})"):
                 sentences.append(_parse_block(texts, len(sentences)))
@@ -305,22 +271,18 @@ def read_sentences(path: str | Path) -> list[Sentence]:
     return sentences
 
 
-def _format_sentence(sentence: Sentence) -> str:
-    lines = [
-        f"# sent_id = {sentence.sent_id}",
-        f"# text = {' '.join(sentence.forms)}",
-        f"# constituency = {sentence.tree}",
-    ]
-    split = {word.start: word for word in sentence.words if word.stop > word.start + 1}
-    for index, token in enumerate(sentence.tokens):
-        if word := split.get(index):
-            lines.append("\t".join([f"{word.start + 1}-{word.stop}", word.form, *"________"]))
-        feats = "|".join(f"{name}={value}" for name, value in token.feats.items()) or "_"
-        about = (token.form, token.lemma, token.upos, token.xpos, feats, str(token.head), token.deprel)
-        lines.append("\t".join([str(index + 1), *about, "_", "_"]))
-    return "\n".join(lines) + "\n\n"
-
-
 def write_sentences(path: str | Path, sentences: Iterable[Sentence]) -> None:
     """Write sentences as CoNLL-U."""
-    write_text(path, "".join(_format_sentence(sentence) for sentence in sentences))
+    lines = []
+    for sentence in sentences:
+        lines += [f"# sent_id = {sentence.sent_id}", f"# text = {' '.join(sentence.forms)}"]
+        lines.append(f"# constituency = {sentence.tree}")
+        split = {word.start: word for word in sentence.words if word.stop > word.start + 1}
+        for index, token in enumerate(sentence.tokens):
+            if word := split.get(index):
+                lines.append("\t".join([f"{word.start + 1}-{word.stop}", word.form, *"________"]))
+            feats = "|".join(f"{name}={value}" for name, value in token.feats.items()) or "_"
+            about = (token.form, token.lemma, token.upos, token.xpos, feats, str(token.head), token.deprel)
+            lines.append("\t".join([str(index + 1), *about, "_", "_"]))
+        lines.append("")
+    write_text(path, "\n".join([*lines, ""]))

@@ -21,17 +21,8 @@ from dynalign.io.atomic import write_text
 from dynalign.io.digests import sha256
 from dynalign.io.errors import InputError
 from dynalign.io.shipped import shipped
-from dynalign.stimulus.conllu import (
-    Sentence,
-    Token,
-    Word,
-    check_sentence,
-    located,
-    parse_feats,
-    parse_tree,
-    read_sentences,
-    write_sentences,
-)
+from dynalign.stimulus import conllu
+from dynalign.stimulus.conllu import Sentence, Token, Word
 from dynalign.stimulus.timing import read_words
 
 #: What properties need from the parser.
@@ -45,24 +36,15 @@ _WAITS = (2, 10, 30)
 
 
 def story_sentences(path: str | Path) -> dict[int, list[str]]:
-    """Read the words of each sentence from ``story/words.tsv``; dropped words are left out.
+    """Read the words of each sentence, by its number, from ``story/words.tsv``; dropped words are left out.
 
-    Returns
-    -------
-    dict
-        Number of the sentence → its words, in order.
-
-    Raises
-    ------
-    InputError
-        If no words are left, a word has no sentence or holds white space, or sentence numbers fall.
+    It is an InputError if no words are left, one has no sentence or holds white space, or sentence numbers fall.
     """
     table = read_words(path)
     if table["sentence"].dtype.kind not in "if":
         raise InputError(f"{path}: column 'sentence' must hold numbers")
     table = table[table["dropped"] == 0]
-    sentences: dict[int, list[str]] = {}
-    last = -1
+    sentences, last = {}, -1
     for row, word, number in zip(table.index, table["word"], table["sentence"], strict=True):
         if math.isnan(number) or number < last:
             raise InputError(
@@ -78,11 +60,10 @@ def story_sentences(path: str | Path) -> dict[int, list[str]]:
 
 
 def join_words(parsed: Sequence[Word], words: Sequence[str]) -> tuple[Word, ...]:
-    """Join parsed words that the story writes as one, as far as they spell it.
+    """Join parsed words that the story writes as one, as far as they spell a word of its sentence, `words`.
 
     A treebank has punctuation (and some clitics) as words of their own, the story has them on the word that they are
-    written with: ``see``, ``them``, ``.`` become ``see``, ``them.``. A word of the story (`words`, its sentence) that
-    `parsed` does not spell is left as it is, for the caller to find.
+    written with: ``see``, ``them``, ``.`` become ``see``, ``them.``.
     """
     joined: list[Word] = []
     for word in parsed:
@@ -95,20 +76,9 @@ def join_words(parsed: Sequence[Word], words: Sequence[str]) -> tuple[Word, ...]
 
 
 def match_story(sentences: Sequence[Sentence], story: dict[int, list[str]], source: str) -> list[Sentence]:
-    """Return the sentences, numbered and cut into words as in the story, if they are the story's.
+    """Return the sentences of `source`, numbered and cut into words as in the story (:func:`story_sentences`).
 
-    Parameters
-    ----------
-    sentences : sequence of Sentence
-    story : dict
-        From :func:`story_sentences`.
-    source : str
-        Where `sentences` come from, for the message.
-
-    Raises
-    ------
-    InputError
-        At the first difference.
+    The first difference from the story is an InputError.
     """
     matched = []
     for parsed, (number, words) in zip(sentences, story.items(), strict=False):
@@ -128,20 +98,16 @@ def match_story(sentences: Sequence[Sentence], story: dict[int, list[str]], sour
 def load_pipeline(models: str | Path, package: str, processors: Sequence[str]):
     """Load stanza's English pipeline for words and sentences that are given, from a local folder, on the CPU.
 
-    Returns
-    -------
-    stanza.Pipeline
-
-    Raises
-    ------
-    InputError
-        If a needed processor is not asked for, or the folder lacks the models or holds broken ones.
+    It is an InputError if a needed processor is not asked for, or the folder lacks the models or holds broken ones.
     """
-    missing = [name for name in REQUIRED_PROCESSORS if name not in processors]
-    if missing:
+    way_out = (
+        "set annotation.models to a folder that has them, or fetch them with "
+        f"`python -m dynalign.stimulus.parser --download-only --models {models} --output {models}/fetched.json`"
+    )
+    if missing := [name for name in REQUIRED_PROCESSORS if name not in processors]:
         raise InputError(f"annotation.processors: lacks {missing[0]!r}; needed are {', '.join(REQUIRED_PROCESSORS)}")
     if not (Path(models) / "resources.json").is_file():
-        raise InputError(f"{models}: no stanza models (no resources.json) there; {_way_out(models)}")
+        raise InputError(f"{models}: no stanza models (no resources.json) there; {way_out}")
     import stanza
 
     try:
@@ -159,15 +125,8 @@ def load_pipeline(models: str | Path, package: str, processors: Sequence[str]):
         reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"{models}: cannot load stanza package {package!r} with processors {','.join(processors)}: "
-            f"{reason}; leave out a processor that these models do not have, or {_way_out(models)}"
+            f"{reason}; leave out a processor that these models do not have, or {way_out}"
         ) from error
-
-
-def _way_out(models: str | Path) -> str:
-    return (
-        "set annotation.models to a folder that has them, or fetch them with "
-        f"`python -m dynalign.stimulus.parser --download-only --models {models} --output {models}/fetched.json`"
-    )
 
 
 def parse(story: dict[int, list[str]], pipeline) -> list[Sentence]:
@@ -177,36 +136,27 @@ def parse(story: dict[int, list[str]], pipeline) -> list[Sentence]:
     sentences: list[Sentence] = []
     for batch in progress(batches, f"parsing, {_BATCH} sentences each"):
         for parsed in pipeline([story[number] for number in batch]).sentences:
-            with located(f"stanza: sentence {len(sentences)}"):
+            with conllu.located(f"stanza: sentence {len(sentences)}"):
                 sentences.append(_from_stanza(parsed))
     return match_story(sentences, story, "stanza")
 
 
 def _from_stanza(parsed) -> Sentence:
     tokens = tuple(
-        Token(
-            word.text, word.lemma or "_", word.upos, word.xpos or "_", parse_feats(word.feats or "_"), word.head,
-            word.deprel,
-        )
-        for word in parsed.words
-    )  # fmt: skip
+        Token(w.text, w.lemma or "_", w.upos, w.xpos or "_", conllu.parse_feats(w.feats or "_"), w.head, w.deprel)
+        for w in parsed.words
+    )
     words = tuple(Word(token.text, token.id[0] - 1, token.id[-1]) for token in parsed.tokens)
-    return check_sentence(Sentence(str(parsed.index), words, tokens, parse_tree(str(parsed.constituency))))
+    return conllu.check_sentence(
+        Sentence(str(parsed.index), words, tokens, conllu.parse_tree(str(parsed.constituency)))
+    )
 
 
 def download(models: str | Path, package: str, processors: Sequence[str]) -> dict:
     """Fetch stanza's English models into a folder; what is there and whole is not fetched again.
 
-    Returns
-    -------
-    dict
-        What was fetched: `resources` (version of stanza's models), `package`, `processors` and `files`
-        (path in the folder → SHA-256).
-
-    Raises
-    ------
-    InputError
-        If several attempts fail.
+    Returns what was fetched: `resources` (version of stanza's models), `package`, `processors` and `files` (path in the
+    folder → SHA-256). It is an InputError if several attempts fail.
     """
     import stanza
 
@@ -226,12 +176,9 @@ def download(models: str | Path, package: str, processors: Sequence[str]) -> dic
             note(f"attempt {attempt} failed ({reason}), the next one in {wait} s")
             time.sleep(wait)
     names = sorted(f"en/{processor}/{model}.pt" for processor, model in fetched)
-    return {
-        "resources": stanza.__resources_version__,
-        "package": package,
-        "processors": list(processors),
-        "files": {name: sha256(Path(models) / name) for name in names},
-    }
+    files = {name: sha256(Path(models) / name) for name in names}
+    version = stanza.__resources_version__
+    return {"resources": version, "package": package, "processors": list(processors), "files": files}
 
 
 @command
@@ -266,10 +213,10 @@ def main(
         raise InputError("--words: missing; give the table of words, or --download-only")
     story = story_sentences(words)
     if options.file:
-        sentences = match_story(read_sentences(options.file), story, options.file)
+        sentences = match_story(conllu.read_sentences(options.file), story, options.file)
     else:
         sentences = parse(story, load_pipeline(shipped(models), options.package, options.processors))
-    write_sentences(output, sentences)
+    conllu.write_sentences(output, sentences)
 
 
 if __name__ == "__main__":

@@ -32,27 +32,14 @@ class Properties(RootModel[dict[Name, Property]]):
 
 
 def raw_name(name: str, prop: Property) -> str | None:
-    """The raw value that a property is made of; None for random and user-given labels.
-
-    Raises
-    ------
-    InputError
-        If there is no raw value of the property's name and it gives no other source.
-    """
+    """The raw value that a property is made of (InputError if there is none); None for random and user-given labels."""
     if prop.random is not None or prop.table is not None:
         return None
-    raw = prop.raw or name
-    if raw not in RAW:
+    if (raw := prop.raw or name) not in RAW:
         raise InputError(
             f"properties.{name}: no raw value {raw!r}; give raw (one of {', '.join(RAW)}), table or random"
         )
     return raw
-
-
-def level(name: str, prop: Property) -> str:
-    """Whether a property belongs to the ``sentence`` or the ``word``."""
-    raw = raw_name(name, prop)
-    return RAW[raw][0] if raw else "word"
 
 
 def class_codes(prop: Property) -> tuple[int, ...]:
@@ -85,10 +72,7 @@ def random_classes(n: int, n_classes: int, seed: int, name: str) -> np.ndarray:
 def table_values(path: str | Path, words) -> list[str]:
     """Read a user's labels (word_index, label) for the words of ``story/words.tsv`` that are not dropped.
 
-    Raises
-    ------
-    InputError
-        If a word is unknown, has two labels, or has none.
+    It is an InputError if a word is unknown, has two labels, or has none.
     """
     table = read_table(path, ["word_index", "label"])
     known = set(words["word_index"])
@@ -121,13 +105,7 @@ def raw_values(name: str, prop: Property, sentences: Sequence[Sentence], words, 
 
 
 def classify(name: str, prop: Property, values: Sequence) -> np.ndarray:
-    """Class of each raw value: its position, not its code; array of int.
-
-    Raises
-    ------
-    InputError
-        If thresholds meet a value that is no number.
-    """
+    """Class of each raw value: its position, not its code; array of int. Thresholds need numbers (InputError)."""
     if prop.random is not None:
         return np.asarray(values, dtype=int)
     if prop.classes is not None:
@@ -145,26 +123,9 @@ def classify(name: str, prop: Property, values: Sequence) -> np.ndarray:
 
 
 def label_table(words, sentences: Sequence[Sentence], properties: Mapping[str, Property], seed: int):
-    """Label every word that is not dropped (format: ``workflow/README.md``).
+    """Label every word of ``story/words.tsv`` that is not dropped: ``tables/labels.tsv``, a data frame.
 
-    Parameters
-    ----------
-    words : pandas.DataFrame
-        ``story/words.tsv``.
-    sentences : sequence of Sentence
-        Their words are those of `words` that are not dropped.
-    properties : mapping of name to Property
-    seed : int
-
-    Returns
-    -------
-    pandas.DataFrame
-        Per property the class code and ``<property>_raw``.
-
-    Raises
-    ------
-    InputError
-        If a property's name is taken.
+    Per property it has the class code and ``<property>_raw``. It is an InputError if a property's name is taken.
     """
     import pandas as pd
 
@@ -183,17 +144,14 @@ def label_table(words, sentences: Sequence[Sentence], properties: Mapping[str, P
 def count_classes(labels, properties: Mapping[str, Property]):
     """Count classes (``used``) and raw values (``original``): sentences or words, by the property's level.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns property, level, distribution, value, count; classes in their order, raw values by falling
-        count.
+    The data frame has classes in their order, then raw values by falling count.
     """
     import pandas as pd
 
     rows = []
     for name, prop in properties.items():
-        unit = level(name, prop)
+        raw = raw_name(name, prop)
+        unit = RAW[raw][0] if raw else "word"
         units = labels.drop_duplicates("sentence") if unit == "sentence" else labels
         used = Counter(units[name].tolist())
         for k, code in enumerate(class_codes(prop)):
@@ -207,10 +165,7 @@ def count_classes(labels, properties: Mapping[str, Property]):
 def check_classes(counts) -> None:
     """Note each class (of :func:`count_classes`) that holds under 5 % of its units.
 
-    Raises
-    ------
-    InputError
-        If all units of a property are in one class: it could be neither removed nor probed.
+    All units in one class are an InputError: such a property could be neither removed nor probed.
     """
     for name, rows in counts[counts["distribution"] == "used"].groupby("property", sort=False):
         total, unit = rows["count"].sum(), rows["level"].iloc[0]
@@ -229,13 +184,8 @@ def check_classes(counts) -> None:
 def label_correlations(labels, names: Sequence[str]):
     """Correlate the class codes of every ordered pair of properties over words (the paper's table 2).
 
-    Words of a sentence share labels and are no independent observations, so p-values are too small.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns property_a, property_b, r (Pearson), p (two-tailed, t distribution, n − 2 degrees of freedom);
-        r and p are missing where labels are constant.
+    The data frame has r (Pearson) and p (two-tailed, t distribution, n − 2 degrees of freedom), both missing where
+    labels are constant. Words of a sentence share labels and are no independent observations, so p is too small.
     """
     import pandas as pd
     from scipy.special import stdtr

@@ -45,9 +45,8 @@ def tree_depth(sentence: Sentence) -> int:
 def top_constituents(sentence: Sentence) -> str:
     """Labels of all children of the clause under ``ROOT``, e.g. ``NP VP``; UNDEF if it is a bare word.
 
-    Parts of speech count too (``CC NP VP``, ``NP VP .``), as in the paper, whose class ``NP VP`` has nothing
-    else under the clause. Punctuation that is part of a word makes no label, a mark that is a word of its own
-    (the ``+`` of the Harry Potter data) does.
+    Parts of speech count too (``CC NP VP``, ``NP VP .``), as in the paper. Punctuation that is part of a word makes no
+    label, a mark that is a word of its own (the ``+`` of the Harry Potter data) does.
     """
     marks, labels, last = attached_marks(sentence), [], 0
     for child in sentence.tree.children[0].children:
@@ -59,7 +58,7 @@ def top_constituents(sentence: Sentence) -> str:
 
 def _shallowest(sentence: Sentence, wanted: Callable[[Token], bool]) -> Token | None:
     """The wanted token nearest to the root, the leftmost of equals."""
-    found = [pair for pair in zip(sentence.depths, sentence.tokens, strict=True) if wanted(pair[1])]
+    found = [(depth, token) for depth, token in zip(sentence.depths, sentence.tokens, strict=True) if wanted(token)]
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
@@ -69,19 +68,15 @@ def tense(sentence: Sentence) -> str:
     return verb.feats["Tense"] if verb else UNDEF
 
 
-def _number(sentence: Sentence, relation: str) -> str:
+def subject_number(sentence: Sentence, relation: str = "nsubj") -> str:
+    """``Number`` of the shallowest ``nsubj``, else UNDEF; ``nsubj:pass`` and ``expl`` are other relations."""
     argument = _shallowest(sentence, lambda token: token.deprel == relation)
     return argument.feats.get("Number", UNDEF) if argument else UNDEF
 
 
-def subject_number(sentence: Sentence) -> str:
-    """``Number`` of the shallowest ``nsubj``, else UNDEF; ``nsubj:pass`` and ``expl`` are other relations."""
-    return _number(sentence, "nsubj")
-
-
 def object_number(sentence: Sentence) -> str:
     """``Number`` of the shallowest ``obj``, else UNDEF."""
-    return _number(sentence, "obj")
+    return subject_number(sentence, "obj")
 
 
 def word_heads(sentence: Sentence) -> list[int]:

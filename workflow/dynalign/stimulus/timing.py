@@ -1,7 +1,4 @@
-"""Which word was seen when: words, sentences, runs and measurements (TRs).
-
-Source: METHOD sections 2 and 3.
-"""
+"""Which word was seen when: words, sentences, runs and measurements, TRs (METHOD sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -27,17 +24,7 @@ _CLOSING = "\"')]}”’»"
 
 @dataclass(frozen=True)
 class Timing:
-    """Words and measurements of a story, on one time axis.
-
-    Attributes
-    ----------
-    words : list of str
-        As presented.
-    onsets : array of shape (n_words,)
-        Seconds.
-    tr_times, tr_runs : arrays of shape (n_trs,)
-        Start (s) and run of each measurement, untrimmed.
-    """
+    """Words as presented and their onsets (s), start (s) and run of each measurement, untrimmed, on one time axis."""
 
     words: list[str]
     onsets: np.ndarray
@@ -60,15 +47,8 @@ def sentence_numbers(words: Sequence[str]) -> np.ndarray:
 def words_to_trs(timing: Timing) -> np.ndarray:
     """The measurement that each word belongs to: the last TR that starts strictly before its onset.
 
-    Returns
-    -------
-    array of int, shape (n_words,)
-        Index into the untrimmed series.
-
-    Raises
-    ------
-    InputError
-        If a word comes before the first measurement or after the last.
+    Returns (n_words,) indices into the untrimmed series. A word before the first measurement or after the last is an
+    InputError.
     """
     words, onsets, times = timing.words, timing.onsets, timing.tr_times
     trs = np.searchsorted(times, onsets, side="left") - 1
@@ -88,13 +68,7 @@ def words_to_trs(timing: Timing) -> np.ndarray:
 
 
 def kept_trs(tr_runs: np.ndarray, start: int, end: int) -> np.ndarray:
-    """Mask of the measurements left after cutting `start` and `end` TRs off each run.
-
-    Raises
-    ------
-    InputError
-        If a run is shorter than what is cut.
-    """
+    """Mask, (n_trs,), of what is left after cutting `start` and `end` TRs off each run; InputError if nothing is."""
     kept = np.zeros(len(tr_runs), dtype=bool)
     for name in dict.fromkeys(tr_runs.tolist()):
         rows = np.flatnonzero(tr_runs == name)
@@ -109,10 +83,7 @@ def kept_trs(tr_runs: np.ndarray, start: int, end: int) -> np.ndarray:
 def read_arrays_layout(folder: str | Path) -> Timing:
     """Read the ``.npy`` layout of the Harry Potter data (METHOD section 2.1).
 
-    Raises
-    ------
-    InputError
-        If arrays are missing, changed since they were recorded, do not match each other, or times do not rise.
+    Arrays that are missing, changed since they were recorded or do not match, or times that do not rise: InputError.
     """
     names = ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri")
     paths = [Path(folder) / f"{name}.npy" for name in names]
@@ -135,8 +106,7 @@ def _numbers(path: Path) -> np.ndarray:
     values = read_array(path)
     if values.dtype.kind not in "fiu":
         raise InputError(f"{path}: expected numbers, got {values.dtype} {values.shape}")
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
+    if len(bad := np.flatnonzero(~np.isfinite(values))):
         raise InputError(f"{path}: entry {bad[0]} is not a finite number")
     return values.astype(float)
 
@@ -144,18 +114,8 @@ def _numbers(path: Path) -> np.ndarray:
 def read_table_layout(path: str | Path, tr: float, trs: Sequence[int]) -> Timing:
     """Read a words table (onset in s from its run's start, run 1…, word) of a NIfTI study.
 
-    Parameters
-    ----------
-    path : path-like
-    tr : float
-        Repetition time, s.
-    trs : sequence of int
-        Measurements of each run, untrimmed.
-
-    Raises
-    ------
-    InputError
-        If the table names an unknown run, or an onset lies outside its run.
+    `tr` is the repetition time, s, and `trs` the measurements of each run, untrimmed. An unknown run, or an onset
+    outside its run, is an InputError.
     """
     table = read_table(path, ["onset", "run", "word"])
     lengths = np.asarray(trs)
@@ -178,9 +138,6 @@ def read_table_layout(path: str | Path, tr: float, trs: Sequence[int]) -> Timing
 
 def _checked(timing: Timing, source: str) -> Timing:
     onsets, times = timing.onsets, timing.tr_times
-    for what, values in (("word onsets", onsets), ("TR times", times)):
-        if not np.isfinite(values).all():
-            raise InputError(f"{source}: {what}: entry {int(np.argmin(np.isfinite(values)))} is not a finite number")
     if (np.diff(onsets) < 0).any():
         where = int(np.argmax(np.diff(onsets) < 0))
         raise InputError(
@@ -198,22 +155,9 @@ def _checked(timing: Timing, source: str) -> Timing:
 
 
 def tables(timing: Timing, story: Story) -> tuple:
-    """Words and measurements as tables (formats: ``workflow/README.md``).
+    """Words and measurements as data frames, ``story/words.tsv`` and ``story/trs.tsv``.
 
-    Parameters
-    ----------
-    timing : Timing
-    story : Story
-        `drop`, `replace` and `trim` are used.
-
-    Returns
-    -------
-    words, trs : pandas.DataFrame
-
-    Raises
-    ------
-    InputError
-        If cleaning leaves an empty word or a word with white space in it.
+    Of `story`, `drop`, `replace` and `trim` are used. A word that is empty or holds white space after that: InputError.
     """
     import pandas as pd
 
@@ -268,13 +212,6 @@ def read_trs(path: str | Path):
     return _read_counted(path, "tr", [], ["run", "time", "kept"])
 
 
-def read_timing(story: Story) -> Timing:
-    """Read the stimulus in the layout that the configuration names."""
-    if story.layout == "arrays":
-        return read_arrays_layout(story.folder)
-    return read_table_layout(story.words, story.tr, story.trs)
-
-
 @command
 def main(words: str, trs: str, options: Story = Story()) -> None:
     """Say which word and which measurement (TR) belong to which run, and when they were.
@@ -286,7 +223,11 @@ def main(words: str, trs: str, options: Story = Story()) -> None:
     options
         Section `story` as JSON.
     """
-    for table, path in zip(tables(read_timing(options), options), (words, trs), strict=True):
+    if options.layout == "arrays":
+        timing = read_arrays_layout(options.folder)
+    else:
+        timing = read_table_layout(options.words, options.tr, options.trs)
+    for table, path in zip(tables(timing, options), (words, trs), strict=True):
         write_table(table, path)
 
 
