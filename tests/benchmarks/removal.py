@@ -7,8 +7,9 @@ hold; its true size there is that of the vectors made without the label.
 
 Ways of removal: the paper's ridge fitted on all words (`ridge, in-sample`), LEACE fitted alike, ridge and LEACE fitted
 in each outer fold (`crossfit`), and LEACE in each fold on the means of TRs (`tr`). Harm: an effect below 0, p < .05 by
-the workflow's test. `readable` is r of the property's own regressors predicted from the features, before and after;
-`control` is the effect of removing the same labels permuted by sentence.
+the workflow's test. Erasing costs something whatever is erased, the more the fewer the dimensions: so the headline's
+harm must be over that of its control too, LEACE of the same labels permuted by sentence, p < .05 (`over`). `readable`
+is r of the property's own regressors predicted from the features, before and after.
 
 In the last line: `harm_in_sample_ridge` (the largest share of studies with harm in a cell where there is none, by the
 paper's way), `harm_headline` and, of persistent labels and of 768 dimensions, `harm_headline_persistent`,
@@ -128,15 +129,18 @@ def study(cell: Cell, seed: int) -> dict[str, dict[str, float]]:
         del arms["truth", "label"]
     targets = make_targets({"label": label}, sentence, design, 10, seed)
     results = encode(vectors, arms, design, responses, OPTIONS, targets=targets)
-    original = results[ORIGINAL]
+    original, cost = results[ORIGINAL], results["control", "label"]
     found = {}
     for (way, _), scores in results.items():
         if way == "none":
             continue
         test = block_test(scores.timecourse - original.timecourse, original.fold, STATISTICS, OPTIONS.gap)
+        over = block_test(scores.timecourse - cost.timecourse, original.fold, STATISTICS, OPTIONS.gap)
         found[way] = {
             "effect": test["mean"],
             "p": test["p"],
+            "over": over["mean"],
+            "p_over": over["p"],
             "before": float(original.readable[0, 0]),
             "after": float(scores.readable[0, 0]),
             "null": float(np.percentile(scores.readable[0, 1:], 97.5)),
@@ -185,30 +189,34 @@ def main() -> None:
             if args.minutes and time.monotonic() - begin > 60 * args.minutes:
                 break
 
-    def harm(cell, way):
-        return np.mean([one["effect"] < 0 and one["p"] < 0.05 for one in found[cell][way]])
+    def harm(cell, way, over=False):
+        harmed = [one["effect"] < 0 and one["p"] < 0.05 for one in found[cell][way]]
+        above = [one["over"] < 0 and one["p_over"] < 0.05 for one in found[cell][way]]
+        return np.mean(np.logical_and(harmed, above) if over else harmed)
 
     def mean(cell, way, key):
-        return float(np.mean([one[key] for one in found[cell][way]]))
+        # A label that persists may be constant in a fold, where nothing of it can be read.
+        return float(np.nanmean([one[key] for one in found[cell][way]]))
 
-    print(f"{'cell':52} {'way':18} studies  harm  relief  effect  before  after  null")
+    print(f"{'cell':52} {'way':18} studies  harm  over relief  effect  before  after  null")
     for cell in found:
         for way in WAYS:
             if way in found[cell]:
                 relief = np.mean([one["effect"] > 0 and one["p"] < 0.05 for one in found[cell][way]])
                 effect, before, after, null = (mean(cell, way, key) for key in ("effect", "before", "after", "null"))
+                shares = f"{harm(cell, way):5.2f} {harm(cell, way, True):5.2f} {relief:6.2f}"
                 print(
-                    f"{cell!s:52} {way:18} {len(found[cell][way]):7} {harm(cell, way):5.2f} {relief:7.2f} "
+                    f"{cell!s:52} {way:18} {len(found[cell][way]):7} {shares} "
                     f"{effect:+7.4f} {before:7.3f} {after:6.3f} {null:5.3f}"
                 )
     no = [cell for cell in found if not (cell.holds and cell.follows)]
     both = [cell for cell in found if cell.holds and cell.follows]
     figures = {
         "harm_in_sample_ridge": max(harm(cell, "ridge, in-sample") for cell in no),
-        "harm_headline": max(harm(cell, HEADLINE) for cell in no),
-        "harm_headline_persistent": max(harm(cell, HEADLINE) for cell in no if cell.label == "persistent"),
-        "harm_headline_768": max((harm(cell, HEADLINE) for cell in no if cell.hidden == 768), default=np.nan),
-        "power": np.mean([harm(cell, HEADLINE) for cell in both]),
+        "harm_headline": max(harm(cell, HEADLINE, True) for cell in no),
+        "harm_headline_persistent": max(harm(cell, HEADLINE, True) for cell in no if cell.label == "persistent"),
+        "harm_headline_768": max((harm(cell, HEADLINE, True) for cell in no if cell.hidden == 768), default=np.nan),
+        "power": np.mean([harm(cell, HEADLINE, True) for cell in both]),
         "truth_ratio": np.mean([mean(cell, HEADLINE, "effect") / mean(cell, "truth", "effect") for cell in both]),
         "readable_ratio": np.mean([mean(cell, HEADLINE, "after") / mean(cell, HEADLINE, "before") for cell in both]),
     }
