@@ -138,6 +138,9 @@ def read_table_layout(path: str | Path, tr: float, trs: Sequence[int]) -> Timing
 
 def _checked(timing: Timing, source: str) -> Timing:
     onsets, times = timing.onsets, timing.tr_times
+    for what, values in (("word onsets", onsets), ("TR times", times)):
+        if not np.isfinite(values).all():
+            raise InputError(f"{source}: {what}: entry {int(np.argmin(np.isfinite(values)))} is not a finite number")
     if (np.diff(onsets) < 0).any():
         where = int(np.argmax(np.diff(onsets) < 0))
         raise InputError(
