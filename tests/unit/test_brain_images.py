@@ -87,7 +87,7 @@ def images(tmp_path):
 
 
 def test_slices_show_each_checkpoints_best_layer_on_one_scale(images):
-    figure = brain_images.score_slices(images / "score.nii.gz", images / "index.tsv", "F")
+    figure, _ = brain_images.score_slices(images / "score.nii.gz", images / "index.tsv", "F")
     panels = pictures(figure)
     assert len(panels) == 3 * 4
     assert {panel.get_clim() for panel in panels} == {panels[0].get_clim()}
@@ -105,7 +105,7 @@ def test_slices_show_each_checkpoints_best_layer_on_one_scale(images):
 
 
 def test_effects_are_seen_from_above_by_checkpoint_and_property(images):
-    figure = brain_images.effect_projections(
+    figure, _ = brain_images.effect_projections(
         images / "effects.nii.gz", images / "index.tsv", images / "effects.tsv", "F", None, ["tense", "pos"]
     )
     panels = pictures(figure)

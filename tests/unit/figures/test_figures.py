@@ -26,7 +26,7 @@ from tests.figure_study import (
 )
 
 from dynalign.config.figures import Figures
-from dynalign.figures import distributions, elements, layers, probing, style, training_curves
+from dynalign.figures import distributions, elements, layers, removal, style, training_curves
 from dynalign.statistics import summaries
 
 
@@ -381,7 +381,7 @@ def test_of_many_layers_some_get_a_panel_the_first_and_the_last_among_them(table
     assert summaries.layers_of(summaries.probing_cells(many)) == [0, 4, 8, 12, 16, 20, 24]
     without = one[one["checkpoint"] != "random"]
     with style.context():
-        figure, numbers = probing.probing(figure_data({"probing": without}, "probing", step_axis="log"))
+        figure, numbers = removal.probing(figure_data({"probing": without}, "probing", step_axis="log"))
     assert len(figure.axes) == 1
     assert numbers["checkpoint"].tolist() == [f"step-{step}" for step in STEPS]
 

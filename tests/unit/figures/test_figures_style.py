@@ -14,7 +14,7 @@ from tests.helpers import flags
 
 from dynalign.config.figures import Figures
 from dynalign.figures import data, distributions, draw, paper_tables, style, training_curves
-from dynalign.figures.step_axis import StepAxis
+from dynalign.figures.elements import StepAxis
 from dynalign.io.errors import InputError
 from dynalign.statistics import summaries
 from dynalign.tables import reader, writer

@@ -14,20 +14,15 @@ import numpy as np
 from dynalign.cli import commands, run
 from dynalign.config.figures import Figures
 from dynalign.figures import elements, style
-from dynalign.figures.step_axis import StepAxis
+from dynalign.figures.elements import StepAxis
 from dynalign.io.errors import InputError
 from dynalign.io.images import load_image
 from dynalign.statistics import summaries
 from dynalign.tables import reader
 
-#: Rows of a picture; of more checkpoints, evenly spaced ones are drawn.
-MOST_ROWS = 12
-
-#: Slices side by side.
-MOST_SLICES = 6
-
-#: Panels of regions; further regions stand in the table alone.
-MOST_REGIONS = 24
+#: Rows of a picture (of more checkpoints, evenly spaced ones are drawn), slices side by side, and panels of regions
+#: (further ones stand in the table alone).
+MOST_ROWS, MOST_SLICES, MOST_REGIONS = 12, 6, 24
 
 #: Share of voxel values that the colour scale spans; what lies beyond has the end's colour.
 SHARE = 99.5
@@ -50,34 +45,24 @@ def upright(image) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(turned.dataobj), turned.affine
 
 
-def cropped(volumes: np.ndarray) -> tuple[slice, slice]:
-    """The columns along x and y that have scored voxels somewhere, with one more on each side where there is one."""
-    there = np.isfinite(volumes).any(axis=(2, 3))
-    edges = [np.flatnonzero(there.any(axis=1 - axis))[[0, -1]] for axis in (0, 1)]
-    return tuple(slice(max(first - 1, 0), last + 2) for first, last in edges)
-
-
-def colour_limit(values: np.ndarray) -> float:
-    """Half the span of a symmetric colour scale: the percentile :data:`SHARE` of absolute values, above 0."""
-    finite = np.abs(values[np.isfinite(values)])
-    limit = float(np.percentile(finite, SHARE)) if len(finite) else 0.0
-    return limit if limit > 0 else 1.0
-
-
 def extreme(volume: np.ndarray) -> np.ndarray:
     """The value furthest from 0 along the last axis, with its sign; NaN where there is none."""
     size = np.where(np.isfinite(volume), np.abs(volume), -1.0)
     return np.take_along_axis(volume, size.argmax(axis=-1)[..., None], axis=-1)[..., 0]
 
 
-def picture_grid(panels: Sequence[Sequence[np.ndarray]], affine, limit: float, rows, columns, label: str, notes=None):
-    """A figure of axial pictures on one colour scale from ``-limit`` to ``limit``.
+def picture_grid(
+    panels: Sequence[Sequence[np.ndarray]], affine, values: np.ndarray, rows, columns, label: str, notes=None
+):
+    """A figure of axial pictures, all on one colour scale.
 
     Parameters
     ----------
     panels : rows of arrays of shape (x, y)
     affine : array of shape (4, 4)
         Of the image; it gives the size of a voxel.
+    values : array of any shape
+        What the colour scale is for: symmetric, up to the percentile :data:`SHARE` of their absolute values.
     rows, columns : lists of str
         Titles.
     label : str
@@ -91,9 +76,11 @@ def picture_grid(panels: Sequence[Sequence[np.ndarray]], affine, limit: float, r
     x, y = np.linalg.norm(affine[:3, :2], axis=0)
     width, shape = 1.35, panels[0][0].shape
     height = min(max(width * shape[1] * y / (shape[0] * x), 0.8), 2.2)
-    figure, axes = style.subplots(
-        width * n_columns + 2.9, height * n_rows + 1.5 + 0.25 * (n_rows < 3), n_rows, n_columns
-    )
+    size = width * n_columns + 2.9, height * n_rows + 1.5 + 0.25 * (n_rows < 3)
+    figure, axes = style.subplots(*size, n_rows, n_columns)
+    finite = np.abs(values[np.isfinite(values)])
+    limit = float(np.percentile(finite, SHARE)) if len(finite) else 0.0
+    limit = limit if limit > 0 else 1.0
     look = {"cmap": colormaps["RdBu_r"].with_extremes(bad=OUTSIDE), "vmin": -limit, "vmax": limit}
     look |= {"origin": "lower", "interpolation": "nearest", "aspect": y / x}
     for panel, picture in zip(axes.flat, (picture for row in panels for picture in row), strict=True):
@@ -123,13 +110,7 @@ def row_title(row) -> str:
 
 
 def read_index(path: str, image: str, n_volumes: int):
-    """The rows of an index table that belong to one image.
-
-    Raises
-    ------
-    InputError
-        If they are not as many as the image has volumes.
-    """
+    """The rows of an index table that belong to one image; `InputError` if they are not as many as its volumes."""
     index = reader.read_table(path, kind="maps")
     rows = index[index["image"] == image]
     if len(rows) != n_volumes:
@@ -137,37 +118,41 @@ def read_index(path: str, image: str, n_volumes: int):
     return rows
 
 
+def shown_volumes(image_path: str, data: np.ndarray, rows, index):
+    """What a picture has room for: some of `rows`, and a sentence on the checkpoints of `index` that are left out.
+
+    Their volumes are cropped along x and y to scored voxels, with one more on each side where there is one.
+    """
+    shown = rows[rows["checkpoint"].isin(evenly_spaced(rows["checkpoint"].unique(), MOST_ROWS))]
+    volumes = data[..., shown["volume"].to_numpy(dtype=int)]
+    there = np.isfinite(volumes).any(axis=(2, 3))
+    if not there.any():
+        raise InputError(f"{image_path}: no voxel has a score")
+    edges = [np.flatnonzero(there.any(axis=1 - axis))[[0, -1]] for axis in (0, 1)]
+    x, y = (slice(max(first - 1, 0), last + 2) for first, last in edges)
+    n, total = shown["checkpoint"].nunique(), index["checkpoint"].nunique()
+    return shown, volumes[x, y], "" if n == total else f" {n} of {total} checkpoints; the image holds all."
+
+
 def score_slices(image_path: str, index_path: str, subject: str):
     """Axial slices of each checkpoint's best layer (by inner score), one row per checkpoint."""
     data, affine = upright(load_image(image_path))
     index = read_index(index_path, "score", data.shape[3])
-    best = index[index["best_layer"] == 1]
-    best = best[best["checkpoint"].isin(evenly_spaced(best["checkpoint"].unique(), MOST_ROWS))]
-    volumes = data[..., best["volume"].to_numpy(dtype=int)]
-    inside = np.flatnonzero(np.isfinite(volumes).any(axis=(0, 1, 3)))
-    if not len(inside):
-        raise InputError(f"{image_path}: no voxel has a score")
-    chosen = evenly_spaced(inside, MOST_SLICES)
-    crop = cropped(volumes)
+    best, volumes, left_out = shown_volumes(image_path, data, index[index["best_layer"] == 1], index)
+    chosen = evenly_spaced(np.flatnonzero(np.isfinite(volumes).any(axis=(0, 1, 3))), MOST_SLICES)
     middle = (np.array(data.shape[:3]) - 1) / 2
     heights = [float((affine @ [middle[0], middle[1], z, 1])[2]) for z in chosen]
     figure = picture_grid(
-        [[volumes[*crop, z, row] for z in chosen] for row in range(len(best))],
+        [[volumes[:, :, z, row] for z in chosen] for row in range(len(best))],
         affine,
-        colour_limit(volumes),
+        volumes,
         [row_title(row) for row in best.itertuples()],
         [f"z = {height:.0f} mm".replace("-", "−") for height in heights],
         "Pearson r (mean over folds)",
     )
     note = "Left of the picture: the participant's left. Grey: no voxel, or one without a score."
-    style.title(figure, f"Participant {subject}: score of every voxel over training", note + left_out(best, index))
-    return figure
-
-
-def left_out(shown, index) -> str:
-    """A sentence on the checkpoints that a picture has no room for."""
-    n, total = shown["checkpoint"].nunique(), index["checkpoint"].nunique()
-    return "" if n == total else f" {n} of {total} checkpoints; the image holds all."
+    style.title(figure, f"Participant {subject}: score of every voxel over training", note + left_out)
+    return figure, None
 
 
 def effect_projections(
@@ -180,13 +165,9 @@ def effect_projections(
     rows = index[(index["removal"] == method) & index["step"].notna()]
     if rows.empty:
         raise InputError(f"{index_path}: no trained checkpoint has an effect of removal by {method!r}")
-    rows = rows[rows["checkpoint"].isin(evenly_spaced(rows["checkpoint"].unique(), MOST_ROWS))]
+    rows, volumes, left_out = shown_volumes(image_path, data, rows, index[index["step"].notna()])
     names = [name for name in order if name in set(rows["property"])]
     names += sorted(set(rows["property"]) - set(names))
-    volumes = data[..., rows["volume"].to_numpy(dtype=int)]
-    if not np.isfinite(volumes).any():
-        raise InputError(f"{image_path}: no voxel has a score")
-    volumes = volumes[*cropped(volumes)]
     checkpoints = list(rows.drop_duplicates("checkpoint").itertuples())
     panels = [
         [extreme(volumes[..., int(np.flatnonzero(here & (rows["property"] == name))[0])]) for name in names]
@@ -203,33 +184,22 @@ def effect_projections(
     figure = picture_grid(
         panels,
         affine,
-        colour_limit(np.array(panels)),
+        np.array(panels),
         [row_title(row) for row in checkpoints],
         [style.label(name).replace(" ", "\n") for name in names],
         "residual − original (difference of r)",
         [[reading(row, name) for name in names] for row in checkpoints],
     )
     note = f"Removal by {method}. Blue: it hurts. Below: r of the property as the encoder reads it, before → after."
-    style.title(
-        figure,
-        f"Participant {subject}: what removing each property changes, voxel by voxel",
-        note + left_out(rows, index[index["step"].notna()]),
-    )
-    return figure
+    heading = f"Participant {subject}: what removing each property changes, voxel by voxel"
+    style.title(figure, heading, note + left_out)
+    return figure, None
 
 
 def best_by_region(alignment):
-    """Original representations at each region's best layer by inner score, per checkpoint and subject.
+    """The rows of ``tables/roi_alignment.tsv`` at each region's best layer by inner score, none removed.
 
-    Parameters
-    ----------
-    alignment : pandas.DataFrame
-        ``tables/roi_alignment.tsv``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``roi checkpoint step subject layer mean_r ci_low ci_high n_voxels n_invalid``.
+    `InputError` if no region has a score.
     """
     cells = summaries.original(alignment).dropna(subset=["mean_r", "inner_score"])
     if cells.empty:
@@ -267,14 +237,11 @@ def regions_over_training(alignment, choices: Figures):
         axis.dress(panel)
         last = k + columns >= len(shown)
         panel.tick_params(labelbottom=last)
-        panel.set(
-            title=f"{style.label(region)} ({voxels} voxels)",
-            xlabel="training step" if last else "",
-            ylabel="alignment (mean Pearson r)" if k % columns == 0 else "",
-        )
+        panel.set(title=f"{style.label(region)} ({voxels} voxels)", xlabel="training step" if last else "")
+        panel.set_ylabel("alignment (mean Pearson r)" if k % columns == 0 else "")
     for panel in axes.flat[len(shown) :]:
         panel.set_axis_off()
-    elements.legend(figure, [*elements.handles(axes[0, 0]), elements.bar_key()])
+    elements.legend(figure, [axes[0, 0]], elements.bar_key())
     more = "" if len(shown) == len(regions) else f" {len(shown)} of {len(regions)} regions; the table holds all."
     style.title(figure, "Alignment over training, region by region", f"Best layer of each region by inner score.{more}")
     return figure, best
@@ -284,9 +251,8 @@ def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
     """Alignment as a share of the noise ceiling over training, at the best layer by inner score."""
     best = summaries.best_layers(alignment)[[*summaries.CELL, "layer_by_inner_score"]]
     best = best.rename(columns={"layer_by_inner_score": "layer"})
-    shown = best.merge(
-        summaries.original(ratios).drop(columns=["removal", "property", "step"]), on=["checkpoint", "subject", "layer"]
-    ).dropna(subset="ratio")
+    ratios = summaries.original(ratios).drop(columns=["removal", "property", "step"])
+    shown = best.merge(ratios, on=["checkpoint", "subject", "layer"]).dropna(subset="ratio")
     if summaries.trained(shown).empty:
         raise InputError(
             "alignment_to_ceiling table: no checkpoint has r/ceiling; lower noise_ceiling.threshold if no voxel "
@@ -300,7 +266,7 @@ def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
     elements.numbers_above(panel, axis, [f"{value:.2f}" for value in line])
     axis.dress(panel)
     panel.set_ylabel("alignment / noise ceiling\n(mean r / mean ceiling, same voxels)")
-    elements.legend(figure, [*elements.handles(panel), elements.bar_key()])
+    elements.legend(figure, [panel], elements.bar_key())
     each = "; ".join(
         f"{row.subject} {row.mean_r_above:.3f} ({int(row.n_above):,} of {int(row.n_voxels):,} voxels)"
         for row in ceilings.itertuples()
@@ -312,8 +278,7 @@ def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
 
 def scores(image: str, index: str, subject: str, output: list[str]) -> None:
     """Draw a participant's scores (the image and index of :mod:`dynalign.statistics.maps`)."""
-    with style.context():
-        style.write(score_slices(image, index, subject), None, output)
+    style.write(output, score_slices, image, index, subject)
 
 
 def effects(
@@ -329,27 +294,19 @@ def effects(
 
     `effects` is ``tables/removal_effects.tsv``.
     """
-    with style.context():
-        style.write(effect_projections(image, index, effects, subject, removal, properties), None, output)
+    style.write(output, effect_projections, image, index, effects, subject, removal, properties)
 
 
 def rois(alignment: str, output: list[str], options: Figures = Figures()) -> None:
     """Draw ``tables/roi_alignment.tsv`` over training; a .tsv among `output` takes the numbers drawn."""
-    with style.context():
-        picture, numbers = regions_over_training(summaries.read(alignment, "roi_alignment"), options)
-        style.write(picture, numbers, output)
+    style.write(output, regions_over_training, summaries.read(alignment, "roi_alignment"), options)
 
 
 def ceiling(alignment: str, ratios: str, ceilings: str, output: list[str], options: Figures = Figures()) -> None:
     """Draw ``tables/alignment_to_ceiling.tsv`` (`ratios`) over training; `ceilings` is ``noise_ceiling.tsv``."""
-    tables = (
-        summaries.read(ratios, "alignment_to_ceiling"),
-        summaries.read(alignment, "alignment"),
-        summaries.read(ceilings, "noise_ceiling"),
-    )
-    with style.context():
-        picture, numbers = ceiling_over_training(*tables, options)
-        style.write(picture, numbers, output)
+    given = {"alignment_to_ceiling": ratios, "alignment": alignment, "noise_ceiling": ceilings}
+    tables = [summaries.read(path, kind) for kind, path in given.items()]
+    style.write(output, ceiling_over_training, *tables, options)
 
 
 main = commands(scores, effects, rois, ceiling)

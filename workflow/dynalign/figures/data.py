@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from dynalign.config.figures import Figures
 from dynalign.figures import style
@@ -14,25 +13,16 @@ from dynalign.statistics import summaries
 
 @dataclass(frozen=True)
 class FigureData:
-    """What a figure is drawn from.
+    """What a figure is drawn from."""
 
-    Parameters
-    ----------
-    tables : mapping of str to pandas.DataFrame
-        By their names with dashes (``removal-effects``); a baseline's ``step`` is NaN.
-    options : dynalign.config.figures.Figures
-    properties : sequence of str
-        All properties of the study in its order (colours follow it).
-    removal : str, optional
-        The removal method of figures 6 to 8; default: the first in the table.
-    reference : mapping, optional
-        The paper's published values (``resources/paper_values.json``).
-    """
-
+    #: Data frames by their names with dashes (``removal-effects``); a baseline's ``step`` is NaN.
     tables: Mapping[str, object]
     options: Figures
+    #: All properties of the study in its order (colours follow it).
     properties: Sequence[str]
+    #: The removal method of figures 6 to 8; default: the first in the table.
     removal: str | None = None
+    #: The paper's published values (``resources/paper_values.json``).
     reference: Mapping[str, object] | None = None
 
     @property
@@ -57,14 +47,6 @@ class FigureData:
         return {row["step"]: row["value"] for row in rows if row["value"] is not None and row["step"] in set(steps)}
 
 
-class Drawing(NamedTuple):
-    """How a figure is made: its function, the tables it reads, whether it can show the published values."""
-
-    draw: Callable[[FigureData], tuple]
-    tables: tuple[str, ...]
-    reference: bool = False
-
-
 def need_steps(table, what: str) -> None:
     """Refuse a `table` without any checkpoint that has a step."""
     if table["step"].isna().all():
@@ -72,15 +54,9 @@ def need_steps(table, what: str) -> None:
 
 
 def residuals(figure_data: FigureData, name: str):
-    """What figures 6 to 8 show of table `name`.
+    """What figures 6 to 8 show of table `name`: its rows, and the steps, the properties and the method of removal.
 
-    Returns
-    -------
-    rows : pandas.DataFrame
-        Those of the shown removal method, steps and properties.
-    steps, properties : list
-        As shown, in order.
-    method : str
+    `InputError` if the table lacks the asked method.
     """
     table = summaries.trained(figure_data.tables[name])
     removed = table[table["removal"] != "none"]
@@ -90,8 +66,7 @@ def residuals(figure_data: FigureData, name: str):
     if method not in methods:
         raise InputError(f"--removal {method}: the table has {', '.join(methods) or 'no removal'}; name one of these")
     removed = removed[removed["removal"] == method]
-    properties = figure_data.in_order(removed["property"])
-    names = summaries.shown_properties(figure_data.options.properties, properties)
+    names = summaries.shown_properties(figure_data.options.properties, figure_data.in_order(removed["property"]))
     return removed[removed["step"].isin(steps) & removed["property"].isin(names)], steps, names, method
 
 
@@ -101,5 +76,9 @@ def with_original(figure_data: FigureData):
 
     removed, steps, names, method = residuals(figure_data, "alignment")
     first = summaries.original(figure_data.tables["alignment"])
-    rows = pd.concat([first[first["step"].isin(steps)], removed], ignore_index=True)
-    return rows, steps, ["original", *names], method
+    return (
+        pd.concat([first[first["step"].isin(steps)], removed], ignore_index=True),
+        steps,
+        ["original", *names],
+        method,
+    )

@@ -9,22 +9,17 @@ import numpy as np
 from dynalign.config.properties import RARE, paper_properties
 from dynalign.figures import elements, style
 from dynalign.figures.data import FigureData
-from dynalign.figures.step_axis import turn
 from dynalign.statistics import summaries
+
+#: Units of the values that have one.
+UNITS = {"sentence_length": " (words)", "tree_depth": " (edges)"}
 
 
 def distribution(figure_data: FigureData, level: str, kind: str, columns: int, size: tuple[float, float]):
-    """Bars of class counts, one panel per property, the paper's properties first in the paper's order.
+    """Bars of class counts, a panel (of `size` in inches) per property, the paper's first and in the paper's order.
 
-    Parameters
-    ----------
-    level : {"sentence", "word"}
-    kind : {"used", "original"}
-        The classes of the study, or the raw values.
-    columns : int
-        Panels side by side.
-    size : (float, float)
-        Width and height of a panel, inches.
+    The `level` is ``sentence`` or ``word``; the `kind` is ``used``, the classes of the study, or ``original``, the raw
+    values.
     """
     table = figure_data.tables["class-counts"]
     table = table[(table["level"] == level) & (table["distribution"] == kind)]
@@ -38,7 +33,7 @@ def distribution(figure_data: FigureData, level: str, kind: str, columns: int, s
     for panel, name in zip(axes.flat, names, strict=False):
         bars = table[table["property"] == name]
         of_rank, scale = bars_of_counts(panel, bars, figure_data.marks[name].colour, size[0] - 0.9)
-        panel.set_xlabel(style.label_with_unit(name) + of_rank, fontsize=11)
+        panel.set_xlabel(style.label(name) + UNITS.get(name, "") + of_rank, fontsize=11)
         panel.set_ylabel(f"{level}s{scale}")
     for panel in axes.flat[len(names) :]:
         panel.set_axis_off()
@@ -66,12 +61,8 @@ def bars_of_counts(axes, rows, colour: str, inches: float) -> tuple[str, str]:
     """One bar per value, in the order given, with as many labels as `inches` have room for.
 
     Many bars get no count above them; where not even the values have room, the axis shows ranks (falling
-    counts) or every few values, and counts that differ a lot stand on a log axis.
-
-    Returns
-    -------
-    of_rank, scale : str
-        What the labels of the axes have to add, often nothing.
+    counts) or every few values, and counts that differ a lot stand on a log axis. It returns what the labels of the
+    axes have to add to say so.
     """
     import seaborn
     from matplotlib.ticker import MaxNLocator
@@ -79,9 +70,8 @@ def bars_of_counts(axes, rows, colour: str, inches: float) -> tuple[str, str]:
     counts, values = rows["count"].to_numpy(), list(rows["value"])
     n, room, of_rank, scale = len(values), inches / len(values), "", ""
     places = np.arange(1, n + 1)
-    seaborn.barplot(
-        x=places, y=counts, color=colour, saturation=1, width=0.8 if n <= 60 else 1, native_scale=True, ax=axes
-    )
+    look = {"color": colour, "saturation": 1, "width": 0.8 if n <= 60 else 1, "native_scale": True}
+    seaborn.barplot(x=places, y=counts, ax=axes, **look)
     axes.set_xlim(0.3, n + 0.7)
     axes.margins(y=0.08)
     elements.gridlines(axes)
@@ -90,7 +80,7 @@ def bars_of_counts(axes, rows, colour: str, inches: float) -> tuple[str, str]:
     if room >= 0.17:
         axes.set_xticks(places, values)
         if max(map(len, values)) * 0.095 + 0.05 > room:
-            turn(axes)
+            elements.turn(axes)
     elif np.all(np.diff(counts) <= 0):
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
         of_rank = f" (rank of {n} values)"

@@ -7,48 +7,48 @@ holds the numbers drawn. :data:`FIGURES` says which tables each figure needs.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from dynalign.cli import command, run
 from dynalign.config.figures import Figures
 from dynalign.config.properties import paper_properties
-from dynalign.figures import style
-from dynalign.figures.data import Drawing, FigureData
-from dynalign.figures.distributions import sentence_classes, sentence_distributions, word_classes, word_distributions
-from dynalign.figures.layers import alignment_by_layer, best_layer, layer_choice, layer_step
-from dynalign.figures.probing import probing
-from dynalign.figures.removal import representation_bars, significant
-from dynalign.figures.training_curves import (
-    best_layer_alignment,
-    emergence_view,
-    mean_layer_alignment,
-    perplexity,
-    perplexity_alignment,
-)
+from dynalign.figures import distributions, layers, removal, style, training_curves
+from dynalign.figures.data import FigureData
 from dynalign.io.errors import InputError
 from dynalign.io.shipped import shipped
 from dynalign.statistics import summaries
 
+
+class Drawing(NamedTuple):
+    """How a figure is made: its function, the tables it reads, whether it can show the published values."""
+
+    draw: Callable[[FigureData], tuple]
+    tables: tuple[str, ...]
+    reference: bool = False
+
+
 #: All figures by name: the paper's in its order, then those that it does not have.
 FIGURES = {
-    "figure-01-perplexity": Drawing(perplexity, ("perplexity",), True),
-    "figure-02-sentence-classes": Drawing(sentence_classes, ("class-counts",)),
-    "figure-03-word-classes": Drawing(word_classes, ("class-counts",)),
-    "figure-04-best-layer-alignment": Drawing(best_layer_alignment, ("alignment",), True),
-    "figure-05-best-layer": Drawing(best_layer, ("alignment",)),
-    "figure-06-significant-layers": Drawing(significant, ("removal-effects",)),
-    "figure-07-removal-bars": Drawing(representation_bars, ("alignment", "removal-effects")),
-    "figure-08-alignment-by-layer": Drawing(alignment_by_layer, ("alignment", "removal-effects")),
-    "figure-09-sentence-distributions": Drawing(sentence_distributions, ("class-counts",)),
-    "figure-10-word-distributions": Drawing(word_distributions, ("class-counts",)),
-    "figure-11-mean-layer-alignment": Drawing(mean_layer_alignment, ("alignment",), True),
-    "figure-12-probing": Drawing(probing, ("probing",)),
-    "figure-13-emergence": Drawing(emergence_view, ("alignment", "perplexity", "probing", "emergence")),
-    "figure-14-layer-step": Drawing(layer_step, ("alignment",)),
+    "figure-01-perplexity": Drawing(training_curves.perplexity, ("perplexity",), True),
+    "figure-02-sentence-classes": Drawing(distributions.sentence_classes, ("class-counts",)),
+    "figure-03-word-classes": Drawing(distributions.word_classes, ("class-counts",)),
+    "figure-04-best-layer-alignment": Drawing(training_curves.best_layer_alignment, ("alignment",), True),
+    "figure-05-best-layer": Drawing(layers.best_layer, ("alignment",)),
+    "figure-06-significant-layers": Drawing(removal.significant, ("removal-effects",)),
+    "figure-07-removal-bars": Drawing(removal.representation_bars, ("alignment", "removal-effects")),
+    "figure-08-alignment-by-layer": Drawing(layers.alignment_by_layer, ("alignment", "removal-effects")),
+    "figure-09-sentence-distributions": Drawing(distributions.sentence_distributions, ("class-counts",)),
+    "figure-10-word-distributions": Drawing(distributions.word_distributions, ("class-counts",)),
+    "figure-11-mean-layer-alignment": Drawing(training_curves.mean_layer_alignment, ("alignment",), True),
+    "figure-12-probing": Drawing(removal.probing, ("probing",)),
+    "figure-13-emergence": Drawing(training_curves.emergence_view, ("alignment", "perplexity", "probing", "emergence")),
+    "figure-14-layer-step": Drawing(layers.layer_step, ("alignment",)),
     "figure-15-perplexity-alignment": Drawing(
-        perplexity_alignment, ("alignment", "perplexity", "perplexity-alignment")
+        training_curves.perplexity_alignment, ("alignment", "perplexity", "perplexity-alignment")
     ),
-    "figure-16-layer-choice": Drawing(layer_choice, ("alignment",)),
+    "figure-16-layer-choice": Drawing(layers.layer_choice, ("alignment",)),
 }
 
 #: The figures that the paper has.
@@ -56,13 +56,7 @@ PAPER_FIGURES = list(FIGURES)[:11]
 
 
 def figure_name(text: str) -> str:
-    """A figure's name from its name or its number.
-
-    Raises
-    ------
-    InputError
-        If there is no such figure.
-    """
+    """A figure's name from its name or its number; `InputError` if there is no such figure."""
     names = list(FIGURES)
     if text.isdecimal() and 1 <= int(text) <= len(names):
         return names[int(text) - 1]
@@ -72,13 +66,7 @@ def figure_name(text: str) -> str:
 
 
 def read_reference(path: str | Path) -> dict:
-    """Read the published values (``resources/paper_values.json``).
-
-    Raises
-    ------
-    InputError
-        If the file is missing or no JSON object.
-    """
+    """Read the published values, a JSON object (``resources/paper_values.json``); `InputError` if there is none."""
     try:
         return dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -126,9 +114,7 @@ def main(
             raise InputError("the option `reference` is on, so --reference JSON must name the published values")
         published = read_reference(shipped(reference))
     read = {kind: summaries.read(given[kind], kind) for kind in drawing.tables}
-    with style.context():
-        picture, numbers = drawing.draw(FigureData(read, options, properties, removal, published))
-        style.write(picture, numbers, output)
+    style.write(output, drawing.draw, FigureData(read, options, properties, removal, published))
 
 
 if __name__ == "__main__":

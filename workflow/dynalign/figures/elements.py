@@ -1,17 +1,16 @@
-"""What several figures draw alike: lines, dots with intervals, baselines, ticks, legends.
+"""What several figures draw alike: the axis of steps, lines, dots with intervals, baselines, ticks, legends.
 
 seaborn draws the lines, dots, bars and heat maps. Intervals come from the tables: it never computes one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from dynalign.figures import style
-from dynalign.figures.step_axis import StepAxis
-from dynalign.figures.style import Mark
+from dynalign.figures.style import Mark, step_label
 from dynalign.statistics import summaries
 
 R_LABEL = "alignment\n(mean Pearson r over voxels)"
@@ -20,9 +19,91 @@ PUBLISHED = "Bakalova (published)"
 MEAN = "mean of participants"
 
 
+def turn(axes) -> None:
+    """Turn the x tick labels by 45 degrees, each ending at its tick."""
+    for text in axes.get_xticklabels():
+        text.set(rotation=45, ha="right", rotation_mode="anchor")
+
+
+class StepAxis:
+    """Where training steps stand on an axis about `inches` wide, `baselines` left of the first step.
+
+    The `kind` is ``categorical`` (evenly spaced) or ``log`` (by log10). Step 0 has no logarithm: it stands left of the
+    first step, and a break in the axis marks that the distance between them means nothing.
+    """
+
+    def __init__(self, steps: Iterable[float], kind: str, inches: float, baselines: Sequence[str] = ()):
+        self.steps = sorted({int(step) for step in steps})
+        self.baselines = list(baselines)
+        self.broken = kind == "log" and self.steps[0] == 0 and len(self.steps) > 1
+        self.places = np.arange(len(self.steps), dtype=float)
+        if kind == "log":
+            logs = np.log10([step for step in self.steps if step > 0])
+            typical = np.median(np.diff(logs)) if len(logs) > 1 else 1.0
+            zero = [logs[0] - max(typical, 0.12 * np.ptp(logs))] if self.broken else [0.0]
+            self.places = np.concatenate([zero, logs]) if self.steps[0] == 0 else logs
+        self.spacing = float(np.diff(self.places).min()) if len(self.steps) > 1 else 1.0
+        span, n = float(np.ptp(self.places)), len(self.baselines)
+        self.pad = max(0.5 * self.spacing, (0.07 if inches > 3 else 0.04) * span)
+        self.apart = 2 * self.pad
+        if n:
+            # Baselines stand as far apart as their names need.
+            self.apart = max(self.apart, 0.18 * (span + 2 * self.pad) / max(inches - 0.18 * n, 0.5 * inches))
+        self.baseline_places = self.places[0] - self.apart * np.arange(n, 0, -1)
+        self.per_unit = inches / (span + 2 * self.pad + n * self.apart)
+        #: Small panels have small labels.
+        self.small = inches < 3
+
+    def __call__(self, steps: Iterable[float]) -> np.ndarray:
+        """Places of `steps`, which are among the axis's."""
+        return self.places[np.searchsorted(self.steps, np.asarray(list(steps), dtype=int))]
+
+    def of(self, rows) -> np.ndarray:
+        """Places of the rows of a table: baselines, which have no step, stand left of the first step."""
+        place = dict(zip([*self.baselines, *self.steps], [*self.baseline_places, *self.places], strict=True))
+        return rows["step"].where(rows["step"].notna(), rows["checkpoint"]).map(place).to_numpy(dtype=float)
+
+    def dodge(self, k: int, n: int) -> float:
+        """Shift of the k-th of n symbols that share a place, so that none hides another."""
+        return 0.36 * self.spacing * ((k - (n - 1) / 2) / max(n - 1, 1))
+
+    def beside(self, rows, subjects: Sequence[str]):
+        """`rows` with the column ``place``, those of different `subjects` side by side."""
+        dodge = {subject: self.dodge(k, len(subjects)) for k, subject in enumerate(subjects)}
+        return rows.assign(place=self.of(rows) + rows["subject"].map(dodge))
+
+    def with_room(self, inches: float) -> list[int]:
+        """Which steps (their indices) can have labels `inches` wide; the last step always can."""
+        chosen = [len(self.steps) - 1]
+        for k in range(len(self.steps) - 2, -1, -1):
+            if (self.places[chosen[-1]] - self.places[k]) * self.per_unit >= inches:
+                chosen.append(k)
+        return chosen[::-1]
+
+    def dress(self, axes) -> None:
+        """Ticks, labels, limits and the break on the x axis of `axes`, baselines left of the steps.
+
+        Labels turn when they are too long for their room; a step too near to the next keeps its tick alone.
+        """
+        axes.set_xlim([*self.baseline_places, self.places[0]][0] - self.pad, self.places[-1] + self.pad)
+        size, room, letter = (8, 0.16, 0.068) if self.small else (10, 0.2, 0.085)
+        labelled = self.with_room(room)
+        texts = [*self.baselines, *(step_label(self.steps[k]) for k in labelled)]
+        axes.set_xticks(np.append(self.baseline_places, self.places[labelled]), texts, fontsize=size)
+        axes.set_xticks(np.delete(self.places, labelled), minor=True)
+        width = max(len(text) for text in texts) * letter + 0.06
+        if len(self.with_room(width)) < len(labelled) or (self.baselines and self.apart * self.per_unit < width):
+            turn(axes)
+        axes.set_xlabel("training step")
+        if self.broken:
+            paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+            look = {"ha": "center", "va": "center", "fontsize": 9, "bbox": paper, "gid": "axis-break"}
+            axes.text(self.places[:2].mean(), 0, "//", transform=axes.get_xaxis_transform(), **look)
+
+
 def participant(name: str) -> str:
-    """A participant as legends and titles name it."""
-    return f"participant {name}"
+    """A participant, or ``mean``, as legends and titles name it."""
+    return MEAN if name == "mean" else f"participant {name}"
 
 
 def lines(
@@ -37,23 +118,10 @@ def lines(
     rows = rows.dropna(subset=[x, y])
     order = [name for name in marks if name in set(rows[by])]
     before = len(axes.lines)
-    seaborn.lineplot(
-        rows,
-        x=x,
-        y=y,
-        hue=by,
-        style=by,
-        hue_order=order,
-        style_order=order,
-        palette={name: marks[name].colour for name in order},
-        markers={name: marks[name].marker for name in order},
-        dashes=False,
-        estimator=None,
-        sort=False,
-        legend=False,
-        ax=axes,
-        **{"markeredgewidth": 0.5} | look,
-    )
+    hue = {"hue": by, "hue_order": order, "palette": {name: marks[name].colour for name in order}}
+    shape = {"style": by, "style_order": order, "markers": {name: marks[name].marker for name in order}}
+    plain = {"dashes": False, "estimator": None, "sort": False, "legend": False}
+    seaborn.lineplot(rows, x=x, y=y, ax=axes, **hue, **shape, **plain, **{"markeredgewidth": 0.5} | look)
     drawn = list(axes.lines[before:])
     for line, name in zip(drawn, order, strict=True):
         line.set_label(text(name))
@@ -65,8 +133,7 @@ def participants(
 ) -> None:
     """Each participant's value and its interval, side by side at each step."""
     rows = summaries.trained(rows[rows["subject"].isin(list(marks))])
-    dodge = {subject: axis.dodge(k, len(marks)) for k, subject in enumerate(marks)}
-    rows = rows.assign(place=axis.of(rows) + rows["subject"].map(dodge))
+    rows = axis.beside(rows, list(marks))
     if intervals:
         colours = [marks[subject].colour for subject in rows["subject"]]
         panel.vlines(rows["place"], rows["ci_low"], rows["ci_high"], colors=colours, linewidth=1, alpha=0.45)
@@ -92,8 +159,7 @@ def band(axes, x, rows, colour: str, alpha: float = 0.12, **look) -> None:
 
 def published_line(panel, axis: StepAxis, published: Mapping[int, float]) -> None:
     """The paper's values, faint, at the steps that `axis` has."""
-    steps = [step for step in published if step in axis.steps]
-    if steps:
+    if steps := [step for step in published if step in axis.steps]:
         look = {"color": style.REFERENCE, "marker": "o", "markersize": 4, "label": PUBLISHED, "zorder": 0.9}
         panel.plot(axis(steps), [published[step] for step in steps], **look)
 
@@ -162,14 +228,14 @@ def handles(*panels) -> list:
     return [each for panel in panels for each in panel.get_legend_handles_labels()[0]]
 
 
-def beside(panel, handles: Sequence, **look) -> None:
+def beside(panel, keys: Sequence, **look) -> None:
     """A panel's legend, right of it."""
-    panel.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), **{"labelspacing": 0.6} | look)
+    panel.legend(handles=keys, loc="center left", bbox_to_anchor=(1.01, 0.5), **{"labelspacing": 0.6} | look)
 
 
-def legend(figure, handles: Sequence) -> None:
-    """One legend for the whole figure, right of the panels."""
-    figure.legend(handles=handles, loc="outside right center", labelspacing=0.8)
+def legend(figure, panels: Iterable, *keys) -> None:
+    """One legend for the whole figure, right of the panels: what legends of `panels` would show, and `keys`."""
+    figure.legend(handles=[*handles(*panels), *keys], loc="outside right center", labelspacing=0.8)
 
 
 def point_labels(axes, axis: StepAxis, values: Sequence[float], texts: Sequence[str]) -> None:
@@ -177,16 +243,13 @@ def point_labels(axes, axis: StepAxis, values: Sequence[float], texts: Sequence[
     heights = np.asarray(values, dtype=float)
     before = np.append(heights[:1], heights[:-1]) > heights
     after = np.append(heights[1:], heights[-1:]) > heights
-    sides = {
-        (False, False): ((0, 6), "center", "bottom"),
-        (True, True): ((0, -7), "center", "top"),
-        (True, False): ((4, 4), "left", "bottom"),
-        (False, True): ((-4, 4), "right", "bottom"),
-    }
+    # By whether the point before, and the point after, is higher.
+    falling, rising = ((4, 4), "left", "bottom"), ((-4, 4), "right", "bottom")
+    sides = ((((0, 6), "center", "bottom"), rising), (falling, ((0, -7), "center", "top")))
     for k in axis.with_room(0.4):
-        offset, across, along = sides[bool(before[k]), bool(after[k])]
-        point, look = (axis.places[k], heights[k]), {"ha": across, "va": along, "fontsize": 9}
-        axes.annotate(texts[k], point, offset, textcoords="offset points", **look)
+        offset, across, along = sides[int(before[k])][int(after[k])]
+        look = {"textcoords": "offset points", "ha": across, "va": along, "fontsize": 9}
+        axes.annotate(texts[k], (axis.places[k], heights[k]), offset, **look)
 
 
 def numbers_above(axes, axis: StepAxis, texts: Sequence[str]) -> None:

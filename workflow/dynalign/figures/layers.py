@@ -6,11 +6,19 @@ import numpy as np
 
 from dynalign.figures import elements, style
 from dynalign.figures.data import FigureData, need_steps, residuals, with_original
-from dynalign.figures.step_axis import StepAxis, turn
 from dynalign.statistics import summaries
 
 #: The two rules that choose a layer.
 PAPER_RULE, INNER_RULE = "highest mean r\n(the paper's rule)", "highest inner score\n(not the score reported)"
+
+#: Symbols of the layers that either rule chooses, to be seen on any colour.
+CHOICES = {
+    "best_by_inner_score": (
+        INNER_RULE,
+        {"markersize": 8.5, "markerfacecolor": "white", "markeredgecolor": "black", "markeredgewidth": 0.9},
+    ),
+    "best": (PAPER_RULE, {"markersize": 5, "markerfacecolor": "#D55E00", "markeredgecolor": "white"}),
+}
 
 
 def best_layer(figure_data: FigureData):
@@ -21,20 +29,17 @@ def best_layer(figure_data: FigureData):
     table, subjects = figure_data.tables["alignment"], figure_data.subjects
     best = summaries.trained(summaries.best_layers(table))
     need_steps(best, "figure 5")
-    axis = StepAxis(best["step"], figure_data.options.step_axis, 6.5)
+    axis = elements.StepAxis(best["step"], figure_data.options.step_axis, 6.5)
     crowded = len(best) > 60
     figure, axes = style.subplots(10, 7.6 if crowded else 4.8, 1 + crowded, 1, sharex=True)
     upper, lower = axes[0, 0], axes[-1, 0]
-    dodge = {subject: axis.dodge(k, len(subjects)) for k, subject in enumerate(subjects)}
-    rows = best.assign(place=axis.of(best) + best["subject"].map(dodge))
+    rows = axis.beside(best, list(subjects))
     look = {"linestyle": "--", "linewidth": 0.7 if crowded else 1.1}
     size = 4 if crowded else 6.5
     elements.lines(upper, rows, "place", "layer", "subject", subjects, elements.participant, markersize=size, **look)
-    keys = elements.handles(upper)
     if not crowded:
         look |= {"linestyle": "none"}
-    rings = elements.lines(lower, rows, "place", "layer_by_inner_score", "subject", subjects, **look)
-    for ring in rings:
+    for ring in elements.lines(lower, rows, "place", "layer_by_inner_score", "subject", subjects, **look):
         edge = {"markeredgecolor": ring.get_color(), "markeredgewidth": 1.3, "gid": "inner score"}
         ring.set(fillstyle="none", markersize=5.5 if crowded else 12, label="_inner", **edge)
     for panel in axes[:, 0]:
@@ -43,11 +48,9 @@ def best_layer(figure_data: FigureData):
         panel.set_ylabel(f"best {elements.LAYER_LABEL}")
         elements.gridlines(panel)
     axis.dress(lower)
-    keys += [
-        elements.key(f"filled: {PAPER_RULE}", markersize=6.5),
-        elements.key(f"hollow: {INNER_RULE}", markersize=11, fillstyle="none"),
-    ]
-    elements.legend(figure, keys)
+    filled = elements.key(f"filled: {PAPER_RULE}", markersize=6.5)
+    hollow = elements.key(f"hollow: {INNER_RULE}", markersize=11, fillstyle="none")
+    elements.legend(figure, [upper], filled, hollow)
     style.title(figure, "Best layer of each participant over training", f"Shown: {summaries.in_words(table)}.")
     return figure, best
 
@@ -73,13 +76,9 @@ def alignment_by_layer(figure_data: FigureData):
         elements.layer_ticks(panel.xaxis, summaries.layers_of(alignment))
         elements.gridlines(panel)
         panel.set(title=f"step {style.step_label(step)}", xlabel=elements.LAYER_LABEL, ylabel=elements.R_LABEL)
-    keys = [elements.band_key("bands: interval\nof the mean"), *elements.reading_keys()]
-    elements.legend(figure, [*elements.handles(axes[0, 0]), *keys])
-    style.title(
-        figure,
-        "Alignment by layer, with one property removed at a time",
-        f"Removal by {method}. Shown: {summaries.in_words(alignment)}.",
-    )
+    elements.legend(figure, [axes[0, 0]], elements.band_key("bands: interval\nof the mean"), *elements.reading_keys())
+    note = f"Removal by {method}. Shown: {summaries.in_words(alignment)}."
+    style.title(figure, "Alignment by layer, with one property removed at a time", note)
     return figure, curves
 
 
@@ -108,67 +107,44 @@ def layer_step(figure_data: FigureData):
     n_rows = -(-len(panels) // columns)
     width = float(np.clip(0.3 * len(checkpoints), 2.6, 3.6))
     height = float(np.clip(0.27 * len(layers), 1.8, 4.5))
-    figure, axes = style.subplots(
-        (width + 0.35) * columns + 3.6, (height + 0.5) * n_rows + 1.4, n_rows, columns, sharex=True, sharey=True
-    )
+    size = (width + 0.35) * columns + 3.6, (height + 0.5) * n_rows + 1.4
+    figure, axes = style.subplots(*size, n_rows, columns, sharex=True, sharey=True)
     colours = shades(shown["mean_r"].min(), shown["mean_r"].max())
     # Of many steps, evenly spaced ones are labelled, the last among them.
     places, every = np.arange(len(checkpoints)), -(-len(checkpoints) // int(width / 0.16))
     labelled = np.append(places[:n_baselines], places[n_baselines:][::-every][::-1])
     for k, (panel, subject) in enumerate(zip(axes.flat, panels, strict=False)):
         rows = shown[shown["subject"] == subject]
-        grid = rows.pivot_table("mean_r", "layer", "checkpoint", dropna=False)
-        grid = grid.reindex(index=layers, columns=checkpoints)
+        grid = rows.pivot_table("mean_r", "layer", "checkpoint", dropna=False).reindex(
+            index=layers, columns=checkpoints
+        )
         seaborn.heatmap(grid, ax=panel, cbar=False, xticklabels=False, yticklabels=False, gid=subject, **colours)
         panel.axvline(n_baselines, color="white", linewidth=3 * bool(n_baselines))
-        for rule, look in CHOICES.items():
+        for rule, (_, look) in CHOICES.items():
             chosen = rows[rows[rule] == 1]
             x = [checkpoints.index(name) + 0.5 for name in chosen["checkpoint"]]
             y = [layers.index(layer) + 0.5 for layer in chosen["layer"]]
-            panel.plot(x, y, gid=rule, linestyle="none", **look)
-        panel.set_title(elements.MEAN if subject == "mean" else elements.participant(subject))
+            panel.plot(x, y, "o", gid=rule, **look)
+        panel.set_title(elements.participant(subject))
         panel.set_xticks(labelled + 0.5, [texts[place] for place in labelled], fontsize=8)
-        turn(panel)
+        elements.turn(panel)
         elements.layer_ticks(panel.yaxis, np.arange(len(layers)) + 0.5, layers)
-        panel.tick_params(length=2, labelbottom=k + columns >= len(panels), labelleft=k % columns == 0)
-        panel.set(
-            xlim=(0, len(checkpoints)),
-            ylim=(0, len(layers)),
-            xlabel="training step" if k + columns >= len(panels) else "",
-            ylabel=elements.LAYER_LABEL if k % columns == 0 else "",
-        )
+        lowest, leftmost = k + columns >= len(panels), k % columns == 0
+        panel.tick_params(length=2, labelbottom=lowest, labelleft=leftmost)
+        panel.set(xlim=(0, len(checkpoints)), xlabel="training step" if lowest else "")
+        panel.set(ylim=(0, len(layers)), ylabel=elements.LAYER_LABEL if leftmost else "")
     for panel in axes.flat[len(panels) :]:
         panel.set_axis_off()
-    mesh = axes[0, 0].collections[0]
-    figure.colorbar(mesh, ax=axes, label="alignment (mean Pearson r)", aspect=30, pad=0.015)
-    rules = (INNER_RULE, PAPER_RULE)
-    keys = [elements.key(f"best layer: {rule}", **look) for rule, look in zip(rules, CHOICES.values(), strict=True)]
-    elements.legend(figure, keys)
+    figure.colorbar(axes[0, 0].collections[0], ax=axes, label="alignment (mean Pearson r)", aspect=30, pad=0.015)
+    elements.legend(figure, (), *(elements.key(f"best layer: {rule}", **look) for rule, look in CHOICES.values()))
     style.title(figure, "Alignment by layer and training step", f"Shown: {summaries.in_words(table)}.")
     return figure, shown[["checkpoint", "step", "layer", "subject", "mean_r", "best", "best_by_inner_score"]]
 
 
-#: Symbols of the layers that either rule chooses, to be seen on any colour.
-CHOICES = {
-    "best_by_inner_score": {
-        "marker": "o",
-        "markersize": 8.5,
-        "markerfacecolor": "white",
-        "markeredgecolor": "black",
-        "markeredgewidth": 0.9,
-    },
-    "best": {"marker": "o", "markersize": 5, "markerfacecolor": "#D55E00", "markeredgecolor": "white"},
-}
-
-
 def shades(low: float, high: float) -> dict[str, object]:
-    """Colours for alignment: diverging and symmetric about 0 where some is clearly negative, else
-    dark to bright.
+    """Colours for alignment that any colour vision reads, as ``vmin``, ``vmax`` and ``cmap``.
 
-    Returns
-    -------
-    dict
-        ``vmin``, ``vmax`` and ``cmap``, a colour map that any colour vision reads.
+    Diverging and symmetric about 0 where some is clearly negative, else dark to bright.
     """
     if -low > 0.1 * high:
         most = max(-low, high)
@@ -190,9 +166,8 @@ def layer_choice(figure_data: FigureData):
         "highest inner score": (inner, style.Mark(style.LINE, "s")),
         "mean over layers": (summaries.layer_means(table), style.Mark("black", "D")),
     }
-    axis = StepAxis(summaries.trained(best)["step"], figure_data.options.step_axis, 6.3)
-    figure, axes = style.subplots(10, 7, 2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
-    upper, lower = axes[:, 0]
+    axis = elements.StepAxis(summaries.trained(best)["step"], figure_data.options.step_axis, 6.3)
+    figure, ((upper,), (lower,)) = style.subplots(10, 7, 2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
     size = 6.5 if len(axis.steps) <= 12 else 4.5
     numbers, lines = [], []
     for rule, (values, mark) in rules.items():
@@ -206,10 +181,10 @@ def layer_choice(figure_data: FigureData):
     elements.mean_line(lower, axis, mean, zorder=1.8)
     elements.participants(lower, axis, gain, figure_data.subjects, intervals=False)
     lower.axhline(0, color="black", linewidth=0.8)
-    upper.set_ylabel(elements.R_LABEL)
-    for panel in (upper, lower):
-        elements.gridlines(panel)
+    elements.gridlines(upper)
+    elements.gridlines(lower)
     axis.dress(lower)
+    upper.set_ylabel(elements.R_LABEL)
     lower.set_ylabel("gain of choosing by\nthe reported score (mean r)")
     for k, name in enumerate(means.loc[means["step"].isna(), "checkpoint"]):
         lines.append(elements.key(f"{name} baseline", marker="", linestyle=elements.dashes(k)))

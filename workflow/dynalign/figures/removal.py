@@ -1,4 +1,4 @@
-"""Figures of removal: 6 and 7."""
+"""Figures of removal: 6, 7 and 12."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 
 from dynalign.figures import elements, style
 from dynalign.figures.data import FigureData, residuals, with_original
-from dynalign.figures.step_axis import turn
 from dynalign.statistics import summaries
 
 
@@ -24,37 +23,36 @@ def significant(figure_data: FigureData):
         heading = {"transform": panel.get_xaxis_transform(), "ha": "center", "fontsize": 11}
         panel.text((first + last) / 2, 1.02, f"step {style.step_label(step)}", **heading)
     at = np.array([places[cell] for cell in zip(cells["step"], cells["property"], strict=True)])
+    heights = cells["layer"].to_numpy()
     inks = np.array([figure_data.marks[name].colour for name in cells["property"]])
     paper, calibrated = (cells[rule].to_numpy() == 1 for rule in ("paper", "calibrated"))
+    ring = {"facecolors": "none", "edgecolors": inks[calibrated], "linewidths": 1.8}
     looks = {
-        "neither": (~paper & ~calibrated, 7, {"c": style.FAINT}),
-        "paper": (paper, 44, {"c": inks[paper]}),
-        "calibrated": (calibrated, 150, {"facecolors": "none", "edgecolors": inks[calibrated], "linewidths": 1.8}),
+        "neither": (~paper & ~calibrated, 7, {"c": style.FAINT, "zorder": 3}),
+        "paper": (paper, 44, {"c": inks[paper], "zorder": 3}),
+        "calibrated": (calibrated, 150, ring | {"zorder": 3}),
     }
     for kind, (which, size, look) in looks.items():
-        panel.scatter(at[which], cells["layer"].to_numpy()[which], s=size, gid=kind, zorder=3, **look)
-    elements.reading_marks(panel, at, cells["layer"], cells["reading"])
+        panel.scatter(at[which], heights[which], s=size, gid=kind, **look)
+    elements.reading_marks(panel, at, heights, cells["reading"])
     panel.set_xticks(ticks, [style.label(name) for name in names] * len(steps))
     panel.tick_params(axis="x", length=0)
-    turn(panel)
-    panel.set_xlim(ticks[0] - 1, ticks[-1] + 1)
+    elements.turn(panel)
     elements.layer_ticks(panel.yaxis, layers)
     panel.margins(y=0.1)
-    panel.set_ylabel(elements.LAYER_LABEL)
+    panel.set(xlim=(ticks[0] - 1, ticks[-1] + 1), ylabel=elements.LAYER_LABEL)
     elements.gridlines(panel)
-    keys = [
+    elements.legend(
+        figure,
+        (),
         elements.key("paper's rule: t-test over voxels\n(rejects far too often)", markersize=6.5),
         elements.key("calibrated test, corrected\nover the whole grid", markersize=12, fillstyle="none"),
         elements.key("neither", markersize=3, color=style.FAINT),
         *elements.reading_keys(),
-    ]
-    elements.legend(figure, keys)
-    subjects = list(dict.fromkeys(effects["subject"]))
-    style.title(
-        figure,
-        "Layers at which removing a property changes the alignment",
-        f"Removal by {method}. Significant for every participant ({', '.join(subjects)}; n = {len(subjects)}).",
     )
+    subjects = list(dict.fromkeys(effects["subject"]))
+    note = f"Removal by {method}. Significant for every participant ({', '.join(subjects)}; n = {len(subjects)})."
+    style.title(figure, "Layers at which removing a property changes the alignment", note)
     return figure, cells.sort_values(["step", "property", "layer"], kind="stable", ignore_index=True)
 
 
@@ -114,7 +112,7 @@ def representation_bars(figure_data: FigureData):
         readable_dots(bottom, reads[reads["step"] == step], names, figure_data.marks)
         bottom.set_xticks(range(len(names)), [style.label(name) for name in names])
         bottom.set_ylabel("property as read\nby the encoder (r)")
-        turn(bottom)
+        elements.turn(bottom)
         upper.set(title=f"step {style.step_label(step)}", ylabel=elements.R_LABEL)
         lower.set(xlabel="", ylabel="difference to the original\n(residual − original, mean r)")
     bars = ("top row: standard deviation\nover layers", "middle row: interval\nof the mean")
@@ -124,17 +122,81 @@ def representation_bars(figure_data: FigureData):
         elements.key("readable after removal"),
         elements.key("readable by chance\n(97.5th percentile)", marker="_", markersize=10),
     ]
-    elements.legend(figure, [*elements.handles(*axes[:2, 0]), *keys])
+    elements.legend(figure, axes[:2, 0], *keys)
     for panel in axes[:, 1:].flat:
         panel.set_ylabel("")
-    style.title(
-        figure,
-        "Alignment of the representations with one property removed",
-        f"Removal by {method}. Mean over {len(summaries.layers_of(alignment))} layers. "
-        f"Shown: {summaries.in_words(alignment)}.",
-    )
+    note = f"Removal by {method}. Mean over {len(summaries.layers_of(alignment))} layers. "
+    note += f"Shown: {summaries.in_words(alignment)}."
+    style.title(figure, "Alignment of the representations with one property removed", note)
     bars = means.rename(columns={"mean_r": "value"}).assign(quantity="alignment", subject="mean")
     changes = differences.rename(columns={"mean_difference": "value"}).assign(quantity="difference")
     read = reads.melt(["step", "property"], var_name="quantity").assign(subject="mean")
     columns = ["quantity", "step", "property", "subject", "value", "std_over_layers", "ci_low", "ci_high"]
     return figure, pd.concat([bars, changes, read], ignore_index=True)[columns]
+
+
+def probing(figure_data: FigureData):
+    """Figure 12: accuracy before, after and after crossfit removal against the null interval, by step.
+
+    One row of panels per property, one column per layer (of many, :data:`summaries.MOST_LAYERS`).
+    """
+    import pandas as pd
+
+    table = summaries.probing_cells(figure_data.tables["probing"])
+    names = figure_data.in_order(table["property"])
+    layers, methods = summaries.layers_of(table), list(dict.fromkeys(table["removal"]))
+    steps = set(summaries.trained(table)["step"])
+    baselines = list(dict.fromkeys(table.loc[table["step"].isna(), "checkpoint"]))
+    width = float(np.clip(0.19 * (len(steps) + len(baselines)), 1.5, 2.4))
+    axis = elements.StepAxis(steps, figure_data.options.step_axis, width, baselines)
+    # Every accuracy that is drawn: a row per curve and place.
+    curves = {"before": (methods[0], "accuracy_before")}
+    for method in methods:
+        curves[f"{method}: after"] = (method, "accuracy_after")
+        curves[f"{method}: crossfit"] = (method, "accuracy_after_crossfit")
+    looks = {method: style.method_mark(method, k) for k, method in enumerate(methods)}
+    marks = {curve: looks[method] for curve, (method, _) in curves.items()} | {"before": style.Mark("#000000", "o")}
+    placed = table.assign(place=axis.of(table))
+    points = pd.concat(
+        placed[placed["removal"] == method].assign(curve=curve, accuracy=placed[column])
+        for curve, (method, column) in curves.items()
+    )
+    size = (width + 0.25) * len(layers) + 3.4, 1.35 * len(names) + 1.4
+    figure, axes = style.subplots(*size, len(names), len(layers), sharex=True, sharey="row")
+    look = {"markersize": 5 if len(steps) <= 12 else 3, "markeredgewidth": 0.3, "linewidth": 1.2}
+    bar = min(0.84 * axis.spacing * axis.per_unit * 72, 14)
+    for row, name in zip(axes, names, strict=True):
+        for panel, layer in zip(row, layers, strict=True):
+            cell = points[(points["property"] == name) & (points["layer"] == layer)]
+            first = cell[cell["curve"] == "before"]
+            # Bars of one width, and between near and far steps alike the cells that they stand for.
+            null = {"color": style.NULL, "gid": "null", "zorder": 1}
+            panel.vlines(first["place"], first["null_low"], first["null_high"], linewidth=bar, **null)
+            steady = summaries.trained(first)
+            low, high = steady["null_low"], steady["null_high"]
+            panel.fill_between(steady["place"], low, high, step="mid", linewidth=0, **null)
+            panel.axhline(first["chance"].iloc[0], color=style.BASELINE, linewidth=0.8, dashes=(1, 2))
+            for line in elements.lines(panel, summaries.trained(cell), "place", "accuracy", "curve", marks, **look):
+                if line.get_label().endswith(": after"):
+                    edge = {"markerfacecolor": "white", "markeredgecolor": line.get_color(), "markeredgewidth": 0.8}
+                    line.set(linestyle="--", linewidth=0.9, **edge)
+                alone = cell[cell["step"].isna() & (cell["curve"] == line.get_label())]
+                (dots,) = panel.plot(alone["place"], alone["accuracy"])
+                dots.update_from(line)
+                dots.set(linestyle="none", label="_baseline")
+            elements.gridlines(panel)
+            panel.set(xlabel="", ylabel="")
+        row[0].set_ylabel(style.label(name), rotation=0, ha="right", va="center")
+    for highest, lowest, layer in zip(axes[0], axes[-1], layers, strict=True):
+        highest.set_title(f"layer {layer}")
+        axis.dress(lowest)
+    figure.supylabel("accuracy of the probe (share of words)")
+    null = elements.key("null interval", marker="s", markersize=9, color=style.NULL)
+    chance = elements.key("chance (largest class)", marker="", linestyle=":", color=style.BASELINE)
+    elements.legend(figure, [axes[0, 0]], null, chance)
+    n_layers = len(summaries.layers_of(figure_data.tables["probing"]))
+    note = f"n = {summaries.spread(table['n_words'])} words."
+    some = "" if len(layers) == n_layers else f" {len(layers)} of {n_layers} layers."
+    style.title(figure, "Accuracy of the probes before and after removal", note + some)
+    columns = ["checkpoint", "step", "layer", "removal", "property", *summaries.ACCURACIES]
+    return figure, table[[*columns, "chance", "null_low", "null_high"]]

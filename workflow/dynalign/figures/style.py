@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,11 +31,8 @@ STYLE = {
     "svg.hashsalt": "dynalign",
 }
 
-#: Ink of baselines, notes and grid lines.
-BASELINE, NOTE, GRID, REFERENCE, FAINT = "#4d4d4d", "#595959", "#e3e3e3", "#b8b8b8", "#b3b3b3"
-
-#: What chance alone gives.
-NULL = "#cfcfcf"
+#: Ink of baselines, notes, grid lines, published values, what shows no effect, and what chance alone gives.
+BASELINE, NOTE, GRID, REFERENCE, FAINT, NULL = "#4d4d4d", "#595959", "#e3e3e3", "#b8b8b8", "#b3b3b3", "#cfcfcf"
 
 #: A line that stands for no property.
 LINE = "#0072B2"
@@ -63,12 +61,8 @@ MARKS = {
 
 #: For the properties that a study adds, in their order.
 FURTHER_MARKS = (
-    Mark("#999933", "p"),
-    Mark("#AA4499", "*"),
-    Mark("#661100", "d"),
-    Mark("#44AA99", "H"),
-    Mark("#DDCC77", "8"),
-    Mark("#6699CC", (4, 1, 45)),
+    *(Mark("#999933", "p"), Mark("#AA4499", "*"), Mark("#661100", "d")),
+    *(Mark("#44AA99", "H"), Mark("#DDCC77", "8"), Mark("#6699CC", (4, 1, 45))),
 )
 
 #: Removal methods, where several are drawn together.
@@ -81,31 +75,17 @@ def label(name: str) -> str:
     return {"pos": "part of speech"}.get(name, name.replace("_", " "))
 
 
-def label_with_unit(name: str) -> str:
-    """A property's name with the unit of its values, where they have one."""
-    units = {"sentence_length": " (words)", "tree_depth": " (edges)"}
-    return label(name) + units.get(name, "")
-
-
 def step_label(step: float) -> str:
     """A training step as readers see it: ``143,000``."""
     return f"{int(step):,}"
 
 
 def marks(properties: Iterable[str]) -> dict[str, Mark]:
-    """One mark per property: the paper's are fixed, others take the further marks in their order.
-
-    Parameters
-    ----------
-    properties : iterable of str
-        All properties of the study in its order, so that a property looks the same in every figure.
-    """
-    others = [name for name in properties if name not in MARKS]
-    n = len(FURTHER_MARKS)
+    """One mark for each of a study's properties: the paper's are fixed, others take the further marks in order."""
+    others, n = [name for name in properties if name not in MARKS], len(FURTHER_MARKS)
     # Colours come again after n; each time with the next marker.
-    return MARKS | {
-        name: Mark(FURTHER_MARKS[k % n].colour, FURTHER_MARKS[(k + k // n) % n].marker) for k, name in enumerate(others)
-    }
+    further = [Mark(FURTHER_MARKS[k % n].colour, FURTHER_MARKS[(k + k // n) % n].marker) for k in range(len(others))]
+    return MARKS | dict(zip(others, further, strict=True))
 
 
 def method_mark(method: str, k: int) -> Mark:
@@ -119,10 +99,8 @@ def subject_marks(subjects: Sequence[str]) -> dict[str, Mark]:
     from matplotlib.colors import to_hex
 
     shades = np.linspace(0, 0.8, len(subjects)) if len(subjects) > 1 else [0.4]
-    return {
-        subject: Mark(to_hex(colormaps["viridis"](shade)), SUBJECT_MARKERS[k % len(SUBJECT_MARKERS)])
-        for k, (subject, shade) in enumerate(zip(subjects, shades, strict=True))
-    }
+    marks = map(Mark, (to_hex(colormaps["viridis"](shade)) for shade in shades), cycle(SUBJECT_MARKERS))
+    return dict(zip(subjects, marks, strict=True))
 
 
 def subplots(width: float, height: float, rows: int = 1, columns: int = 1, **settings):
@@ -161,13 +139,7 @@ def settle(figure) -> None:
 
 
 def save(figure, path: str | Path) -> None:
-    """Write `figure` to a .png (150 dpi), .pdf or .svg file without dates or versions in it.
-
-    Raises
-    ------
-    InputError
-        If the suffix is none of the three.
-    """
+    """Write `figure` to a .png (150 dpi), .pdf or .svg file, else `InputError`, without dates or versions in it."""
     nothing = {".png": ("Software",), ".pdf": ("Creator", "Producer", "CreationDate"), ".svg": ("Creator", "Date")}
     suffix = Path(path).suffix
     if suffix not in nothing:
@@ -177,12 +149,14 @@ def save(figure, path: str | Path) -> None:
         figure.savefig(temporary, dpi=150, metadata=dict.fromkeys(nothing[suffix]))
 
 
-def write(figure, numbers, paths: Iterable[str | Path]) -> None:
-    """Write a drawn figure to files: :func:`save`, and the `numbers` drawn to those that end in .tsv."""
-    for path in paths:
-        if Path(path).suffix != ".tsv":
-            save(figure, path)
-        elif numbers is None:
-            raise InputError(f"{path}: a brain image's numbers are the image's; name pictures only")
-        else:
-            write_table(numbers, path)
+def write(paths: Iterable[str | Path], draw: Callable[..., tuple], *given) -> None:
+    """Call ``draw(*given)`` in the style of all figures; write its picture (:func:`save`) and its numbers (.tsv)."""
+    with context():
+        figure, numbers = draw(*given)
+        for path in paths:
+            if Path(path).suffix != ".tsv":
+                save(figure, path)
+            elif numbers is None:
+                raise InputError(f"{path}: a brain image's numbers are the image's; name pictures only")
+            else:
+                write_table(numbers, path)

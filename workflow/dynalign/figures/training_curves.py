@@ -8,9 +8,11 @@ import numpy as np
 
 from dynalign.figures import elements, style
 from dynalign.figures.data import FigureData, need_steps
-from dynalign.figures.step_axis import StepAxis
+from dynalign.figures.elements import StepAxis
 from dynalign.io.errors import InputError
 from dynalign.statistics import emergence, summaries
+
+BLACK, BLUE = style.Mark("black", "o"), style.Mark(style.LINE, "o")
 
 
 def with_published(table, published: Mapping[int, float]):
@@ -19,10 +21,7 @@ def with_published(table, published: Mapping[int, float]):
 
 
 def enlarged(table) -> dict:
-    """Panels for perplexities: all checkpoints, and those near the best where the others hide them.
-
-    The paper's axis (35 to 45) leaves out the first checkpoints.
-    """
+    """Panels for perplexities: all checkpoints, and, as in the paper, those near the best where others hide them."""
     near = table[table["perplexity"] <= 1.5 * table["perplexity"].min()]
     if not 3 <= len(near) < len(table):
         return {"": table}
@@ -40,8 +39,7 @@ def perplexity(figure_data: FigureData):
     for panel, (name, rows) in zip(axes[0], panels.items(), strict=True):
         axis = StepAxis(rows["step"], figure_data.options.step_axis, 5.2 if len(panels) == 2 else 7)
         elements.published_line(panel, axis, published)
-        mark = style.Mark(style.LINE, "o")
-        elements.mean_line(panel, axis, rows, "perplexity", "this study", mark, markersize=7)
+        elements.mean_line(panel, axis, rows, "perplexity", "this study", BLUE, markersize=7)
         texts = [f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" for value in rows["perplexity"]]
         elements.point_labels(panel, axis, rows["perplexity"], texts)
         elements.plain_log_axis(panel)
@@ -72,7 +70,7 @@ def over_training(figure_data: FigureData, values, key: str, heading: str):
     axis.dress(panel)
     elements.gridlines(panel)
     panel.set_ylabel(elements.R_LABEL)
-    elements.legend(figure, [*elements.handles(panel), elements.bar_key(), elements.band_key()])
+    elements.legend(figure, [panel], elements.bar_key(), elements.band_key())
     style.title(figure, heading, f"Shown: {summaries.in_words(figure_data.tables['alignment'])}.")
     return figure, with_published(pd.concat([values, means], ignore_index=True), published)
 
@@ -80,9 +78,8 @@ def over_training(figure_data: FigureData, values, key: str, heading: str):
 def best_layer_alignment(figure_data: FigureData):
     """Figure 4: alignment over training, best layer of each participant."""
     best = summaries.best_layers(figure_data.tables["alignment"])
-    return over_training(
-        figure_data, best, "alignment_best_layer", "Alignment over training: best layer of each participant"
-    )
+    heading = "Alignment over training: best layer of each participant"
+    return over_training(figure_data, best, "alignment_best_layer", heading)
 
 
 def mean_layer_alignment(figure_data: FigureData):
@@ -120,20 +117,18 @@ def emergence_view(figure_data: FigureData):
         elements.lines(panel, rows, "place", y, by, marks, text, linewidth=1.4, markersize=size)
         for name in [name for name in marks if name in set(rows[by])]:
             some, (colour, marker) = rows[rows[by] == name], marks[name]
-            faces = [colour if yes else "white" for yes in some["clears"]]
             look = {"marker": marker, "edgecolors": colour, "linewidths": 1.1, "zorder": 3}
+            faces = np.where(some["clears"], colour, "white")
             panel.scatter(some["place"], some[y], s=size**2, c=faces, **look)
 
-    levels = emergence.references(means)
     elements.baselines(top, means)
     everyone = summaries.trained(values[values["subject"] != "mean"])
-    thin = {"linewidth": 0.8, "alpha": 0.8, "markersize": 0}
     everyone = everyone.assign(place=axis.of(everyone))
+    thin = {"linewidth": 0.8, "alpha": 0.8, "markersize": 0}
     elements.lines(top, everyone, "place", "mean_r", "subject", figure_data.subjects, elements.participant, **thin)
     elements.band(top, axis.of(line), line, "black", gid=elements.MEAN)
-    clear = np.all([emergence.clears(line, level) for level in levels.values()], axis=0)
-    black, blue = style.Mark("black", "o"), style.Mark(style.LINE, "o")
-    curves(top, line.assign(name=elements.MEAN, clears=clear), "mean_r", "name", {elements.MEAN: black})
+    clear = np.all([emergence.clears(line, level) for level in emergence.references(means).values()], axis=0)
+    curves(top, line.assign(name=elements.MEAN, clears=clear), "mean_r", "name", {elements.MEAN: BLACK})
     top.set_ylabel("alignment\n(mean Pearson r)")
     unigram = when.loc[when["quantity"] == "perplexity", "level"]
     dotted = {"color": style.BASELINE, "dashes": (1, 2)}
@@ -141,7 +136,7 @@ def emergence_view(figure_data: FigureData):
         middle.axhline(level, linewidth=1.3, label=f"words without context: {level:.2f}", **dotted)
     below = bits["bits_per_word"] < (unigram.iloc[0] if len(unigram) else -np.inf)
     name = "log₂ perplexity per word"
-    curves(middle, bits.assign(name=name, clears=below), "bits_per_word", "name", {name: blue})
+    curves(middle, bits.assign(name=name, clears=below), "bits_per_word", "name", {name: BLUE})
     middle.set_ylabel("log₂ perplexity\n(bits per word)")
     lower.axhline(0, linewidth=0.8, **dotted)
     marks = {name: colours[name] for name in figure_data.in_order(probes["property"])}
@@ -160,11 +155,8 @@ def emergence_view(figure_data: FigureData):
         elements.key("checkpoints between\nwhich it emerged", marker="", linestyle="-", linewidth=3, alpha=0.4),
     ]
     elements.beside(strip, keys)
-    style.title(
-        figure,
-        "What emerges when in training",
-        f"Filled: clears its reference; hollow: does not. Shown: {summaries.in_words(alignment)}.",
-    )
+    note = f"Filled: clears its reference; hollow: does not. Shown: {summaries.in_words(alignment)}."
+    style.title(figure, "What emerges when in training", note)
     cleared = values["checkpoint"].map(dict(zip(line["checkpoint"], clear, strict=True)))
     cleared = cleared.where(values["subject"] == "mean")
     parts = [
@@ -179,18 +171,12 @@ def emergence_view(figure_data: FigureData):
 
 
 def emergence_strip(panel, axis: StepAxis, when, colours: Mapping[str, style.Mark]) -> None:
-    """A row for each thing that emerges: bar from the checkpoint before to the first that clears, and its symbols.
-
-    Parameters
-    ----------
-    when : pandas.DataFrame
-        Rows of ``tables/emergence.tsv``.
-    """
+    """For each row of `when` (``tables/emergence.tsv``) a bar from the checkpoint before to the first that clears."""
     order = when.sort_values(["lasting_step", "emergence_step"], kind="stable", na_position="last")
     references = {emergence.UNTRAINED: "untrained (step 0)", emergence.ZERO: "0"}
     names = []
     for height, row in enumerate(order.itertuples()):
-        mark = colours.get(row.property, style.Mark(style.LINE, "o"))
+        mark = colours.get(row.property, BLUE)
         reference = references.get(row.reference, row.reference)
         name = {"alignment": f"alignment > {reference}", "perplexity": "use of context"}
         names.append(name.get(row.quantity, style.label(row.property)))
@@ -201,10 +187,9 @@ def emergence_strip(panel, axis: StepAxis, when, colours: Mapping[str, style.Mar
         last = row.emergence_step if np.isnan(row.lasting_step) else row.lasting_step
         first = row.emergence_step if np.isnan(row.emergence_after) else row.emergence_after
         panel.hlines(height, *axis([first, last]), color=mark.colour, linewidth=4, alpha=0.4)
-        symbols = {row.emergence_step: "white"} | {row.lasting_step: mark.colour}
-        for step, face in symbols.items():
+        look = {"marker": mark.marker, "edgecolors": mark.colour, "linewidths": 1.2, "zorder": 3}
+        for step, face in {row.emergence_step: "white", row.lasting_step: mark.colour}.items():
             if not np.isnan(step):
-                look = {"marker": mark.marker, "edgecolors": mark.colour, "linewidths": 1.2, "zorder": 3}
                 panel.scatter(axis([step]), [height], s=36, c=face, **look)
     panel.set_yticks(range(len(names)), names, fontsize=8)
     panel.set_ylim(len(names) - 0.4, -0.6)
@@ -223,7 +208,7 @@ def perplexity_alignment(figure_data: FigureData):
     rho = rho[rho["layer"] == "mean"].set_index("subject")
 
     def name(subject):
-        whole = elements.MEAN if subject == "mean" else elements.participant(subject)
+        whole = elements.participant(subject)
         return f"{whole}\n{rho_in_words(rho.loc[subject])}" if subject in rho.index else whole
 
     panels = enlarged(points[points["subject"] == "mean"])
@@ -233,7 +218,7 @@ def perplexity_alignment(figure_data: FigureData):
         rows = points[points["checkpoint"].isin(mean["checkpoint"])]
         strong = {"linewidth": 1.8, "markersize": 7, "zorder": 3}
         thin = {"linewidth": 0.8, "markersize": 5, "alpha": 0.75}
-        for marks, look in (({"mean": style.Mark("black", "o")}, strong), (figure_data.subjects, thin)):
+        for marks, look in (({"mean": BLACK}, strong), (figure_data.subjects, thin)):
             some = rows[rows["subject"].isin(list(marks))]
             elements.lines(panel, some, "perplexity", "mean_r", "subject", marks, name, **look)
         panel.vlines(mean["perplexity"], mean["ci_low"], mean["ci_high"], color="black", linewidth=1, zorder=2.5)
@@ -241,21 +226,14 @@ def perplexity_alignment(figure_data: FigureData):
         panel.invert_xaxis()
         panel.set(xlabel="perplexity (log scale; training runs to the right)", ylabel=elements.R_LABEL, title=heading)
         elements.gridlines(panel)
-        texts = [style.step_label(step) for step in mean["step"]]
-        label_points(panel, mean["perplexity"], mean["mean_r"], texts)
-    elements.legend(figure, [*elements.handles(axes[0, 0]), elements.bar_key("interval of the mean", color="black")])
-    style.title(
-        figure,
-        "Alignment against perplexity over training",
-        f"Numbers beside the points: training steps. Shown: {summaries.in_words(alignment)}.",
-    )
+        label_points(panel, mean["perplexity"], mean["mean_r"], mean["step"].map(style.step_label))
+    elements.legend(figure, [axes[0, 0]], elements.bar_key("interval of the mean", color="black"))
+    note = f"Numbers beside the points: training steps. Shown: {summaries.in_words(alignment)}."
+    style.title(figure, "Alignment against perplexity over training", note)
     columns = ["checkpoint", "step", "subject", "perplexity", "mean_r", "ci_low", "ci_high"]
-    shown = values[values["step"].isna() | values["perplexity"].notna()]
-    return figure, shown[columns].merge(
-        rho.rename(columns={"ci_low": "rho_low", "ci_high": "rho_high"}).drop(columns="layer").reset_index(),
-        how="left",
-        on="subject",
-    )
+    shown = values.loc[values["step"].isna() | values["perplexity"].notna(), columns]
+    bounds = rho.rename(columns={"ci_low": "rho_low", "ci_high": "rho_high"}).drop(columns="layer").reset_index()
+    return figure, shown.merge(bounds, how="left", on="subject")
 
 
 def rho_in_words(row) -> str:

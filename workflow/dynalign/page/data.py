@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from dynalign.figures import style
-from dynalign.figures.step_axis import StepAxis
+from dynalign.figures.elements import StepAxis
 from dynalign.tables import datapackage, reader, schema
 
 #: Tables of more rows are linked, and described, but not embedded.
