@@ -158,7 +158,7 @@ def snakemake(folder: Path, *arguments: str, config: dict | str | None = None) -
     The package is the folder's own where it has one, as after ``pip install -e``.
     """
     if isinstance(config, dict):
-        (folder / "config" / "test.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        (folder / "config" / "test.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         config = "config/test.yaml"
     environment = dict(os.environ)
     if (folder / "workflow/dynalign").is_dir():
