@@ -221,12 +221,20 @@ def test_the_score_map_puts_each_voxel_where_it_was_planted(results):
     assert np.isnan(data[~mask]).all()
 
 
-def test_a_second_run_makes_the_same_bytes_on_one_core(finished):
+def copied(finished, target):
+    """The finished study in a folder of its own, for tests that change it."""
+    for part in ("results", ".snakemake"):
+        shutil.copytree(finished / part, copy_repository(target) / part, dirs_exist_ok=True)
+    return target
+
+
+def test_a_second_run_makes_the_same_bytes_on_one_core(finished, tmp_path):
     """A removal of results and a run on one core instead of two: the same scores, erasers, tables, maps, figures.
 
     Of the figures, which one function writes, one of lines, one of bars and one of the brain.
     """
-    results = finished / "results/small"
+    folder = copied(finished, tmp_path)
+    results = folder / "results/small"
     made = [*(results / "tables").glob("*.tsv"), results / "maps/F.nii.gz", results / "maps/effects/F.nii.gz"]
     made += [results / f"figures/{name}.png" for name in ("figure-04-best-layer-alignment", "figure-07-removal-bars")]
     made.append(results / "figures/map-F.png")
@@ -237,7 +245,7 @@ def test_a_second_run_makes_the_same_bytes_on_one_core(finished):
         path.unlink()
     for part in parts:
         shutil.rmtree(part)
-    run = snakemake(finished, *(str(path.relative_to(finished)) for path in made), "--cores", "1", config=SMALL)
+    run = snakemake(folder, *(str(path.relative_to(folder)) for path in made), "--cores", "1", config=SMALL)
     assert run.status == 0, run.output[-4000:]
     for path, content in before.items():
         assert path.read_bytes() == content, path
@@ -245,8 +253,7 @@ def test_a_second_run_makes_the_same_bytes_on_one_core(finished):
 
 def test_controls_go_through_the_same_stages(finished, results, tmp_path):
     """Five dimensions and no layers: one cell, whose words' position in the run is no meaning."""
-    for part in ("results", ".snakemake"):
-        shutil.copytree(finished / part, copy_repository(tmp_path) / part, dirs_exist_ok=True)
+    copied(finished, tmp_path)
     study = SMALL | {"baselines": ["random", "controls"]}
     names = ("alignment", "removal_effects", "probing")
     targets = [f"results/small/tables/{name}.tsv" for name in names]
