@@ -110,6 +110,24 @@ def test_property_voxels_follow_their_label_and_no_other(study):
     assert set(truth.loc[truth["gain"] == 0, "region"]) == {"noise"}
 
 
+def test_voxels_follow_what_only_the_brain_follows(study):
+    """`brain_only` takes its voxels from the noise: the other regions stay where they were."""
+    words, trs, labels, _ = study
+    options = OPTIONS.model_copy(update={"noise": 1e-6, "brain_only": "tree_depth"})
+    bold, _, truth = subject(study, 0, options)
+    plain = subject(study, 0)[2]
+    driven = (truth["region"] == "tree_depth").to_numpy()
+    assert (plain.loc[driven, "region"] == "noise").all()
+    assert truth.loc[~driven, "region"].equals(plain.loc[~driven, "region"])
+    others = np.stack([np.ones(600), *(labels[name].to_numpy(float) for name in ("tense", "sentence_length"))], axis=1)
+    values = labels["tree_depth"].to_numpy(float)
+    values = values - others @ np.linalg.lstsq(others, values, rcond=None)[0]
+    course = simulation.convolve_words(values[:, None], words["onset"].to_numpy(), words["run"].to_numpy(), 0.5, trs)
+    cosines = np.cos(np.pi * np.arange(0, 4)[None, :] * (np.arange(170)[:, None] + 0.5) / 170)
+    clean, course = (y - cosines @ np.linalg.lstsq(cosines, y, rcond=None)[0] for y in (bold[:, driven], course))
+    assert np.corrcoef(course.T, clean.T)[0, 1:].min() > 0.99
+
+
 def test_noise_is_autocorrelated_and_shared_by_neighbours():
     mask = simulation.brain_mask((8, 8, 8))
     noise = simulation.smooth_noise(np.random.default_rng(0), 2000, mask)

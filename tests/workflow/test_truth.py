@@ -157,6 +157,14 @@ def test_harm_appears_where_the_model_holds_what_the_brain_follows_alone(results
         assert (invented["p"] < 0.01).all()
 
 
+@pytest.mark.parametrize("name", ["tense", "pos", "mood"])
+def test_a_control_takes_the_penalties_of_its_own_removal(results, name):
+    folder = results / "encoding/step-128/layer-2/F"
+    removal, control = (read_scores(folder / f"{HEADLINE}{kind}.{name}.npz") for kind in ("", "-control"))
+    np.testing.assert_array_equal(control.alpha, removal.alpha)
+    assert not np.array_equal(control.r, removal.r)
+
+
 def test_the_tables_agree_with_each_other(results):
     """Differences come from c(t), alignment from r; one subject is its own group."""
     key = ["checkpoint", "layer", "removal", "property", "subject"]
