@@ -67,7 +67,7 @@ def run_snakemake(
     folder: Path, study: dict, *flags: str, code: str = "", clock: str = "wall"
 ) -> tuple[Run, float, float]:
     """One call: what it did, seconds, peak GiB."""
-    (folder / "config/growth.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    (folder / "config/growth.yaml").write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
     program = ["-c", code] if code else ["-m", "snakemake"]
     command = [sys.executable, *program, *flags, "--cores", "16", "--configfile", "config/growth.yaml"]
     report = folder / "usage"

@@ -95,7 +95,7 @@ class Head:
     """A snakemake that submits, in a process of its own."""
 
     def __init__(self, folder: Path, study: dict, *arguments: str):
-        (folder / "config/test.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+        (folder / "config/test.yaml").write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
         self.file = folder / f"head-{len(list(folder.glob('head-*.log')))}.log"
         command = [sys.executable, HEAD, "--workflow-profile", PROFILE, "--max-status-checks-per-second", "10"]
         with open(self.file, "w") as log:

@@ -90,7 +90,7 @@ def test_states_are_asked_of_the_controller_where_accounting_is_off(story, accou
 
 def test_a_study_runs_inside_one_allocation(story, tmp_path):
     copy_repository(tmp_path)
-    (tmp_path / "config/test.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    (tmp_path / "config/test.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False), encoding="utf-8")
     labels = "results/small/tables/labels.tsv"
     command = f"{sys.executable} -m snakemake --workflow-profile workflow/profiles/allocation"
     before = last_job()

@@ -79,7 +79,7 @@ def configure(folder: Path, steps: list[int]) -> None:
     """Write the tiny study, without its baseline, where a workflow looks for its configuration."""
     study = tiny_study(folder) | {"baselines": []}
     study["model"]["steps"] = steps
-    (folder / "config/config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    (folder / "config/config.yaml").write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
 
 
 def finishes(folder: Path, *arguments: str) -> None:

@@ -90,7 +90,7 @@ def test_kills_at_random_moments_lose_nothing(undisturbed, tmp_path, record_prop
     rng = random.Random(7)
     folder = copy_repository(tmp_path / "killed")
     tiny_study(folder)
-    (folder / "config/test.yaml").write_text(yaml.safe_dump(undisturbed.study), encoding="utf-8")
+    (folder / "config/test.yaml").write_text(yaml.safe_dump(undisturbed.study, sort_keys=False), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", *TARGETS, "--cores", "2", *PROFILE]
     command += ["--configfile", "config/test.yaml"]
     groups, killed, parts = [], {"head": 0, "job": 0}, []
