@@ -24,6 +24,9 @@ class _Module:
         self.definitions: dict[str, list[ast.AST]] = {}
         self.imports: dict[str, tuple[str, str | None]] = {}
         self.always: list[ast.AST] = []
+        for inner in ast.walk(tree):
+            _strip(inner)
+            self.imports.update(_package_imports(inner, folder))
         for node in tree.body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 self.definitions.setdefault(node.name, []).append(node)
@@ -31,12 +34,17 @@ class _Module:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 for name in (n for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)):
                     self.definitions.setdefault(name.id, []).append(node)
-            elif isinstance(node, (ast.Import, ast.ImportFrom)) or _is_docstring(node) or _is_main_guard(node):
-                continue
-            else:
+            elif not (isinstance(node, (ast.Import, ast.ImportFrom)) or _is_docstring(node) or _is_main_guard(node)):
                 self.always.append(node)
-        for inner in ast.walk(tree):
-            self.imports.update(_package_imports(inner, folder))
+
+
+def _strip(node: ast.AST) -> None:
+    """Take the docstring and the help texts out of a node."""
+    body = getattr(node, "body", None)
+    if isinstance(body, list) and body and _is_docstring(body[0]):
+        body[:] = body[1:] or [ast.Pass()]
+    if isinstance(node, ast.Call):
+        node.keywords = [word for word in node.keywords if word.arg not in ("description", "help")]
 
 
 def _is_docstring(node: ast.AST) -> bool:
@@ -71,28 +79,17 @@ def _module(folder: Path, name: str) -> _Module | None:
     return _Module(ast.parse(path.read_text(encoding="utf-8")), folder) if path.is_file() else None
 
 
-def _strip(node: ast.AST) -> str:
-    """A definition as normalised source: without docstrings, comments, positions and help texts."""
-    node = ast.parse(ast.unparse(node))
-    for inner in ast.walk(node):
-        body = getattr(inner, "body", None)
-        if isinstance(body, list) and body and _is_docstring(body[0]):
-            body[:] = body[1:] or [ast.Pass()]
-        if isinstance(inner, ast.Call):
-            inner.keywords = [word for word in inner.keywords if word.arg not in ("description", "help")]
-    return ast.unparse(node)
-
-
 def _references(node: ast.AST, module: _Module):
     """Pairs (module name or None for this module, name or None for everything) that a definition refers to."""
     attributes_of = set()
-    for inner in ast.walk(node):
+    inside = list(ast.walk(node))
+    for inner in inside:
         if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
             target = module.imports.get(inner.value.id)
             if target and target[1] is None:
                 attributes_of.add(id(inner.value))
                 yield target[0], inner.attr
-    for inner in ast.walk(node):
+    for inner in inside:
         if isinstance(inner, ast.Name) and id(inner) not in attributes_of:
             if inner.id in module.imports:
                 yield module.imports[inner.id]
@@ -112,7 +109,7 @@ def _definition(folder: Path, where: str, name: str) -> tuple[str, tuple[tuple[s
     module = _module(folder, where)
     nodes = module.definitions[name] if name else module.always
     references = ((other or where, inner or "*") for node in nodes for other, inner in _references(node, module))
-    return "".join(map(_strip, nodes)), tuple(dict.fromkeys(references))
+    return "".join(map(ast.unparse, nodes)), tuple(dict.fromkeys(references))
 
 
 def reachable(step: str, entry: str = "main", folder: Path = FOLDER) -> dict[tuple[str, str], str]:

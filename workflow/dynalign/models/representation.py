@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -321,9 +320,6 @@ def main(
     gpus
         GPUs given to the job; 0: the CPU computes.
     """
-    # What torch and transformers make when they are imported lasts to the end. Looking it through for garbage, again
-    # and again and once more at exit, takes a quarter of a short job.
-    gc.set_threshold(100_000)
     import pandas as pd
     import torch
 
@@ -341,7 +337,6 @@ def main(
     write_table(pd.DataFrame([row]), perplexity)
     write_table(about.assign(**key)[[*key, *about.columns]], layers)
     write_layers(output, vectors, story, name, last_layer=about["name"].iloc[-1], precision=options.precision)
-    gc.freeze()
 
 
 if __name__ == "__main__":
