@@ -11,6 +11,7 @@ import pytest
 from tests.helpers import flags
 
 from dynalign.config.model import Model
+from dynalign.io.digests import check_digest
 from dynalign.io.errors import InputError
 from dynalign.models import representation, tokens
 from dynalign.models.layers import as_stored, read_layer, write_layers
@@ -383,7 +384,8 @@ def test_metadata_has_one_order(story, tmp_path):
     layers = [np.full((story.represented.sum(), 2), layer, np.float32) for layer in range(12)]
     for attempt in range(6):
         write_layers(tmp_path / f"{attempt}.safetensors", layers, story, "step-1", norm="no")
-    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    assert len({path.read_bytes() for path in tmp_path.glob("*.safetensors")}) == 1
+    assert check_digest(tmp_path / "0.safetensors") is not None
     with safe_open(tmp_path / "0.safetensors", framework="np") as stored:
         text = stored.metadata()["dynalign"]
         assert text.startswith('{"context_tokens": 50, "name": "step-1", "norm": "no", "sha256": {"layer-0": ')

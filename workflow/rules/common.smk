@@ -22,6 +22,7 @@ from dynalign.config import model as model_config, study as configuration
 from dynalign.config.preflight import check_files
 from dynalign.datasets import harry_potter
 from dynalign.io.atomic import check_writable
+from dynalign.io.digests import digest_path
 from dynalign.io.errors import InputError
 from dynalign.io.shipped import fingerprint
 from dynalign.models import checkpoints
@@ -98,17 +99,23 @@ def on_gpu(device):
     return int(device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") is not None))
 
 
-# Snakemake compares files above a megabyte by time stamp alone, which a copy does not keep: rules that read what may be
-# so large ask for its digest, which the same job writes, and not for its time (`ancient`).
-LAYERS = {
-    "representation": ancient(f"{R}/representation/{{ckpt}}.safetensors"),
-    "digest_of_representation": f"{R}/representation/{{ckpt}}.sha256",
-}
-ERASERS = {
-    "erasers": ancient(f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz"),
-    "digest_of_erasers": f"{R}/removal/{{ckpt}}/layer-{{layer}}.sha256",
-}
-RESPONSES = {"responses": ancient(f"{R}/brain/{{subject}}.npy"), "digest_of_responses": f"{R}/brain/{{subject}}.sha256"}
+def recorded(path):
+    """The digest of a file, which the job that writes the file puts beside it."""
+    return str(digest_path(path))
+
+
+def by_digest(**paths):
+    """Inputs by their digests; of the files themselves no time stamp is asked.
+
+    Snakemake compares files above a megabyte by time stamp alone, which a copy does not keep.
+    """
+    digests = {f"digest_of_{name}": recorded(path) for name, path in paths.items()}
+    return {name: ancient(path) for name, path in paths.items()} | digests
+
+
+LAYERS = by_digest(representation=f"{R}/representation/{{ckpt}}.safetensors")
+ERASERS = by_digest(erasers=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz")
+RESPONSES = by_digest(responses=f"{R}/brain/{{subject}}.npy")
 
 
 def step_of(ckpt):

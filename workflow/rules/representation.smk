@@ -136,7 +136,7 @@ rule representation:
         vectors=f"{R}/representation/{{ckpt}}.safetensors",
         layers=f"{R}/representation/{{ckpt}}.layers.tsv",
         perplexity=f"{R}/representation/{{ckpt}}.perplexity.tsv",
-        digest=f"{R}/representation/{{ckpt}}.sha256",
+        digest=recorded(f"{R}/representation/{{ckpt}}.safetensors"),
     log:
         f"{R}/logs/representation/{{ckpt}}.log",
     wildcard_constraints:
@@ -157,7 +157,7 @@ rule representation:
         "{params.malloc} python -m dynalign.models.representation --tokens {input.tokens:q} --checkpoint {input.checkpoint[0]:q}"
         " --name {wildcards.ckpt} --step {params.step} --options {params.options:q} --threads {threads}"
         " --gpus {resources.gpu} --output {output.vectors:q} --layers {output.layers:q}"
-        " --perplexity {output.perplexity:q} &> {log:q} && sha256sum < {output.vectors:q} > {output.digest:q}"
+        " --perplexity {output.perplexity:q} &> {log:q}"
 
 
 if STUDY.baselines:
@@ -168,7 +168,7 @@ if STUDY.baselines:
             tokens=f"{R}/representation/tokens.npz",
         output:
             vectors=f"{R}/representation/{{baseline}}.safetensors",
-            digest=f"{R}/representation/{{baseline}}.sha256",
+            digest=recorded(f"{R}/representation/{{baseline}}.safetensors"),
         log:
             f"{R}/logs/representation/{{baseline}}.log",
         wildcard_constraints:
@@ -180,4 +180,4 @@ if STUDY.baselines:
             seed=STUDY.seed,
         shell:
             "python -m dynalign.models.baselines --kind {wildcards.baseline} --words {input.words:q} --tokens {input.tokens:q}"
-            " --seed {params.seed} --output {output.vectors:q} &> {log:q} && sha256sum < {output.vectors:q} > {output.digest:q}"
+            " --seed {params.seed} --output {output.vectors:q} &> {log:q}"

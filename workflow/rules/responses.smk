@@ -15,7 +15,7 @@ rule responses:
         voxels=given(*VOXELS),
     output:
         responses=f"{R}/brain/{{subject}}.npy",
-        digest=f"{R}/brain/{{subject}}.sha256",
+        digest=recorded(f"{R}/brain/{{subject}}.npy"),
     log:
         f"{R}/logs/responses/{{subject}}.log",
     # Responses that do not fit the story stop a study before hours are spent on its representations.
@@ -29,4 +29,4 @@ rule responses:
         content=content(*([] if STUDY.simulation or STUDY.story.download else ARRAY + IMAGES + MASK), *VOXELS),
     shell:
         "python -m dynalign.responses.recordings --trs {input.trs:q} --subject {wildcards.subject:q} --array {params.array:q}"
-        " --options {params.options:q} --output {output.responses:q} &> {log:q} && sha256sum < {output.responses:q} > {output.digest:q}"
+        " --options {params.options:q} --output {output.responses:q} &> {log:q}"

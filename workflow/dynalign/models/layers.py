@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.io.atomic import atomic_path
+from dynalign.io.digests import write_digest
 from dynalign.io.errors import InputError
 from dynalign.models.tokens import Tokens
 
@@ -33,7 +34,9 @@ def _digest(values: np.ndarray) -> str:
 
 
 def write_layers(path: str | Path, layers, tokens: Tokens, name: str, **about: str) -> None:
-    """Write ``representation/{ckpt}.safetensors``: layers 0 … depth, float32 or float16, (n_represented, hidden).
+    """Write ``representation/{ckpt}.safetensors`` and its digest.
+
+    Layers 0 … depth are float32 or float16, (n_represented, hidden).
 
     The metadata say the `name` of the checkpoint or baseline, and what else is given in `about`.
     """
@@ -50,6 +53,7 @@ def write_layers(path: str | Path, layers, tokens: Tokens, name: str, **about: s
         save_file(arrays, temporary, metadata={"dynalign": text})
         # safetensors writes files that only their owner can read.
         temporary.chmod(mode)
+    write_digest(path)
 
 
 def read_layer(path: str | Path, layer: int) -> tuple[np.ndarray, np.ndarray]:

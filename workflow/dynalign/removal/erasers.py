@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dynalign.io.arrays import read_arrays, write_arrays
+from dynalign.io.digests import write_digest
 from dynalign.io.errors import InputError
 
 
@@ -112,7 +113,7 @@ def apply(fitted: Eraser, X, codes) -> np.ndarray:
 
 
 def write_erasers(path, fitted: Mapping[tuple[str, str], Eraser]) -> None:
-    """Write the erasers of one layer, keyed (method, property), as ``removal/{ckpt}/layer-{layer}.npz``.
+    """Write the erasers of one layer, keyed (method, property): ``removal/{ckpt}/layer-{layer}.npz`` and its digest.
 
     Arrays are named ``{method}.{property}.{attribute}``.
     """
@@ -124,6 +125,7 @@ def write_erasers(path, fitted: Mapping[tuple[str, str], Eraser]) -> None:
             for attribute, value in vars(eraser).items()
         },
     )
+    write_digest(path)
 
 
 def read_erasers(

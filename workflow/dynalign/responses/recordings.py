@@ -9,7 +9,7 @@ import numpy as np
 from dynalign.cli import command, note, run
 from dynalign.config.brain import Brain
 from dynalign.io.arrays import read_array, write_array
-from dynalign.io.digests import check_digest
+from dynalign.io.digests import check_digest, write_digest
 from dynalign.io.errors import InputError
 from dynalign.io.images import load_image
 from dynalign.stimulus.timing import read_trs
@@ -147,6 +147,7 @@ def main(trs: str, subject: str, output: str, array: tuple[str, ...] = (), optio
     if (bad | constant).all():
         raise InputError(f"{source}: no voxel varies and is finite")
     write_array(output, responses.astype(np.float32))
+    write_digest(output)
 
 
 if __name__ == "__main__":
