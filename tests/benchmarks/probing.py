@@ -26,8 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from dynalign import folds
-from dynalign.config.probing import Probing
-from dynalign.config.removal import Removal
+from dynalign.config.removal import Probing, Removal
 from dynalign.removal import erasers, probing
 from dynalign.removal import fit as removal_fit
 from dynalign.tables.reader import read_table

@@ -37,7 +37,7 @@ def make_model(folder: Path, texts: list[str], depth: int, hidden: int) -> None:
     import torch
     from transformers import GPTNeoXForCausalLM
 
-    from dynalign.config.training import Training
+    from dynalign.config.embedded import Training
     from dynalign.models import training
 
     tokenizer = training.train_tokenizer(texts, 2048)

@@ -7,8 +7,7 @@ from safetensors.numpy import save_file
 from tests.helpers import flags
 
 from dynalign.config.encoding import Encoding
-from dynalign.config.probing import Probing
-from dynalign.config.removal import Removal
+from dynalign.config.removal import Probing, Removal
 from dynalign.encoding import encode
 from dynalign.encoding.scores import read_scores
 from dynalign.io.arrays import write_array

@@ -14,8 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dynalign import folds
-from dynalign.config.probing import Probing
-from dynalign.config.removal import Removal
+from dynalign.config.removal import Probing, Removal
 from dynalign.io.errors import InputError
 from dynalign.removal import erasers, logistic, probing, ridge
 from dynalign.removal import fit as removal_fit

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import gamma
 from tests.helpers import flags
 
-from dynalign.config.simulation import Simulation
+from dynalign.config.embedded import Simulation
 from dynalign.config.story import Story, Trim
 from dynalign.datasets import simulation
 from dynalign.io.errors import InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynalign.config.training import Training
+from dynalign.config.embedded import Training
 from dynalign.io.errors import InputError
 from dynalign.models import representation, tokens, training
 from dynalign.tables.reader import read_table

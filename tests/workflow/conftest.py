@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dynalign.config.simulation import Simulation
+from dynalign.config.embedded import Simulation
 from dynalign.datasets.simulation import time_words
 
 ROOT = Path(__file__).parents[2]

@@ -1,10 +1,10 @@
-"""The section `removal`."""
+"""The sections `removal` and `probing`."""
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from dynalign.config.fields import Grid, Natural, Section, powers_of_ten, unique
+from dynalign.config.fields import Grid, Natural, Positive, Section, powers_of_ten, unique
 
 #: The paper's removal, which stands beside every other.
 PAPER: Literal["ridge-in-sample"] = "ridge-in-sample"
@@ -54,3 +54,16 @@ class Removal(Section):
     def arms(self) -> tuple[str, ...]:
         """Removals of an encoding: the methods, and the headline's control."""
         return (*self.methods, f"{self.headline}-control") if self.controls else self.methods
+
+
+class Probing(Section):
+    """Can a linear probe read the property, before and after removal? (METHOD section 6)"""
+
+    folds: Annotated[int, Field(ge=2)] = Field(4, description="contiguous outer folds (never cut a sentence)")
+    inner_folds: Annotated[int, Field(ge=2)] = Field(4, description="contiguous inner folds that choose C")
+    C: Grid = Field(powers_of_ten(-3, 1), description="inverse l2 penalties tried")
+    permutations: Annotated[int, Field(ge=10)] = Field(
+        50, description="label permutations by sentence for the null interval"
+    )
+    permutation_C: float = Field(0.01, gt=0, description="C of the permutation fits")
+    max_iter: Positive = Field(1000, description="iterations before a fit counts as not converged")

@@ -1,10 +1,10 @@
-"""The section `story`: the stimulus."""
+"""The sections `story` and `annotation`: the stimulus and its parse."""
 
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from dynalign.config.fields import FilePath, Natural, Positive, Section
+from dynalign.config.fields import FilePath, Name, Natural, Positive, Section
 
 
 class Trim(Section):
@@ -43,3 +43,17 @@ class Story(Section):
         if self.layout == "table" and self.download:
             raise ValueError("download 'harry-potter' goes with layout 'arrays'; set download: null")
         return self
+
+
+class Annotation(Section):
+    """Parsing with stanza."""
+
+    models: FilePath = Field("resources/stanza", description="folder of stanza models")
+    download: bool = Field(True, description="fetch the models into that folder when they are not there")
+    package: Name = Field("default", description="stanza package, as in its resources.json")
+    processors: tuple[Name, ...] = Field(
+        ("tokenize", "mwt", "pos", "lemma", "depparse", "constituency"), description="stanza processors"
+    )
+    file: FilePath | None = Field(
+        None, description="a CoNLL-U file with `# constituency = (ROOT …)` comments, used instead of parsing"
+    )

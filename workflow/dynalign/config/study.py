@@ -6,20 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from dynalign.config.annotation import Annotation
 from dynalign.config.brain import Brain
+from dynalign.config.embedded import Simulation, Training
 from dynalign.config.encoding import CONTROLS, Encoding
 from dynalign.config.fields import Name, Natural, Positive, Section, need_placeholders, unique
 from dynalign.config.figures import Figures
 from dynalign.config.model import Model
-from dynalign.config.probing import Probing
 from dynalign.config.properties import RAW_VALUES, Property, paper_properties
-from dynalign.config.removal import Removal
+from dynalign.config.removal import Probing, Removal
 from dynalign.config.rois import NoiseCeiling, Rois
-from dynalign.config.simulation import Simulation
 from dynalign.config.statistics import Statistics
-from dynalign.config.story import Story
-from dynalign.config.training import Training
+from dynalign.config.story import Annotation, Story
 from dynalign.io.errors import InputError
 
 

@@ -39,8 +39,8 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.cli import commands, note, run
+from dynalign.config.embedded import Simulation
 from dynalign.config.properties import paper_properties
-from dynalign.config.simulation import Simulation
 from dynalign.config.story import Story
 from dynalign.io.atomic import write_text
 from dynalign.io.errors import InputError

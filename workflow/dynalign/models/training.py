@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.cli import command, note, progress, run
-from dynalign.config.training import Training
+from dynalign.config.embedded import Training
 from dynalign.io.atomic import atomic_folder
 from dynalign.io.errors import InputError
 from dynalign.tables.writer import write_table

@@ -17,8 +17,7 @@ import numpy as np
 
 from dynalign import folds
 from dynalign.cli import command, progress, run
-from dynalign.config.probing import Probing
-from dynalign.config.removal import Removal
+from dynalign.config.removal import Probing, Removal
 from dynalign.io.errors import InputError
 from dynalign.removal import fit, logistic
 from dynalign.removal.data import read_words

@@ -16,7 +16,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from dynalign.cli import command, note, progress, run
-from dynalign.config.annotation import Annotation
+from dynalign.config.story import Annotation
 from dynalign.io.atomic import write_text
 from dynalign.io.digests import sha256
 from dynalign.io.errors import InputError
