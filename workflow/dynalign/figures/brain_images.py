@@ -63,10 +63,7 @@ def picture_grid(
         Of the image; it gives the size of a voxel.
     values : array of any shape
         What the colour scale is for: symmetric, up to the percentile :data:`SHARE` of their absolute values.
-    rows, columns : lists of str
-        Titles.
-    label : str
-        Of the colour bar, with its unit.
+    rows, columns, label : titles of both, and of the colour bar, with its unit
     notes : rows of str, optional
         Below each picture.
     """

@@ -76,9 +76,5 @@ def with_original(figure_data: FigureData):
 
     removed, steps, names, method = residuals(figure_data, "alignment")
     first = summaries.original(figure_data.tables["alignment"])
-    return (
-        pd.concat([first[first["step"].isin(steps)], removed], ignore_index=True),
-        steps,
-        ["original", *names],
-        method,
-    )
+    shown = pd.concat([first[first["step"].isin(steps)], removed], ignore_index=True)
+    return shown, steps, ["original", *names], method

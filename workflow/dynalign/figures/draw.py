@@ -87,16 +87,12 @@ def main(
 
     Parameters
     ----------
-    figure
-        Its number or its name, see :data:`FIGURES`.
-    tables
-        The tables that it needs, known by their file names (``alignment.tsv``).
+    figure, tables
+        Its number or its name; the tables that it needs (:data:`FIGURES`), known by their file names.
     output
         .png, .pdf, .svg; .tsv for the numbers drawn.
-    options
-        Section `figures` as JSON.
-    properties
-        All properties of the study; their order decides the colours of added ones.
+    options, properties
+        Section `figures` as JSON; all properties of the study, whose order decides the colours of added ones.
     removal
         Removal method of figures 6 to 8; default: the first in the table.
     reference

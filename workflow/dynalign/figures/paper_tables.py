@@ -21,14 +21,8 @@ from dynalign.tables import writer
 
 #: What table 1 tells of each cell, in the order of its columns.
 PROBING_COLUMNS = (
-    "accuracy_before",
-    "accuracy_after",
-    "removed_paper",
-    "accuracy_after_crossfit",
-    "null_low",
-    "null_high",
-    "removed",
-    "chance",
+    *("accuracy_before", "accuracy_after", "removed_paper"),
+    *("accuracy_after_crossfit", "null_low", "null_high", "removed", "chance"),
 )
 
 #: Beside the null interval, on which side of it the accuracy lies.
@@ -64,21 +58,8 @@ def in_paper_order(names: Iterable[str]) -> list[str]:
 def probing_table(probing):
     """Table 1 as tidy rows: every layer at the last step, then every checkpoint at the last layer.
 
-    Parameters
-    ----------
-    probing : pandas.DataFrame
-        One row per checkpoint, layer, removal and property; a baseline's ``step`` is NaN.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``part checkpoint step layer removal property``, :data:`PROBING_COLUMNS` and ``crossfit_position``; part
-        is ``last step`` or ``last layer`` (baselines first, as in the paper).
-
-    Raises
-    ------
-    InputError
-        If no checkpoint has a step.
+    Of ``tables/probing.tsv``, where a baseline's ``step`` is NaN. The column ``part`` says ``last step`` or
+    ``last layer`` (baselines first, as in the paper). `InputError` if no checkpoint has a step.
     """
     import pandas as pd
 
@@ -88,9 +69,8 @@ def probing_table(probing):
     last_layer = probing[probing["layer"] == probing["layer"].max()]
     last_layer = last_layer.sort_values("step", kind="stable", na_position="first")
     parts = [last_step.assign(part="last step"), last_layer.assign(part="last layer")]
-    columns = ["part", "checkpoint", "step", "layer", "removal", "property", *PROBING_COLUMNS]
-    columns.append("crossfit_position")
-    return pd.concat(parts, ignore_index=True)[columns]
+    cell = ["part", "checkpoint", "step", "layer", "removal", "property"]
+    return pd.concat(parts, ignore_index=True)[[*cell, *PROBING_COLUMNS, "crossfit_position"]]
 
 
 def correlation_table(correlations):

@@ -13,11 +13,8 @@ from dynalign.figures import style
 from dynalign.figures.elements import StepAxis
 from dynalign.tables import datapackage, reader, schema
 
-#: Tables of more rows are linked, and described, but not embedded.
-MOST_ROWS = 200_000
-
-#: The same for the numbers behind a figure.
-MOST_FIGURE_ROWS = 2_000
+#: Tables of more rows are linked, and described, but not embedded; the same for the numbers behind a figure.
+MOST_ROWS, MOST_FIGURE_ROWS = 200_000, 2_000
 
 
 def embedded_json(value) -> str:
@@ -47,12 +44,9 @@ def _finite(value):
 
 
 def column_json(values: Sequence) -> dict:
-    """One column as the shortest of: its values; levels and codes; levels and runs of codes.
+    """One column as the shortest of its values, levels and codes, or levels and runs of codes.
 
-    Returns
-    -------
-    dict
-        ``{"values": …}``, ``{"levels": …, "codes": …}`` or ``{"levels": …, "runs": [code, length, …]}``.
+    That is ``{"values": …}``, ``{"levels": …, "codes": …}`` or ``{"levels": …, "runs": [code, length, …]}``.
     """
     values = [_finite(value) for value in values]
     levels = list(dict.fromkeys(values))
@@ -68,12 +62,8 @@ def column_json(values: Sequence) -> dict:
 def table_view(path: Path, properties: Sequence[str], folder: Path, most: int = MOST_ROWS) -> dict:
     """A table as the page in `folder` shows it, with what the tables' schema says about it.
 
-    Returns
-    -------
-    dict
-        ``name``, ``title``, ``row`` (what a row is), ``href`` (from the page to the file), ``columns`` (each with
-        ``name``, ``type``, ``text``, ``unit``), ``frame``, and ``data``: the columns as JSON, None for a table of
-        more than `most` rows.
+    ``row`` says what a row is, ``href`` leads from the page to the file; ``data`` are the columns as JSON, None for a
+    table of more than `most` rows.
     """
     import pandas as pd
 
@@ -126,8 +116,8 @@ def explorer(configuration: Mapping, alignment) -> dict:
     -------
     dict
         ``choices`` (values with their texts, by name), ``start`` (the first choice), ``trained`` and ``baselines``
-        (checkpoints), ``places`` (of the trained ones on an axis), ``steps``, ``layers``, ``labels``, ``marks`` (colour
-        and shape), ``alpha``.
+        (checkpoints), ``places`` (of the trained ones on an axis: evenly and, "1", by the logarithm of the step),
+        ``steps``, ``layers``, ``labels``, ``marks`` (colour and shape), ``alpha``.
     """
 
     def ordered(column: str, names: Sequence) -> list:
@@ -135,22 +125,21 @@ def explorer(configuration: Mapping, alignment) -> dict:
         return [name for name in names if name in present] + [name for name in present if name not in names]
 
     steps = {name: step for name, step in zip(alignment["checkpoint"], alignment["step"], strict=True) if step == step}
-    checkpoints = ordered(
-        "checkpoint", [*(f"step-{step}" for step in configuration["model"]["steps"]), *configuration["baselines"]]
-    )
+    named = [*(f"step-{step}" for step in configuration["model"]["steps"]), *configuration["baselines"]]
+    checkpoints = ordered("checkpoint", named)
     trained = sorted((name for name in checkpoints if name in steps), key=lambda name: steps[name])
     properties = [name for name in ordered("property", list(configuration["properties"])) if name != "original"]
     removals = [name for name in ordered("removal", configuration["removal"]["methods"]) if name != "none"]
     subjects, layers = ordered("subject", configuration["subjects"]), sorted(alignment["layer"].unique().tolist())
     labels = {name: style.step_label(steps[name]) if name in steps else style.label(name) for name in checkpoints}
     labels |= {name: style.label(name) for name in ("original", *properties)}
+    marks = style.marks(properties)
     # The layer of the last checkpoint with the best inner score: the choice that does not look at the alignment.
     last = trained[-1] if trained else checkpoints[0]
     rows = alignment[(alignment["checkpoint"] == last) & (alignment["removal"] == "none")]
     scores = rows.groupby("layer")["inner_score"].mean().dropna()
-    preferred = [
-        name for name in configuration["figures"]["properties"] if name in properties and name != "random_label"
-    ]
+    shown = configuration["figures"]["properties"]
+    preferred = [name for name in shown if name in properties and name != "random_label"]
 
     def places(kind: str) -> list[float]:
         return StepAxis([steps[name] for name in trained], kind, 6).places.tolist() if trained else []
@@ -173,14 +162,10 @@ def explorer(configuration: Mapping, alignment) -> dict:
         },
         "trained": trained,
         "baselines": [name for name in checkpoints if name not in steps],
-        # Where the steps stand on the axis, evenly or by their logarithm ("log" of `start` says which).
         "places": {log: places(kind) for log, kind in (("", "categorical"), ("1", "log"))},
         "steps": {name: int(step) for name, step in steps.items()},
         "layers": layers,
         "labels": labels,
-        "marks": {
-            name: {"colour": mark.colour, "shape": outline(mark.marker)}
-            for name, mark in style.marks(properties).items()
-        },
+        "marks": {name: {"colour": colour, "shape": outline(marker)} for name, (colour, marker) in marks.items()},
         "alpha": configuration["statistics"]["alpha"],
     }

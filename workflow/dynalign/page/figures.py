@@ -36,11 +36,8 @@ class Figure(BaseModel):
         drawn lie beside it under the same name, ``.tsv``.
     caption : str
         File of its caption, empty for none.
-    category : str
-    labels : dict of str to str
-        As the report filters by.
-    wildcards : dict of str to str
-        What the caption may name besides the configuration.
+    labels, wildcards : dict of str to str
+        What the report filters by; what the caption may name besides the configuration.
     """
 
     path: Path
@@ -66,10 +63,7 @@ Figures = RootModel[list[Figure]]
 def caption_html(path: Path, configuration: Mapping, wildcards: Mapping[str, str]) -> str:
     """A caption as HTML: Jinja, then reStructuredText, as Snakemake's report renders it, with raw HTML refused.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, or asks for something that the configuration lacks.
+    An `InputError` says that the file is missing, or asks for something that the configuration lacks.
     """
     from docutils.core import publish_parts
     from jinja2 import Environment, StrictUndefined, TemplateError
@@ -100,13 +94,7 @@ def image_uri(path: Path) -> str:
 
 
 def figure_view(figure: Figure, configuration: Mapping, folder: Path, captions: Path) -> dict:
-    """What the template shows of a figure.
-
-    Raises
-    ------
-    InputError
-        If the file is of no known kind, or missing.
-    """
+    """What the template shows of a figure; an `InputError` if its file is of no known kind, or missing."""
     path, numbers = figure.path, figure.path.with_suffix(".tsv")
     properties = list(configuration["properties"])
     files = [path.with_suffix(suffix) for suffix in (".png", ".svg", ".pdf", ".html", ".tsv")]

@@ -71,7 +71,7 @@ def versions() -> dict[str, str]:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file; an `InputError` if it cannot be read."""
     try:
         return digests.sha256(path)
     except OSError as error:
@@ -79,13 +79,7 @@ def digest(path: Path) -> str:
 
 
 def asset(name: str) -> str:
-    """The text of one of the page's own files.
-
-    Raises
-    ------
-    InputError
-        If the package was installed without it.
-    """
+    """The text of one of the page's own files; an `InputError` if the package was installed without it."""
     try:
         return (ASSETS / name).read_text(encoding="utf-8")
     except OSError:
@@ -124,22 +118,7 @@ def study_page(
     folder: Path,
     captions: Path = CAPTIONS,
 ) -> str:
-    """The page.
-
-    Parameters
-    ----------
-    configuration : mapping
-        The study (:class:`dynalign.config.study.Study`) as JSON has it.
-    tables : sequence of Path
-    figures : sequence of Figure
-        In the order in which they are shown.
-    inputs : sequence of Path
-        Files named with their SHA-256, besides the tables.
-    folder : Path
-        Where the page will lie: links are relative to it.
-    captions : Path
-        Folder of the captions.
-    """
+    """The page, which will lie in `folder`: links are relative to it. The others are the parameters of :func:`main`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -152,13 +131,8 @@ def study_page(
     scripts = [chart_library()] * explorable + ["".join(map(asset, SCRIPTS))]
     if any("</script" in script.lower() for script in scripts):
         raise ValueError("a script of the page holds the end of its own element")
-    environment = Environment(
-        loader=FileSystemLoader(ASSETS),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    whole = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=FileSystemLoader(ASSETS), **whole)
     environment.filters["markup"] = Markup
     return environment.get_template("index.html.j2").render(
         policy=policy(scripts),
@@ -193,18 +167,12 @@ def main(
 
     Parameters
     ----------
-    configuration
-        The study as JSON.
-    tables
-        The study's tables.
-    output
-        ``index.html``.
+    configuration, tables, output
+        The study as JSON, its tables, ``index.html``.
     figures
-        JSON list of {path, caption, category, labels, wildcards}.
-    inputs
-        Further files to name with their hash.
-    captions
-        Folder of the captions.
+        JSON list of {path, caption, category, labels, wildcards}, in the order in which they are shown.
+    inputs, captions
+        Further files to name with their SHA-256; folder of the captions.
     """
     study = configuration.model_dump(mode="json")
     text = study_page(study, tables, figures.root, inputs, output.parent, captions)

@@ -34,17 +34,7 @@ def collect(paths: Sequence[str], fdr: float | None = None):
 
 @command
 def main(tables: list[str], output: str, fdr: float | None = None) -> None:
-    """Stack the tables of many cells.
-
-    Parameters
-    ----------
-    tables
-        Tables of the same columns, in the order of the rows to be.
-    output
-        Table to write.
-    fdr
-        Adjust ``p`` over all rows and test it at this level.
-    """
+    """Stack tables of the same columns, in this order; `fdr`: adjust ``p`` over all rows and test it at this level."""
     write_table(collect(tables, fdr), output)
 
 

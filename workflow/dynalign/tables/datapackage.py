@@ -86,18 +86,9 @@ def package(study: str, paths: Sequence[str | Path], properties: Iterable[str] =
 
 @command
 def main(tables: list[str], study: str, output: list[str], properties: tuple[str, ...] = ()) -> None:
-    """Describe tables.
+    """Describe the tables of a study, by its name and its linguistic properties, in one folder or several.
 
-    Parameters
-    ----------
-    tables
-        Tables of one folder or several.
-    study
-        Name of the study.
-    output
-        ``datapackage.json`` beside the tables, one for each folder.
-    properties
-        The study's linguistic properties.
+    `output` is ``datapackage.json`` beside the tables, one for each folder.
     """
     for target in output:
         beside = [path for path in tables if Path(path).parent == Path(target).parent] if len(output) > 1 else tables

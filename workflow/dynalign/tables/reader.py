@@ -12,6 +12,10 @@ from dynalign.tables import schema
 def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str | None = None):
     """Read a table written by :func:`write_table` (or any plain tab-separated file) as a data frame.
 
+    Text stays text where the schema says so (a subject may be called "18"); any other column is numeric when all its
+    entries are numbers or empty. An `InputError` says that the file is missing, no table, cut short, lacks a column,
+    or is not of its kind.
+
     Parameters
     ----------
     path : path-like
@@ -19,17 +23,6 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str |
         Columns that must be there.
     kind : str, optional
         Table of ``schema.yaml`` that it must be: all columns there, numbers where they belong, no key twice.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Text stays text where the schema says so (a subject may be called "18"); any other column is numeric when all
-        its entries are numbers or empty.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, is no table, is cut short, lacks a column, or is not of its kind.
     """
     import pandas as pd
 

@@ -40,21 +40,15 @@ function curves(xTitle, yTitle, turned) {
   const width = { ...own("width"), type: "quantitative" };
   const line = { detail: { field: "series" }, strokeDash: own("dash"), strokeWidth: width };
   const stroke = own("colour");
+  const nulls = { type: "rule", strokeWidth: dense(4, 12), stroke: "var(--null)" };
+  const across = { type: "rule", strokeWidth: 1.4, stroke: "var(--dashed)" };
   return {
     height: 205,
     params: parameters("places", "labels", "across", "extent", "chosen"),
     layer: [
       layer("datum.chosen", { type: "rule", strokeWidth: 14, stroke: "var(--tint)" }),
-      layer(
-        "isValid(datum.null_low)",
-        { type: "rule", strokeWidth: dense(4, 12), stroke: "var(--null)" },
-        interval("null_low", "null_high"),
-      ),
-      {
-        data: { name: "lines" },
-        mark: { type: "rule", strokeWidth: 1.4, stroke: "var(--dashed)" },
-        encoding: { y: y("y"), strokeDash: own("dash"), tooltip: text },
-      },
+      layer("isValid(datum.null_low)", nulls, interval("null_low", "null_high")),
+      { data: { name: "lines" }, mark: across, encoding: { y: y("y"), strokeDash: own("dash"), tooltip: text } },
       layer(`datum.band && ${BOUNDED}`, { type: "area", opacity: 0.13 }, { ...interval("low", "high"), fill: stroke }),
       layer("!datum.alone", { type: "line", strokeJoin: "round" }, { y: y("y"), stroke, ...line }),
       layer(`datum.bars && ${BOUNDED}`, { type: "rule", strokeWidth: 1.6 }, { ...interval("low", "high"), stroke }),
@@ -89,6 +83,8 @@ function heat(layers) {
   const steps = { labelExpr: "format(datum.value, ',')", labelAngle: 0, labelSeparation: 8, ticks: false };
   const scale = { range: [0.08, 1], zero: false, nice: false };
   const shade = { field: "y", type: "quantitative", legend: null, scale };
+  const cell = { type: "rect", fill: "var(--shade)", cursor: "pointer" };
+  const frame = { type: "rect", fill: null, stroke: "var(--ink)", strokeWidth: 2 };
   return {
     height: layers * Math.max(14, Math.min(34, 210 / layers)),
     encoding: {
@@ -96,15 +92,8 @@ function heat(layers) {
       y: { field: "layer", type: "ordinal", sort: "descending", title: "layer", axis: { ticks: false } },
     },
     layer: [
-      {
-        name: "cell",
-        mark: { type: "rect", fill: "var(--shade)", cursor: "pointer" },
-        encoding: { fillOpacity: shade, tooltip: text },
-      },
-      {
-        transform: [{ filter: "datum.chosen" }],
-        mark: { type: "rect", fill: null, stroke: "var(--ink)", strokeWidth: 2 },
-      },
+      { name: "cell", mark: cell, encoding: { fillOpacity: shade, tooltip: text } },
+      { transform: [{ filter: "datum.chosen" }], mark: frame },
     ],
   };
 }

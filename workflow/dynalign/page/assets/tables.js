@@ -73,12 +73,8 @@ function table(name) {
 
 const CONDITION = /^([\w-]+)(<=|>=|!=|=|<|>)(.+)$/;
 const COMPARE = {
-  "<": (a, b) => a < b,
-  ">": (a, b) => a > b,
-  "<=": (a, b) => a <= b,
-  ">=": (a, b) => a >= b,
-  "=": (a, b) => a === b,
-  "!=": (a, b) => a !== b,
+  ...{ "<": (a, b) => a < b, "<=": (a, b) => a <= b, "=": (a, b) => a === b },
+  ...{ ">": (a, b) => a > b, ">=": (a, b) => a >= b, "!=": (a, b) => a !== b },
 };
 
 /** Which rows hold every term of `text`: `column<number`, `column=text`, or part of any cell of text. */
