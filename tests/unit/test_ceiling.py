@@ -9,7 +9,7 @@ from tests.helpers import flags
 
 from dynalign import folds
 from dynalign.config.encoding import Encoding
-from dynalign.config.rois import NoiseCeiling
+from dynalign.config.statistics import NoiseCeiling
 from dynalign.encoding import arms
 from dynalign.encoding.scores import Scores, read_scores, write_scores
 from dynalign.io.arrays import write_array

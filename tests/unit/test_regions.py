@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from tests.helpers import flags
 
-from dynalign.config.rois import Rois
+from dynalign.config.brain import Rois
 from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import Scores
 from dynalign.io.arrays import write_array, write_arrays

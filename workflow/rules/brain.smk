@@ -119,7 +119,7 @@ if STUDY.noise_ceiling.compute:
             others=lambda wildcards: ancient(
                 [f"{R}/brain/{name}.npy" for name in STUDY.subjects if name != wildcards.subject]
             ),
-            digests=[recorded(f"{R}/brain/{name}.npy") for name in STUDY.subjects],
+            digests=[f"{R}/brain/{name}.npy.sha256" for name in STUDY.subjects],
             trs=f"{R}/story/trs.tsv",
         output:
             f"{R}/ceiling/{{subject}}.npz",

@@ -22,7 +22,6 @@ from dynalign.config import model as model_config, study as configuration
 from dynalign.config.preflight import check_files
 from dynalign.datasets import harry_potter
 from dynalign.io.atomic import check_writable
-from dynalign.io.digests import digest_path
 from dynalign.io.errors import InputError
 from dynalign.io.shipped import fingerprint
 from dynalign.models import checkpoints
@@ -99,17 +98,12 @@ def on_gpu(device):
     return int(device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") is not None))
 
 
-def recorded(path):
-    """The digest of a file, which the job that writes the file puts beside it."""
-    return str(digest_path(path))
-
-
 def by_digest(**paths):
-    """Inputs by their digests; of the files themselves no time stamp is asked.
+    """Inputs by the digests that stand beside them; of the files themselves no time stamp is asked.
 
     Snakemake compares files above a megabyte by time stamp alone, which a copy does not keep.
     """
-    digests = {f"digest_of_{name}": recorded(path) for name, path in paths.items()}
+    digests = {f"digest_of_{name}": f"{path}.sha256" for name, path in paths.items()}
     return {name: ancient(path) for name, path in paths.items()} | digests
 
 

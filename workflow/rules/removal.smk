@@ -5,7 +5,7 @@ rule removal:
         labels=f"{R}/tables/labels.tsv",
     output:
         erasers=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
-        digest=recorded(f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz"),
+        digest=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz.sha256",
     log:
         f"{R}/logs/removal/{{ckpt}}.layer-{{layer}}.log",
     resources:

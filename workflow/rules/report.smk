@@ -39,7 +39,7 @@ rule page:
             f"{R}/story/trs.tsv",
             *ancient([f"{R}/brain/{name}.npy" for name in STUDY.subjects]),
         ],
-        digests=[recorded(f"{R}/brain/{name}.npy") for name in STUDY.subjects],
+        digests=[f"{R}/brain/{name}.npy.sha256" for name in STUDY.subjects],
     output:
         f"{R}/index.html",
     log:

@@ -136,7 +136,7 @@ rule representation:
         vectors=f"{R}/representation/{{ckpt}}.safetensors",
         layers=f"{R}/representation/{{ckpt}}.layers.tsv",
         perplexity=f"{R}/representation/{{ckpt}}.perplexity.tsv",
-        digest=recorded(f"{R}/representation/{{ckpt}}.safetensors"),
+        digest=f"{R}/representation/{{ckpt}}.safetensors.sha256",
     log:
         f"{R}/logs/representation/{{ckpt}}.log",
     wildcard_constraints:
@@ -168,7 +168,7 @@ if STUDY.baselines:
             tokens=f"{R}/representation/tokens.npz",
         output:
             vectors=f"{R}/representation/{{baseline}}.safetensors",
-            digest=recorded(f"{R}/representation/{{baseline}}.safetensors"),
+            digest=f"{R}/representation/{{baseline}}.safetensors.sha256",
         log:
             f"{R}/logs/representation/{{baseline}}.log",
         wildcard_constraints:

@@ -15,7 +15,7 @@ rule responses:
         voxels=given(*VOXELS),
     output:
         responses=f"{R}/brain/{{subject}}.npy",
-        digest=recorded(f"{R}/brain/{{subject}}.npy"),
+        digest=f"{R}/brain/{{subject}}.npy.sha256",
     log:
         f"{R}/logs/responses/{{subject}}.log",
     # Responses that do not fit the story stop a study before hours are spent on its representations.

@@ -1,4 +1,4 @@
-"""The section `statistics`."""
+"""The sections `statistics` and `noise_ceiling`."""
 
 from typing import Literal
 
@@ -16,4 +16,13 @@ class Statistics(Section):
     )
     paper_test: Literal["paired", "independent"] = Field(
         "paired", description="the paper's t-test over voxels; computed, never the headline"
+    )
+
+
+class NoiseCeiling(Section):
+    """How well each subject can be predicted from the other subjects' responses (two or more)."""
+
+    compute: bool = Field(False, description="compute it, and set alignment against it (r/ceiling)")
+    threshold: float = Field(
+        0.1, ge=0, lt=1, description="r/ceiling is taken over voxels whose ceiling (mean r) exceeds this"
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from dynalign.config.brain import Brain
+from dynalign.config.brain import Brain, Rois
 from dynalign.config.embedded import Simulation, Training
 from dynalign.config.encoding import CONTROLS, Encoding
 from dynalign.config.fields import Name, Natural, Positive, Section, need_placeholders, unique
@@ -14,8 +14,7 @@ from dynalign.config.figures import Figures
 from dynalign.config.model import Model
 from dynalign.config.properties import RAW_VALUES, Property, paper_properties
 from dynalign.config.removal import Probing, Removal
-from dynalign.config.rois import NoiseCeiling, Rois
-from dynalign.config.statistics import Statistics
+from dynalign.config.statistics import NoiseCeiling, Statistics
 from dynalign.config.story import Annotation, Story
 from dynalign.io.errors import InputError
 

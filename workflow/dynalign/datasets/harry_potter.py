@@ -101,8 +101,7 @@ def check(path: Path, array: str) -> None:
     if values.dtype.kind not in kinds:
         raise InputError(f"{path.name}: dtype {values.dtype}, but the published {array} holds {what}")
     if array == "words_fmri":
-        blank = [index for index, word in enumerate(values) if not word.strip()]
-        if blank:
+        if blank := [index for index, word in enumerate(values) if not word.strip()]:
             raise InputError(f"{path.name}: word {blank[0]} is empty")
     elif array.startswith("data_"):
         finite = np.isfinite(values)

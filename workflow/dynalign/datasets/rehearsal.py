@@ -119,21 +119,16 @@ def main(
 
     Parameters
     ----------
-    folder
-        Folder to write the .npy files into.
-    grammar
-        Rules and words of the text (YAML).
+    folder, grammar, seed
+        Where to write the .npy files; rules and words of the text (YAML); seed of the text and the responses.
     subjects, voxels
         Subjects of the real data, and voxels of each; default: as many as in the real data.
     dtype
         float64, as the real data, or float32.
-    seed
-        Of the text and the responses.
     """
     if voxels is not None and voxels < 1:
         raise InputError(f"--voxels {voxels}: at least 1")
-    unknown = [subject for subject in subjects if subject not in VOXELS]
-    if unknown:
+    if unknown := [subject for subject in subjects if subject not in VOXELS]:
         raise InputError(f"--subjects {unknown[0]}: the data's subjects are {', '.join(VOXELS)}")
     if dtype not in ("float64", "float32"):
         raise InputError(f"--dtype {dtype}: float64 or float32")

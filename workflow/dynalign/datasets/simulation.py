@@ -51,13 +51,10 @@ from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
 #: Shares of the brain's voxels, in this order along the left–right axis.
+#: ``brain_only`` is noise where the configuration names none.
 REGION_SHARES = {
-    "meaning": 0.24,
-    "property_1": 0.16,
-    "property_2": 0.16,
-    "rate_and_length": 0.14,
-    "brain_only": 0.15,  # noise where the configuration names none
-    "noise": 0.15,
+    **{"meaning": 0.24, "property_1": 0.16, "property_2": 0.16},
+    **{"rate_and_length": 0.14, "brain_only": 0.15, "noise": 0.15},
 }
 
 #: Drivers of the meaning region: leading distributional dimensions, one per voxel in turn.
@@ -315,14 +312,9 @@ def subject(
     write_image(mask.format(subject=subject), brain.astype(np.uint8), affine)
     counts = voxels["region"].value_counts(sort=False).to_dict()
     note(f"subject {subject}: {len(voxels)} voxels: {json.dumps(counts)}")
-    parameters = {
-        "forward_model": "see python -m dynalign.datasets.simulation (module documentation)",
-        "subject": subject,
-        "seed": seed,
-        "ar1": _AR,
-        "voxels": counts,
-        "options": options.model_dump(mode="json"),
-    }
+    source = "see python -m dynalign.datasets.simulation (module documentation)"
+    parameters = {"forward_model": source, "subject": subject, "seed": seed, "ar1": _AR, "voxels": counts}
+    parameters["options"] = options.model_dump(mode="json")
     write_text(Path(truth).with_suffix(".json"), json.dumps(parameters, indent=2) + "\n")
     write_table(voxels, truth)
 

@@ -12,13 +12,9 @@ from dynalign.statistics import summaries
 PAPER_RULE, INNER_RULE = "highest mean r\n(the paper's rule)", "highest inner score\n(not the score reported)"
 
 #: Symbols of the layers that either rule chooses, to be seen on any colour.
-CHOICES = {
-    "best_by_inner_score": (
-        INNER_RULE,
-        {"markersize": 8.5, "markerfacecolor": "white", "markeredgecolor": "black", "markeredgewidth": 0.9},
-    ),
-    "best": (PAPER_RULE, {"markersize": 5, "markerfacecolor": "#D55E00", "markeredgecolor": "white"}),
-}
+RING = {"markersize": 8.5, "markerfacecolor": "white", "markeredgecolor": "black", "markeredgewidth": 0.9}
+DOT = {"markersize": 5, "markerfacecolor": "#D55E00", "markeredgecolor": "white"}
+CHOICES = {"best_by_inner_score": (INNER_RULE, RING), "best": (PAPER_RULE, DOT)}
 
 
 def best_layer(figure_data: FigureData):
@@ -115,9 +111,8 @@ def layer_step(figure_data: FigureData):
     labelled = np.append(places[:n_baselines], places[n_baselines:][::-every][::-1])
     for k, (panel, subject) in enumerate(zip(axes.flat, panels, strict=False)):
         rows = shown[shown["subject"] == subject]
-        grid = rows.pivot_table("mean_r", "layer", "checkpoint", dropna=False).reindex(
-            index=layers, columns=checkpoints
-        )
+        grid = rows.pivot_table("mean_r", "layer", "checkpoint", dropna=False)
+        grid = grid.reindex(index=layers, columns=checkpoints)
         seaborn.heatmap(grid, ax=panel, cbar=False, xticklabels=False, yticklabels=False, gid=subject, **colours)
         panel.axvline(n_baselines, color="white", linewidth=3 * bool(n_baselines))
         for rule, (_, look) in CHOICES.items():

@@ -28,12 +28,12 @@ def significant(figure_data: FigureData):
     paper, calibrated = (cells[rule].to_numpy() == 1 for rule in ("paper", "calibrated"))
     ring = {"facecolors": "none", "edgecolors": inks[calibrated], "linewidths": 1.8}
     looks = {
-        "neither": (~paper & ~calibrated, 7, {"c": style.FAINT, "zorder": 3}),
-        "paper": (paper, 44, {"c": inks[paper], "zorder": 3}),
-        "calibrated": (calibrated, 150, ring | {"zorder": 3}),
+        "neither": (~paper & ~calibrated, 7, {"c": style.FAINT}),
+        "paper": (paper, 44, {"c": inks[paper]}),
+        "calibrated": (calibrated, 150, ring),
     }
     for kind, (which, size, look) in looks.items():
-        panel.scatter(at[which], heights[which], s=size, gid=kind, **look)
+        panel.scatter(at[which], heights[which], s=size, gid=kind, zorder=3, **look)
     elements.reading_marks(panel, at, heights, cells["reading"])
     panel.set_xticks(ticks, [style.label(name) for name in names] * len(steps))
     panel.tick_params(axis="x", length=0)
@@ -42,14 +42,12 @@ def significant(figure_data: FigureData):
     panel.margins(y=0.1)
     panel.set(xlim=(ticks[0] - 1, ticks[-1] + 1), ylabel=elements.LAYER_LABEL)
     elements.gridlines(panel)
-    elements.legend(
-        figure,
-        (),
+    keys = [
         elements.key("paper's rule: t-test over voxels\n(rejects far too often)", markersize=6.5),
         elements.key("calibrated test, corrected\nover the whole grid", markersize=12, fillstyle="none"),
         elements.key("neither", markersize=3, color=style.FAINT),
-        *elements.reading_keys(),
-    )
+    ]
+    elements.legend(figure, (), *keys, *elements.reading_keys())
     subjects = list(dict.fromkeys(effects["subject"]))
     note = f"Removal by {method}. Significant for every participant ({', '.join(subjects)}; n = {len(subjects)})."
     style.title(figure, "Layers at which removing a property changes the alignment", note)

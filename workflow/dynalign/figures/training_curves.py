@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -52,10 +53,11 @@ def perplexity(figure_data: FigureData):
     return figure, with_published(table[["checkpoint", "step", "perplexity", "n_tokens"]], published)
 
 
-def over_training(figure_data: FigureData, values, key: str, heading: str):
-    """Alignment by training step: participants, their mean, baselines (figures 4 and 11)."""
+def over_training(figure_data: FigureData, chosen: Callable, key: str, what: str):
+    """Alignment by training step, of what is `chosen` of the layers: participants, their mean, baselines."""
     import pandas as pd
 
+    values = chosen(figure_data.tables["alignment"])
     need_steps(values, "this figure")
     means = summaries.over_subjects(values)
     line = summaries.trained(means)
@@ -71,21 +73,18 @@ def over_training(figure_data: FigureData, values, key: str, heading: str):
     elements.gridlines(panel)
     panel.set_ylabel(elements.R_LABEL)
     elements.legend(figure, [panel], elements.bar_key(), elements.band_key())
-    style.title(figure, heading, f"Shown: {summaries.in_words(figure_data.tables['alignment'])}.")
+    shown = f"Shown: {summaries.in_words(figure_data.tables['alignment'])}."
+    style.title(figure, f"Alignment over training: {what}", shown)
     return figure, with_published(pd.concat([values, means], ignore_index=True), published)
 
 
-def best_layer_alignment(figure_data: FigureData):
-    """Figure 4: alignment over training, best layer of each participant."""
-    best = summaries.best_layers(figure_data.tables["alignment"])
-    heading = "Alignment over training: best layer of each participant"
-    return over_training(figure_data, best, "alignment_best_layer", heading)
-
-
-def mean_layer_alignment(figure_data: FigureData):
-    """Figure 11: alignment over training, mean over layers."""
-    means = summaries.layer_means(figure_data.tables["alignment"])
-    return over_training(figure_data, means, "alignment_layer_mean", "Alignment over training: mean over layers")
+#: Figures 4 and 11.
+best_layer_alignment = partial(
+    over_training, chosen=summaries.best_layers, key="alignment_best_layer", what="best layer of each participant"
+)
+mean_layer_alignment = partial(
+    over_training, chosen=summaries.layer_means, key="alignment_layer_mean", what="mean over layers"
+)
 
 
 def emergence_view(figure_data: FigureData):

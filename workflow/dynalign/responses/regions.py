@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dynalign.config.rois import Rois
+from dynalign.config.brain import Rois
 from dynalign.io.arrays import read_array, read_arrays, write_arrays
 from dynalign.io.errors import InputError
 from dynalign.io.images import load_image

@@ -28,8 +28,7 @@ import numpy as np
 
 from dynalign.cli import commands, note, progress, run
 from dynalign.config.encoding import Encoding
-from dynalign.config.rois import NoiseCeiling
-from dynalign.config.statistics import Statistics
+from dynalign.config.statistics import NoiseCeiling, Statistics
 from dynalign.encoding import arms, backend, ridge
 from dynalign.encoding.scores import Scores, read_scores, write_scores
 from dynalign.io.arrays import read_array

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.cli import commands, note, progress, run
-from dynalign.config.rois import Rois
+from dynalign.config.brain import Rois
 from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import Scores, read_scores
 from dynalign.io.errors import InputError
