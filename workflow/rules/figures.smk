@@ -6,6 +6,8 @@ PICTURES = expand(f"{R}/figures/{{name}}.{{suffix}}", name=DRAWINGS, suffix=("pd
 
 # One rule per figure, because a report's caption belongs to a rule.
 for name, drawing in DRAWINGS.items():
+    _, number, *words = name.split("-")
+    category = "Figures" if name in PAPER_FIGURES else "Figures beyond the paper"
 
     rule:
         name:
@@ -13,13 +15,7 @@ for name, drawing in DRAWINGS.items():
         input:
             **{kind: f"{R}/tables/{kind}.tsv" for kind in (name.replace("-", "_") for name in drawing.tables)},
         output:
-            drawn(
-                name,
-                "Figures" if name in PAPER_FIGURES else "Figures beyond the paper",
-                "tsv",
-                figure=name.split("-")[1],
-                shows=" ".join(name.split("-")[2:]),
-            ),
+            drawn(name, category, "tsv", figure=number, shows=" ".join(words)),
         log:
             f"{R}/logs/figures/{name}.log",
         localrule: True

@@ -102,14 +102,10 @@ for name, (label, cells, adjusted) in COLLECTED.items():
 
 
 #: Tables on training as a whole: sub-command, label in the report, tables read, options.
+TEST = ["--level", STUDY.statistics.alpha, "--seed", STUDY.seed]
 EMERGENCE = {
     "emergence": ("steps", "emergence", ("alignment", "probing", "perplexity", "labels"), []),
-    "perplexity_alignment": (
-        "correlation",
-        "perplexity and alignment",
-        ("alignment", "perplexity"),
-        ["--level", STUDY.statistics.alpha, "--seed", STUDY.seed],
-    ),
+    "perplexity_alignment": ("correlation", "perplexity and alignment", ("alignment", "perplexity"), TEST),
 }
 
 for name, (entry, label, kinds, options) in EMERGENCE.items():

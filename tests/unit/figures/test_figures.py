@@ -235,8 +235,8 @@ def test_probes_before_and_after_against_the_null_interval(drawn, tables):
     assert [text.get_text() for text in panels[-1, 0].get_xticklabels()][:3] == ["random", "0", "1,000"]
     assert len(numbers) == len(probing)
     assert {"before", "ridge: after", "leace: crossfit", "null interval"} <= set(legend_texts(figure))
-    marks = [style.method_mark(method, 0) for method in METHODS]
-    assert len({mark.colour for mark in marks}) == len({mark.marker for mark in marks}) == 2
+    after = [each for each in panels[0, 0].get_lines() if each.get_label() in [f"{name}: after" for name in METHODS]]
+    assert len({each.get_color() for each in after}) == len({each.get_marker() for each in after}) == 2
 
 
 def test_everything_over_training_on_one_axis_filled_where_it_clears(drawn, tables):

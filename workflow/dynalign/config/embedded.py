@@ -37,9 +37,7 @@ class Simulation(Section):
     rest_s: tuple[float, float] = Field((20.0, 10.0), description="rest before and after the words of a run, s")
     paragraph_pause_s: float = Field(1.0, ge=0, description="pause between paragraphs, s")
     shape: tuple[Positive, Positive, Positive] = Field((10, 12, 8), description="voxels of the image grid")
-    properties: tuple[str, str] = Field(
-        ("tense", "sentence_length"), description="the two properties that drive voxels"
-    )
+    properties: tuple[str, str] = Field(("tense", "sentence_length"), description="two properties that drive voxels")
     brain_only: Name | None = Field(
         None, description="a property that drives voxels though the text does not tell it, so that no model holds it"
     )

@@ -27,10 +27,7 @@ class Encoding(Section):
         "training", description="statistics that standardise test rows: the training rows' (correct) or their own"
     )
     block_voxels: Positive = Field(
-        4096,
-        description="voxels solved at a time on each of a GPU's streams (memory, not results); a CPU thread takes 1024",
+        4096, description="voxels solved at a time on a GPU's stream (memory, not results); a CPU thread takes 1024"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="`auto`: a GPU if this machine has one, in float32"
-    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: a GPU if there is one, in float32")
     tf32: bool = Field(False, description="round products on a GPU to TF32; the log tells how far that moves r")

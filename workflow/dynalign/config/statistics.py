@@ -24,5 +24,5 @@ class NoiseCeiling(Section):
 
     compute: bool = Field(False, description="compute it, and set alignment against it (r/ceiling)")
     threshold: float = Field(
-        0.1, ge=0, lt=1, description="r/ceiling is taken over voxels whose ceiling (mean r) exceeds this"
+        0.1, ge=0, lt=1, description="r/ceiling is over voxels whose ceiling (mean r) exceeds this"
     )

@@ -30,9 +30,7 @@ N_WORDS = sum(words for _, _, words in RUNS)
 N_ROWS = N_TRS - 35 * len(RUNS)
 
 #: Voxels of each subject.
-VOXELS = {
-    "F": 27905, "H": 24983, "I": 25263, "J": 29650, "K": 25003, "L": 24678, "M": 28752, "N": 24397
-}  # fmt: skip
+VOXELS = {"F": 27905, "H": 24983, "I": 25263, "J": 29650, "K": 25003, "L": 24678, "M": 28752, "N": 24397}
 
 #: Shapes that the real arrays have.
 SHAPES = {"words_fmri": (N_WORDS,), "time_words_fmri": (N_WORDS,), "time_fmri": (N_TRS,), "runs_fmri": (N_TRS,)} | {

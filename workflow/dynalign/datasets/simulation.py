@@ -65,9 +65,9 @@ _BASELINE, _SCALE, _DRIFT = 1000.0, 10.0, 15.0
 
 
 def double_gamma(times: np.ndarray) -> np.ndarray:
-    """Canonical haemodynamic response at seconds after the event, scaled to a sum of 1 (Friston et al. 1998).
+    """Canonical haemodynamic response at `times` in s: peak near 5 s, undershoot near 15 s, ratio 6; its sum is 1.
 
-    Peak near 5 s, undershoot near 15 s, ratio 6.
+    Friston et al. (1998).
     """
 
     def density(shape: float) -> np.ndarray:
@@ -285,10 +285,8 @@ def subject(
 
     Parameters
     ----------
-    words, trs, labels
-        ``story/words.tsv``, ``story/trs.tsv``, ``tables/labels.tsv``.
-    texts
-        The model's training text.
+    words, trs, labels, texts
+        ``story/words.tsv``, ``story/trs.tsv``, ``tables/labels.tsv``, the model's training text.
     images, mask
         Paths with {subject} and {run}, and with {subject}.
     truth

@@ -51,21 +51,12 @@ def extreme(volume: np.ndarray) -> np.ndarray:
     return np.take_along_axis(volume, size.argmax(axis=-1)[..., None], axis=-1)[..., 0]
 
 
-def picture_grid(
-    panels: Sequence[Sequence[np.ndarray]], affine, values: np.ndarray, rows, columns, label: str, notes=None
-):
-    """A figure of axial pictures, all on one colour scale.
+def picture_grid(panels: Sequence[Sequence], affine, values: np.ndarray, rows, columns, label: str, notes=None):
+    """A figure of axial pictures, rows of arrays of shape (x, y), all on one colour scale.
 
-    Parameters
-    ----------
-    panels : rows of arrays of shape (x, y)
-    affine : array of shape (4, 4)
-        Of the image; it gives the size of a voxel.
-    values : array of any shape
-        What the colour scale is for: symmetric, up to the percentile :data:`SHARE` of their absolute values.
-    rows, columns, label : titles of both, and of the colour bar, with its unit
-    notes : rows of str, optional
-        Below each picture.
+    The scale is symmetric, up to the percentile :data:`SHARE` of the absolute `values`, and `label` names it with its
+    unit; `rows` and `columns` are titles, `notes` stand below each picture. The image's affine, of shape (4, 4), gives
+    the size of a voxel.
     """
     from matplotlib import colormaps
 
@@ -194,10 +185,7 @@ def effect_projections(
 
 
 def best_by_region(alignment):
-    """The rows of ``tables/roi_alignment.tsv`` at each region's best layer by inner score, none removed.
-
-    `InputError` if no region has a score.
-    """
+    """Each region's rows of ``tables/roi_alignment.tsv`` at its best layer by inner score; `InputError` without any."""
     cells = summaries.original(alignment).dropna(subset=["mean_r", "inner_score"])
     if cells.empty:
         raise InputError("roi_alignment table: no region has a score")
@@ -287,10 +275,7 @@ def effects(
     properties: tuple[str, ...] = (),
     removal: str = "",
 ) -> None:
-    """Draw the effects of a `removal` (default: the first) on a participant; `properties` in their order.
-
-    `effects` is ``tables/removal_effects.tsv``.
-    """
+    """Draw the `effects` (their table) of a `removal` (default: the first) on a participant, `properties` in order."""
     style.write(output, effect_projections, image, index, effects, subject, removal, properties)
 
 

@@ -106,9 +106,7 @@ def participant(name: str) -> str:
     return MEAN if name == "mean" else f"participant {name}"
 
 
-def lines(
-    axes, rows, x: str, y: str, by: str, marks: Mapping[str, Mark], text: Callable[[str], str] = str, **look
-) -> list:
+def lines(axes, rows, x: str, y: str, by: str, marks: Mapping[str, Mark], text: Callable = str, **look) -> list:
     """A line for each value of the column `by`, in its colour and with its marker, labelled with its `text`.
 
     The values are drawn as they stand in `rows`, in that order; nothing is averaged.

@@ -137,10 +137,7 @@ def layer_step(figure_data: FigureData):
 
 
 def shades(low: float, high: float) -> dict[str, object]:
-    """Colours for alignment that any colour vision reads, as ``vmin``, ``vmax`` and ``cmap``.
-
-    Diverging and symmetric about 0 where some is clearly negative, else dark to bright.
-    """
+    """Colours that any colour vision reads: diverging about 0 where some is clearly negative, else dark to bright."""
     if -low > 0.1 * high:
         most = max(-low, high)
         return {"vmin": -most, "vmax": most, "cmap": "RdBu_r"}

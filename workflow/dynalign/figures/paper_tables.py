@@ -74,10 +74,7 @@ def probing_table(probing):
 
 
 def correlation_table(correlations):
-    """Table 2 as tidy rows ``property_a property_b r p asterisk``: asterisk where p ≥ 0.05, off the diagonal.
-
-    As in the paper, the random label is left out.
-    """
+    """Table 2 as tidy rows, as in the paper without the random label: asterisk where p ≥ 0.05, off the diagonal."""
     shown = correlations[~correlations[["property_a", "property_b"]].eq("random_label").any(axis=1)]
     order = in_paper_order(shown["property_a"])
     apart = shown["property_a"] != shown["property_b"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import numpy as np
 
 from dynalign.figures import elements, style
@@ -152,7 +154,7 @@ def probing(figure_data: FigureData):
     for method in methods:
         curves[f"{method}: after"] = (method, "accuracy_after")
         curves[f"{method}: crossfit"] = (method, "accuracy_after_crossfit")
-    looks = {method: style.method_mark(method, k) for k, method in enumerate(methods)}
+    looks = dict(zip(methods, cycle(style.FURTHER_MARKS), strict=False))
     marks = {curve: looks[method] for curve, (method, _) in curves.items()} | {"before": style.Mark("#000000", "o")}
     placed = table.assign(place=axis.of(table))
     points = pd.concat(

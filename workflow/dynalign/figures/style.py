@@ -59,14 +59,12 @@ MARKS = {
     "smallest_constituent": Mark("#009E73", "D"),
 }
 
-#: For the properties that a study adds, in their order.
+#: For the properties that a study adds, and for removal methods drawn together, in their order.
 FURTHER_MARKS = (
     *(Mark("#999933", "p"), Mark("#AA4499", "*"), Mark("#661100", "d")),
     *(Mark("#44AA99", "H"), Mark("#DDCC77", "8"), Mark("#6699CC", (4, 1, 45))),
 )
 
-#: Removal methods, where several are drawn together.
-METHOD_MARKS = {"ridge": Mark("#D55E00", "^"), "leace": Mark("#0072B2", "s")}
 SUBJECT_MARKERS = "os^Dv<>P"
 
 
@@ -86,11 +84,6 @@ def marks(properties: Iterable[str]) -> dict[str, Mark]:
     # Colours come again after n; each time with the next marker.
     further = [Mark(FURTHER_MARKS[k % n].colour, FURTHER_MARKS[(k + k // n) % n].marker) for k in range(len(others))]
     return MARKS | dict(zip(others, further, strict=True))
-
-
-def method_mark(method: str, k: int) -> Mark:
-    """The mark of a removal method, the `k`-th drawn; a further one takes a further mark."""
-    return METHOD_MARKS.get(method, FURTHER_MARKS[k % len(FURTHER_MARKS)])
 
 
 def subject_marks(subjects: Sequence[str]) -> dict[str, Mark]:

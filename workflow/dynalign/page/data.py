@@ -103,21 +103,10 @@ def outline(marker: str | tuple[int, int, float]) -> str:
 
 
 def explorer(configuration: Mapping, alignment) -> dict:
-    """What the explorer offers and how it draws it.
+    """What the explorer offers and how it draws it, from the study as JSON has it and ``tables/alignment.tsv``.
 
-    Parameters
-    ----------
-    configuration : mapping
-        The study as JSON has it: names stand in its order, those that the table alone has after them.
-    alignment : pandas.DataFrame
-        ``tables/alignment.tsv``.
-
-    Returns
-    -------
-    dict
-        ``choices`` (values with their texts, by name), ``start`` (the first choice), ``trained`` and ``baselines``
-        (checkpoints), ``places`` (of the trained ones on an axis: evenly and, "1", by the logarithm of the step),
-        ``steps``, ``layers``, ``labels``, ``marks`` (colour and shape), ``alpha``.
+    Names stand in the study's order, those that the table alone has after them. ``choices`` are values with texts,
+    ``start`` is the first choice; ``places`` of the trained checkpoints on an axis are even or, "1", by log step.
     """
 
     def ordered(column: str, names: Sequence) -> list:

@@ -27,22 +27,15 @@ MIME = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
 class Figure(BaseModel):
-    """One result of the report.
+    """One result of the report."""
 
-    Parameters
-    ----------
-    path : Path
-        A ``.png`` (with an ``.svg`` beside it, perhaps), or the ``.html`` of one of the paper's tables; the numbers
-        drawn lie beside it under the same name, ``.tsv``.
-    caption : str
-        File of its caption, empty for none.
-    labels, wildcards : dict of str to str
-        What the report filters by; what the caption may name besides the configuration.
-    """
-
+    #: A ``.png`` (with an ``.svg`` beside it, perhaps), or the ``.html`` of one of the paper's tables; the numbers
+    #: drawn lie beside it under the same name, ``.tsv``.
     path: Path
+    #: File of its caption, empty for none.
     caption: str = ""
     category: str = "Figures"
+    #: What the report filters by, and what the caption may name besides the configuration.
     labels: dict[str, str] = {}
     wildcards: dict[str, str] = {}
 

@@ -12,8 +12,6 @@ from dynalign.tables.writer import write_table
 def adjust(table, level: float):
     """A data frame's ``p`` adjusted over all rows: ``p_fdr`` and ``significant`` (below `level`); missing p stay so.
 
-    References
-    ----------
     Benjamini & Hochberg (1995), Controlling the false discovery rate.
     """
     from scipy.stats import false_discovery_control

@@ -1,7 +1,5 @@
 """The tables of a folder described for programs: a tabular data package beside them.
 
-References
-----------
 Data Package (v1), Tabular Data Resource and Table Schema: https://specs.frictionlessdata.io
 """
 

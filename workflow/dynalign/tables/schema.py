@@ -23,28 +23,19 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table.
-
-    Parameters
-    ----------
-    row : str
-        What one row stands for.
-    key : tuple of str
-        Columns that tell the rows apart.
-    columns, optional : mapping of str to Column
-        All columns in order, and those that may follow.
-    per_property : mapping of str to Column
-        Columns that the table has for each property of the study, by what follows the property's name.
-    file : str
-        Pattern of the end of its path; empty where it may lie anywhere.
-    """
+    """One table."""
 
     title: str
+    #: What one row stands for.
     row: str
+    #: Columns that tell the rows apart.
     key: tuple[str, ...]
+    #: All columns in order, and those that may follow.
     columns: Mapping[str, Column]
     optional: Mapping[str, Column]
+    #: Columns that the table has for each property of the study, by what follows the property's name.
     per_property: Mapping[str, Column]
+    #: Pattern of the end of its path; empty where it may lie anywhere.
     file: str
 
     def described(self, properties: Iterable[str] = ()) -> dict[str, Column]:
@@ -72,10 +63,8 @@ class Table:
         return name.endswith(tuple(end for end, column in self.per_property.items() if column.type == "string"))
 
 
-def _column(described: Mapping) -> Column:
-    return Column(
-        described["type"], described["description"], described.get("unit", ""), tuple(described.get("enum", ()))
-    )
+def _column(entry: Mapping) -> Column:
+    return Column(entry["type"], entry["description"], entry.get("unit", ""), tuple(entry.get("enum", ())))
 
 
 def _columns(listed: Sequence[str | Mapping], shared: Mapping[str, Mapping]) -> dict[str, Column]:
