@@ -23,7 +23,7 @@ class Brain(Section):
     high_pass_s: float = Field(128.0, gt=0, description="longest period in s that `cosine` keeps")
     standardize: bool = Field(False, description="z-score each voxel within each run after detrending")
     voxels: str | None = Field(
-        None, description="layout `arrays`: the voxels to keep, a boolean .npy (one entry each), a path with {subject}"
+        None, description="layout `arrays`: voxels kept, a boolean .npy, one entry per voxel, a path with {subject}"
     )
 
     @model_validator(mode="after")

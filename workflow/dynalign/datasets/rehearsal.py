@@ -115,16 +115,10 @@ def main(
     dtype: str = "float64",
     seed: int = 0,
 ) -> None:
-    """Write the files of the Harry Potter data with another text and planted responses.
+    """Write the files of the Harry Potter data, with another text (of a grammar, YAML) and planted responses.
 
-    Parameters
-    ----------
-    folder, grammar, seed
-        Where to write the .npy files; rules and words of the text (YAML); seed of the text and the responses.
-    subjects, voxels
-        Subjects of the real data, and voxels of each; default: as many as in the real data.
-    dtype
-        float64, as the real data, or float32.
+    `subjects` are some of the real data's, `voxels` are those of each (default: as many as there), and `dtype` is
+    float64, as there, or float32.
     """
     if voxels is not None and voxels < 1:
         raise InputError(f"--voxels {voxels}: at least 1")

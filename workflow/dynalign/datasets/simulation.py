@@ -283,16 +283,9 @@ def subject(
 ) -> None:
     """Simulate one reader's images, and write the planted truth.
 
-    Parameters
-    ----------
-    words, trs, labels, texts
-        ``story/words.tsv``, ``story/trs.tsv``, ``tables/labels.tsv``, the model's training text.
-    images, mask
-        Paths with {subject} and {run}, and with {subject}.
-    truth
-        Table to write, one row per voxel; the parameters go beside it (.json).
-    seed, options
-        The study's seed, and section `simulation` as JSON.
+    From ``story/words.tsv``, ``story/trs.tsv``, ``tables/labels.tsv``, the model's training text, the study's seed and
+    the section `simulation` as JSON. `images` is a path with {subject} and {run}, `mask` one with {subject}; `truth`, a
+    table to write, has one row per voxel, and the parameters go beside it (.json).
     """
     timing = read_trs(trs)
     text = "\n".join(Path(path).read_text(encoding="utf-8") for path in texts)

@@ -83,20 +83,11 @@ def main(
     removal: str | None = None,
     reference: str | None = None,
 ) -> None:
-    """Draw one figure.
+    """Draw a figure, by its number or its name, from the tables that it needs, known by their file names.
 
-    Parameters
-    ----------
-    figure, tables
-        Its number or its name; the tables that it needs (:data:`FIGURES`), known by their file names.
-    output
-        .png, .pdf, .svg; .tsv for the numbers drawn.
-    options, properties
-        Section `figures` as JSON; all properties of the study, whose order decides the colours of added ones.
-    removal
-        Removal method of figures 6 to 8; default: the first in the table.
-    reference
-        The paper's published values; drawn where the option `reference` is on.
+    `output` is .png, .pdf or .svg, and .tsv for the numbers drawn. `properties` are all of the study: their order
+    decides the colours of added ones. `removal` is the method of figures 6 to 8 (default: the first in the table),
+    `reference` the paper's published values, drawn where the option of that name is on.
     """
     name = figure_name(figure)
     drawing = FIGURES[name]

@@ -136,11 +136,11 @@ def grid(frame) -> str:
     return f"<div>{head}<tbody>{body}</div>"
 
 
-def page(title: str, *parts: str) -> str:
+def page(title: str, body: str) -> str:
     """A page that needs nothing beside itself."""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{CSS}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
+        f"<style>{CSS}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
     )
 
 
@@ -189,29 +189,28 @@ def correlation_cell(row) -> str:
 BODIES = {"table-1-probing": probing_body, "table-2-correlations": correlations_body}
 
 
-def write(tidy, html: str, paths: Iterable[str]) -> None:
+def write(tidy, title: str, body: Callable[[object], str], paths: Iterable[str]) -> None:
     """Write a table to .tsv (tidy) and .html files."""
     for path in paths:
         suffix = Path(path).suffix
         if suffix == ".tsv":
             writer.write_table(tidy, path)
         elif suffix == ".html":
-            atomic.write_text(path, html)
+            atomic.write_text(path, page(title, body(tidy)))
         else:
             raise InputError(f"{path}: tables are written as .tsv or .html; choose one of these suffixes")
 
 
 def table_1_probing(probing: str, output: list[str]) -> None:
     """Write table 1, ``tables/probing.tsv`` in the paper's arrangement, to .tsv and .html files."""
-    tidy = probing_table(summaries.read(probing, "probing"))
     title = "Table 1. Probing for each property before and after its removal"
-    write(tidy, page(title, probing_body(tidy)), output)
+    write(probing_table(summaries.read(probing, "probing")), title, probing_body, output)
 
 
 def table_2_correlations(correlations: str, output: list[str]) -> None:
     """Write table 2, ``tables/label_correlations.tsv`` in the paper's arrangement, to .tsv and .html files."""
     tidy = correlation_table(summaries.read(correlations, "label_correlations"))
-    write(tidy, page("Table 2. Correlations between the labels", correlations_body(tidy)), output)
+    write(tidy, "Table 2. Correlations between the labels", correlations_body, output)
 
 
 main = commands(table_1_probing, table_2_correlations)

@@ -163,16 +163,10 @@ def main(
     inputs: tuple[Path, ...] = (),
     captions: Path = CAPTIONS,
 ) -> None:
-    """Write a study's page.
+    """Write a study's page, ``index.html``, from the study as JSON and its tables.
 
-    Parameters
-    ----------
-    configuration, tables, output
-        The study as JSON, its tables, ``index.html``.
-    figures
-        JSON list of {path, caption, category, labels, wildcards}, in the order in which they are shown.
-    inputs, captions
-        Further files to name with their SHA-256; folder of the captions.
+    `figures` is a JSON list of {path, caption, category, labels, wildcards}, in the order in which they are shown;
+    `inputs` are further files to name with their SHA-256, and `captions` is the folder of the captions.
     """
     study = configuration.model_dump(mode="json")
     text = study_page(study, tables, figures.root, inputs, output.parent, captions)
