@@ -18,7 +18,7 @@ import numpy as np
 
 from dynalign.cli import command, note, run
 from dynalign.io.arrays import array_header, write_array
-from dynalign.io.errors import InputError
+from dynalign.io.errors import InputError, existing
 
 
 class _Object:
@@ -106,9 +106,7 @@ def read_text(path: str | Path) -> np.ndarray:
 
     InputError if the file is no ``.npy`` array, or holds anything but text.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    path = existing(path)
     try:
         with open(path, "rb") as stream:
             shape, fortran, dtype = array_header(stream)
