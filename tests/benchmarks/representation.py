@@ -138,8 +138,8 @@ def main() -> None:
     import numpy as np
     import torch
 
+    from dynalign.io.arrays import write_record
     from dynalign.models import representation
-    from dynalign.models.tokens import write_tokens
 
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as name:
@@ -166,7 +166,7 @@ def main() -> None:
             )
         minutes = float("nan")
         if not args.skip_whole:
-            write_tokens(folder / "tokens.npz", tokens)
+            write_record(folder / "tokens.npz", tokens)
             start, cpu = clock(), time.process_time()
             representation.main(
                 [

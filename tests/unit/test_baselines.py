@@ -7,6 +7,7 @@ from scipy import stats
 from tests.helpers import flags
 
 from dynalign.config.encoding import CONTROLS
+from dynalign.io.arrays import write_record
 from dynalign.io.errors import InputError
 from dynalign.models import baselines, tokens
 from dynalign.models.layers import read_layer
@@ -48,7 +49,7 @@ def table_of(words, **columns) -> pd.DataFrame:
 def command(tmp_path, kind, words, story, seed=5, name="x") -> list[np.ndarray]:
     """Run the command; the layers that it wrote."""
     write_table(words, tmp_path / "words.tsv")
-    tokens.write_tokens(tmp_path / "tokens.npz", story)
+    write_record(tmp_path / "tokens.npz", story)
     output = tmp_path / f"{name}.safetensors"
     paths = flags(kind=kind, words=tmp_path / "words.tsv", tokens=tmp_path / "tokens.npz", output=output)
     baselines.main([*paths, *flags(seed=seed)])
@@ -145,5 +146,5 @@ def test_a_control_that_never_changes_is_zero():
 
 
 def test_words_of_another_story(tmp_path):
-    with pytest.raises(InputError, match=r"words\.tsv.*lack word 5, which has tokens \(2 such words\)"):
+    with pytest.raises(InputError, match=r"words\.tsv.*lacks word 5 \(2 of 6 represented words are missing\)"):
         command(tmp_path, "random_types", table_of([*"abcde"]), story_of(7, 1))

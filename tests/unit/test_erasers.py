@@ -241,7 +241,7 @@ def test_bad_input_is_named(study):
         with pytest.raises(InputError, match=match):
             command(folder, **keywords)
 
-    refused("labels.tsv: has no row for word_index 205 ", labels[:205])
+    refused("labels.tsv: lacks word 205 ", labels[:205])
     refused("word_index 309 stands twice", pd.concat([labels, labels[-1:]]))
     refused("'pos' has 1 classes", labels.assign(pos=3))
     refused("'pos' has 0 classes", labels.assign(pos=""))

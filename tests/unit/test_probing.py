@@ -432,7 +432,7 @@ def test_bad_input_is_named(study):
             command(folder, options, **keywords)
 
     refused("labels.tsv: lacks column 'word'", labels.drop(columns="word"))
-    refused("labels.tsv: has no row for word_index 200", labels[:200])
+    refused("labels.tsv: lacks word 200 ", labels[:200])
     rare = labels.assign(pos=np.where(labels["word_index"].isin([50, 90, 130]), 7, labels["pos"] % 2))
     refused("labels.tsv: property 'pos': class 7 has 3 words, fewer than the 4 folds", rare)
     refused("'tense' has 1 classes", labels.assign(tense=1))

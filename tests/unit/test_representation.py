@@ -11,6 +11,7 @@ import pytest
 from tests.helpers import flags
 
 from dynalign.config.model import Model
+from dynalign.io.arrays import write_record
 from dynalign.io.digests import check_digest
 from dynalign.io.errors import InputError
 from dynalign.models import representation, tokens
@@ -194,7 +195,7 @@ def test_bits_per_word_counts_only_whole_words():
 
 def run_command(folder, story, tmp_path, **model) -> tuple[Path, Path, Path]:
     """Run the command; its safetensors file, table of layers, perplexity."""
-    tokens.write_tokens(tmp_path / "tokens.npz", story)
+    write_record(tmp_path / "tokens.npz", story)
     outputs = [tmp_path / f"step-8.{suffix}" for suffix in ("safetensors", "layers.tsv", "perplexity.tsv")]
     representation.main(
         flags(tokens=tmp_path / "tokens.npz", checkpoint=folder, name="step-8", step=8, threads=1)

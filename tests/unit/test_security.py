@@ -109,7 +109,7 @@ def test_a_pickle_in_place_of_any_input_is_refused_and_not_run(tmp_path, sprung)
         lambda path: arrays.read_array(path),
         lambda path: arrays.read_arrays(path),
         lambda path: reader.read_table(path, ["word"]),
-        lambda path: tokens.read_tokens(path),
+        lambda path: arrays.read_record(path, tokens.Tokens),
         lambda path: scores.read_scores(path),
         lambda path: erasers.read_erasers(path),
         lambda path: data.read_vectors(path, 0),

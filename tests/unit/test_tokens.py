@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dynalign.io.arrays import read_record
 from dynalign.io.errors import InputError
 from dynalign.models import tokens
 from dynalign.models.training import train_tokenizer
@@ -200,7 +201,7 @@ def test_command(folder, tokenizer, tmp_path):
     tokens.main([*flags, "--depth", "3", "--output", str(tmp_path / "again.npz")])
     assert (tmp_path / "tokens.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
 
-    result = tokens.read_tokens(tmp_path / "tokens.npz")
+    result = read_record(tmp_path / "tokens.npz", tokens.Tokens)
     seen = [word for word, drop in zip(WORDS, dropped, strict=True) if not drop]
     assert result.ids.tolist() == tokenizer(" ".join(seen), add_special_tokens=False)["input_ids"]
     assert result.word_index.tolist() == np.flatnonzero(~dropped).tolist()

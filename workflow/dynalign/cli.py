@@ -17,8 +17,7 @@ def command(function: Callable[..., None]) -> Callable[[Sequence[str] | None], N
     """Make a step's function a command, which takes a list of text (default: ``sys.argv[1:]``).
 
     ``layer: int`` is a required ``--layer 3``; a default makes an option optional; ``list[str]`` takes several values,
-    a ``Literal`` one of its own; a boolean is a flag; a section of the configuration is given as JSON. The help is the
-    function's docstring.
+    a ``Literal`` one of its own; a boolean is a flag; a section of the configuration is JSON. The docstring is help.
 
     Examples
     --------
@@ -75,8 +74,11 @@ def _arguments(function: Callable, argv: Sequence[str] | None) -> dict[str, Any]
             settings |= {"type": get_args(kind)[0], "nargs": "+" if required else "*"}
         elif get_origin(kind) is Literal:
             settings["choices"] = get_args(kind)
+        elif hasattr(kind, "model_validate"):
+            about = f"section of the configuration ({kind.__name__}), as JSON"
+            settings |= {"type": _options(kind), "metavar": "JSON", "help": about}
         else:
-            settings["type"] = _options(kind) if hasattr(kind, "model_validate") else kind
+            settings["type"] = kind
         parser.add_argument(f"--{name.replace('_', '-')}", **settings)
     return vars(parser.parse_args(argv))
 
@@ -110,6 +112,23 @@ def run(main: Callable[..., None]) -> None:
         sys.exit(f"error: {error}")
     finally:
         gc.freeze()
+
+
+def choose_device(gpus: int, section: str = "model") -> str:
+    """The device, ``cpu`` or ``cuda``, of a job that was given `gpus` GPUs by a `section` of the configuration.
+
+    InputError if torch finds no GPU.
+    """
+    if not gpus:
+        return "cpu"
+    import torch
+
+    if not torch.cuda.is_available():
+        raise InputError(
+            f"--gpus {gpus}: torch {torch.__version__} finds no GPU here; set {section}.device: cpu, or install "
+            "a torch build for this machine's GPU"
+        )
+    return "cuda"
 
 
 def note(message: str) -> None:

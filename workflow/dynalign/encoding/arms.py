@@ -63,20 +63,9 @@ def outer_splits(runs, n_folds: int | str, gap: int) -> list[tuple[np.ndarray, n
 def scaling(reference, present, trs) -> tuple[np.ndarray, np.ndarray]:
     """The TRs that statistics are taken over, and what each dimension is multiplied with.
 
-    Parameters
-    ----------
-    reference : array of shape (n_trs, n_features)
-        Word means of the original representation.
-    present : array of bool, shape (n_trs,)
-    trs : array of int
-        TRs of the rows.
-
-    Returns
-    -------
-    used : array of int
-        Those of `trs` that have words; fewer than two are an `InputError`.
-    factor : array of shape (n_features,)
-        1 / standard deviation; 0 for a constant dimension.
+    Of `trs` (int, TRs of the rows) they are those that have words, `present`, (n_trs,); fewer than two are an
+    `InputError`. The factor, (n_features,), is 1 / standard deviation of `reference`, (n_trs, n_features), the word
+    means of the original representation; 0 for a constant dimension.
     """
     used = trs[present[trs]]
     if len(used) < 2:
@@ -114,20 +103,11 @@ def principal_axes(vectors, n_components: int) -> np.ndarray:
 def direct_kernel(design: Design, original, vectors, train, test, choices: Encoding) -> np.ndarray:
     """Kernel of an arm from its own words (the reference way).
 
-    With ``pca_components`` the axes are those of the arm's words in training TRs, and the scale is the
-    original's along these axes. With ``test_scaling: own`` the test rows' features are centred and scaled by
-    the TRs of the test rows instead (METHOD section 10), the scale again being the original's.
-
-    Parameters
-    ----------
-    original, vectors : arrays of float64, shape (n_words, hidden)
-        Words of the original and of the arm.
-    train, test : arrays of int
-        Rows.
-
-    Returns
-    -------
-    array of float64, shape (n_rows, n_rows)
+    `original` and `vectors`, (n_words, hidden) in float64, are the words of the original and of the arm; `train` and
+    `test` are rows; the kernel has the shape (n_rows, n_rows). With ``pca_components`` the axes are those of the arm's
+    words in training TRs, and the scale is the original's along these axes. With ``test_scaling: own`` the test rows'
+    features are centred and scaled by the TRs of the test rows instead (METHOD section 10), again at the original's
+    scale.
     """
     if choices.pca_components is not None:
         inside = np.isin(design.word_trs, design.trs[train])

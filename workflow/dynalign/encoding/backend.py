@@ -2,9 +2,8 @@
 
 On a CPU numpy's OpenBLAS multiplied 1.15 times faster than torch here, without 2 s of import per job. Voxels are
 independent problems, so threads share them out in tiles of fixed width, and each thread calls a BLAS that is told
-to stay on one thread: small matrices and elementwise work then use all threads too, and as a column of a product is
-rounded differently in products of different widths, the fixed width is what makes results equal in every byte for
-any number of threads.
+to stay on one thread: small matrices and elementwise work then use all threads too. A column of a product is rounded
+differently in products of different widths: fixed ones make results equal in every byte for any number of threads.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from dynalign.io.errors import InputError
+from dynalign.cli import choose_device
 
 
 def spread(function: Callable, items: Iterable, threads: int, initializer: Callable | None = None) -> list:
@@ -57,7 +56,7 @@ class Numpy:
 
 
 class Torch:
-    """Tensors on a torch device: "cuda", or "cpu" (to test the same code without a GPU).
+    """As :class:`Numpy`, with tensors on a torch device: "cuda", or "cpu" (to test the same code without a GPU).
 
     `threads` of the CPU do what stays in float64. `width` voxels at a time are on each stream, of which `in_flight`
     are at work. With `tf32` products round their factors to 10 bits of mantissa.
@@ -74,27 +73,21 @@ class Torch:
         return Torch(str(self.device), self.threads, self.width, False, self.in_flight)
 
     def put(self, array):
-        """A float32 copy on the device."""
         return self.xp.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(self.device)
 
     def get(self, tensor) -> np.ndarray:
-        """The values as a numpy array; waits for them."""
         return tensor.cpu().numpy()
 
     def empty(self, shape):
-        """A float32 tensor to write into."""
         return self.xp.empty(shape, dtype=self.xp.float32, device=self.device)
 
     def zeros(self, shape):
-        """A float64 tensor to add to."""
         return self.xp.zeros(shape, dtype=self.xp.float64, device=self.device)
 
     def columns(self, tensor, positions):
-        """A copy of some columns of a tensor on the device."""
         return tensor.index_select(1, self.xp.from_numpy(positions).to(self.device))
 
     def map(self, function: Callable, items: Iterable) -> list:
-        """Apply a function that works on the device to all items, several in flight."""
         torch = self.xp
         torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
         if self.device.type == "cpu":
@@ -111,13 +104,5 @@ class Torch:
 
 def choose(gpus: int, threads: int, block_voxels: int, tf32: bool) -> Numpy | Torch:
     """The backend of a job that was given `gpus` GPUs; an `InputError` if torch finds none."""
-    if not gpus:
-        return Numpy(threads)
-    import torch
-
-    if not torch.cuda.is_available():
-        raise InputError(
-            f"--gpus {gpus}: torch {torch.__version__} finds no GPU here; set encoding.device: cpu, or install "
-            "a torch build for this machine's GPU"
-        )
-    return Torch("cuda", threads, block_voxels, tf32)
+    device = choose_device(gpus, "encoding")
+    return Numpy(threads) if device == "cpu" else Torch(device, threads, block_voxels, tf32)

@@ -9,10 +9,9 @@ Features of a TR are the mean of its words, standardised by the training TRs of 
 - Inner folds keep the outer fold's scale and centre, and refit the intercept.
 
 An arm (a property removed) changes the words' vectors to ``X − A B − b`` with thin A and B. After averaging
-and standardising it is ``Z − P Θ`` with ``P = Ā − mean(Ā)``, ``Θ = B / scale``: a change inside the few
-directions that Θ spans, which :mod:`dynalign.encoding.ridge` solves for little more than the original alone. The
-direct way builds each arm's own features; it is the reference, and is taken where an option gives the arms
-features that are no such change.
+and standardising it is ``Z − P Θ`` with ``P = Ā − mean(Ā)``, ``Θ = B / scale``: a change inside the few directions that
+Θ spans, which :mod:`dynalign.encoding.ridge` solves for little more than the original alone. The direct way builds each
+arm's own features: the reference, taken also where an option gives the arms features that are no such change.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from dynalign.encoding.scores import ORIGINAL, Scores, write_scores
 from dynalign.io.arrays import read_array
 from dynalign.io.atomic import atomic_folder
 from dynalign.io.digests import write_digests
-from dynalign.io.errors import InputError
+from dynalign.io.errors import InputError, located
 from dynalign.removal.data import read_words
 from dynalign.removal.erasers import low_rank, read_erasers
 from dynalign.removal.permutations import permuted
@@ -52,9 +51,9 @@ def encode(
     targets: Targets | None = None,
     same_penalties: Mapping[tuple[str, str], tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], Scores]:
-    """Predict every voxel from the original and from every arm.
+    """Predict every voxel from the original and from every arm: the same bytes on any number of CPU threads.
 
-    The same inputs give the same bytes on any number of CPU threads.
+    InputError if shapes do not match, a vector is not finite, folds cannot be cut, or no voxel can be scored.
 
     Parameters
     ----------
@@ -76,11 +75,6 @@ def encode(
     -------
     dict of (method, property) to Scores
         The original (``("none", "original")``) first.
-
-    Raises
-    ------
-    InputError
-        If shapes do not match, a vector is not finite, folds cannot be cut, or no voxel can be scored.
     """
     if len(responses) != len(design.trs):
         raise InputError(f"{len(responses)} rows of responses, but the story keeps {len(design.trs)} TRs")
@@ -112,18 +106,6 @@ def encode(
         name: replace(scores, readable=targets.mean_by_labelling(r).astype(np.float32))
         for name, (scores, r) in zip(names, found, strict=True)
     }
-
-
-def _word_trs(path: str, word_index) -> np.ndarray:
-    """TR of each represented word."""
-    trs = timing.read_words(path).set_index("word_index")["tr"]
-    missing = np.setdiff1d(word_index, trs.index)
-    if len(missing):
-        raise InputError(
-            f"{path}: lacks word {missing[0]} ({len(missing)} of {len(word_index)} represented words "
-            "are missing); make it and the representation from the same story"
-        )
-    return trs.loc[word_index].to_numpy(dtype=int)
 
 
 def _arms(
@@ -182,26 +164,19 @@ def main(
         ``{ckpt}.safetensors``, and the layer in it; 0 = embeddings.
     labels, erasers, properties
         ``tables/labels.tsv``, the layer's erasers, and the properties that they remove.
-    words, trs
-        ``story/words.tsv`` and ``story/trs.tsv``.
-    responses
-        Kept TRs × voxels, ``.npy``.
-    output_dir
-        Folder of ``{removal}.{property}.npz``, replaced whole.
-    options, removal_options
-        Sections `encoding` and `removal` as JSON.
+    words, trs, responses
+        ``story/words.tsv``, ``story/trs.tsv``, and kept TRs × voxels, ``.npy``.
+    output_dir, digests
+        Folder of ``{removal}.{property}.npz``, replaced whole, and where to record the SHA-256 of its files.
     seed
         Of permuted labels.
-    threads, gpus
-        CPU threads; GPUs given to the job (0: it runs on the CPU).
-    block_voxels
-        Voxels solved at a time on each stream of a GPU (memory, not results).
-    digests
-        Where to record the SHA-256 of the folder's files.
+    threads, gpus, block_voxels
+        CPU threads; GPUs given to the job, if any; voxels at a time on each of a GPU's streams (memory, not results).
     """
     device = backend.choose(gpus, threads, block_voxels, options.tf32)
-    vectors, codes, table = read_words(representation, layer, labels, properties, ["sentence"])
-    word_trs, sentence = _word_trs(words, table["word_index"].to_numpy()), table["sentence"].to_numpy()
+    X, codes, table = read_words(representation, layer, labels, properties, ["sentence"])
+    seen = timing.rows_of_words(timing.read_words(words), table["word_index"], words)
+    word_trs, sentence = seen["tr"].to_numpy(dtype=int), table["sentence"].to_numpy()
     series = timing.read_trs(trs)
     kept = series["kept"].to_numpy() == 1
     measured = read_array(responses, mmap=True)
@@ -211,17 +186,13 @@ def main(
             "make both from the same story and trim"
         )
     design = make_design(word_trs, series["run"].to_numpy(), kept, options.delays)
-    fitted = Crossfit(vectors, design, series["run"].to_numpy(), removal_options)
+    fitted = Crossfit(X, design, series["run"].to_numpy(), removal_options)
     arms = _arms(erasers, codes, sentence, fitted, seed)
     targets = make_targets(codes, sentence, design, removal_options.permutations, seed)
     headline = removal_options.headline
     controls = {(method, name): (headline, name) for method, name in arms if method.endswith("control")}
-    try:
-        results = encode(
-            vectors, arms, design, measured, options, device=device, targets=targets, same_penalties=controls
-        )
-    except InputError as error:
-        raise InputError(f"{representation} layer {layer}, {responses}: {error}") from None
+    with located(f"{representation} layer {layer}, {responses}"):
+        results = encode(X, arms, design, measured, options, device=device, targets=targets, same_penalties=controls)
     with atomic_folder(output_dir) as folder:
         for (method, name), scores in results.items():
             write_scores(folder / f"{method}.{name}.npz", scores)

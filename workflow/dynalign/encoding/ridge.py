@@ -3,8 +3,7 @@
 The hat matrices come from :mod:`dynalign.encoding.hat_matrices`, in float64. Here they meet the responses, in
 float32, a tile of voxels at a time: residuals of all penalties from one large product per inner fold, their
 squared sums while they are in cache, the penalty of each voxel, the prediction of the test rows and its scores. A
-change (an arm) costs a thin product with the residuals E of the first feature set, because its squared error
-follows from them,
+change (an arm) costs a thin product with the residuals E of the first feature set, as its squared error follows:
 
     ‖E − Q W Y‖² = ‖E‖² − 2 (QᵀE)·(W Y) + ‖W Y‖²,
 
@@ -54,15 +53,14 @@ def constant(columns) -> np.ndarray:
 def inner_splits(n_rows: int, within, n_folds: int, gap: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Cut the rows `within` into contiguous validation blocks: pairs (train, held) of arrays of int.
 
-    It is an `InputError` if a block has one row only, or the gap leaves nothing to train on.
+    InputError if a block has one row only, or the gap leaves nothing to train on.
     """
     pairs = []
     for block in folds.contiguous(len(within), n_folds):
         held = np.asarray(within)[block]
         if len(held) < 2:
-            raise InputError(
-                f"{n_folds} inner folds of {len(within)} TRs leave validation blocks of one TR; ask for fewer folds"
-            )
+            cut = f"{n_folds} inner folds of {len(within)} TRs"
+            raise InputError(f"{cut} leave validation blocks of one TR; ask for fewer folds")
         pairs.append((folds.training_rows(n_rows, held, gap, within=within), held))
     return pairs
 
@@ -298,6 +296,8 @@ def fit_fold(
 ) -> list[FoldScores]:
     """One outer fold: choose penalties inside the training rows, refit on all of them, score the test rows.
 
+    InputError if the inner folds cannot be cut.
+
     Parameters
     ----------
     kernel : array of float64, shape (n_rows, n_rows)
@@ -326,11 +326,6 @@ def fit_fold(
     -------
     list of FoldScores, length 1 + n_changes
         Of the first feature set, then of each change.
-
-    Raises
-    ------
-    InputError
-        If the inner folds cannot be cut.
     """
     run = run or backend.Numpy()
     voxels = np.arange(responses.shape[1]) if voxels is None else np.asarray(voxels)

@@ -1,7 +1,6 @@
 """Representations that no training made: noise, noise per word type, and what any reader's brain follows.
 
-They go through the same stages as a checkpoint and say how much of its alignment is worth remark
-(METHOD section 8).
+They go through the same stages as a checkpoint and say how much of its alignment is worth remark (METHOD section 8).
 """
 
 from __future__ import annotations
@@ -13,10 +12,11 @@ import numpy as np
 
 from dynalign.cli import command, run
 from dynalign.config.encoding import CONTROLS
-from dynalign.io.errors import InputError
+from dynalign.io.arrays import read_record
+from dynalign.io.errors import located
 from dynalign.models.layers import write_layers
-from dynalign.models.tokens import Tokens, read_tokens
-from dynalign.stimulus.timing import read_words
+from dynalign.models.tokens import Tokens
+from dynalign.stimulus.timing import read_words, rows_of_words
 
 
 def random_layer(n_words: int, hidden: int, layer: int, seed: int) -> np.ndarray:
@@ -80,19 +80,13 @@ def controls(words, word_index: np.ndarray) -> np.ndarray:
 def layers_of(kind: str, tokens: Tokens, words, seed: int) -> list[np.ndarray]:
     """All layers of a baseline (`controls` has one); InputError if `words` (``story/words.tsv``) lack a token's."""
     word_index = tokens.word_index[tokens.represented]
-    seen = words[words["dropped"] == 0].set_index("word_index")
-    missing = np.setdiff1d(word_index, seen.index)
-    if len(missing):
-        raise InputError(
-            f"the words lack word {missing[0]}, which has tokens ({len(missing)} such words); make the tokens "
-            "from this table"
-        )
+    seen = rows_of_words(words[words["dropped"] == 0], word_index, "words")
     if kind == "controls":
         return [controls(words, word_index)]
     layers = range(tokens.depth + 1)
     if kind == "random":
         return [random_layer(len(word_index), tokens.hidden, layer, seed) for layer in layers]
-    types = [word_type(word) for word in seen["word"].loc[word_index]]
+    types = [word_type(word) for word in seen["word"]]
     return [random_types_layer(types, tokens.hidden, layer, seed) for layer in layers]
 
 
@@ -102,20 +96,14 @@ def main(kind: Literal["random", "random_types", "controls"], words: str, tokens
 
     Parameters
     ----------
-    kind
-        Which one.
-    words, tokens
-        ``story/words.tsv`` and ``representation/tokens.npz``.
+    words, tokens, output
+        ``story/words.tsv``, ``representation/tokens.npz``, and ``representation/{baseline}.safetensors`` to write.
     seed
         Of the noise.
-    output
-        ``representation/{baseline}.safetensors`` to write.
     """
-    story = read_tokens(tokens)
-    try:
+    story = read_record(tokens, Tokens)
+    with located(f"{words}, {tokens}"):
         layers = layers_of(kind, story, read_words(words), seed)
-    except InputError as error:
-        raise InputError(f"{words}, {tokens}: {error}") from None
     write_layers(output, layers, story, kind)
 
 

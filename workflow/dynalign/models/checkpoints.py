@@ -62,15 +62,13 @@ def ask(request: Callable, source: str, revision: str, attempts: int, wait: floa
         try:
             return request()
         except errors.RevisionNotFoundError:
-            raise InputError(
-                f"{what}: no such revision; see the model's branches, correct model.revision or model.steps"
-            ) from None
+            problem = "no such revision; see the model's branches, correct model.revision or model.steps"
+            raise InputError(f"{what}: {problem}") from None
         except errors.GatedRepoError:
             raise InputError(f"{what}: ask for access on the model's page, then set HF_TOKEN") from None
         except (errors.RepositoryNotFoundError, errors.HFValidationError):
-            raise InputError(
-                f"{what}: no such model; correct model.source, or set HF_TOKEN if it is a private one"
-            ) from None
+            problem = "no such model; correct model.source, or set HF_TOKEN if it is a private one"
+            raise InputError(f"{what}: {problem}") from None
         except (errors.HTTPError, errors.LocalEntryNotFoundError) as error:
             # huggingface_hub wraps what went wrong into "not found locally".
             reason = " ".join(str(error.__cause__ or error).split())
@@ -209,9 +207,8 @@ def check_download(folder: str | Path) -> None:
         return
     for name, digest in _read_record(folder)["weights"].items():
         if not (folder / name).is_file() or sha256(folder / name) != digest:
-            raise InputError(
-                f"{folder / name}: missing, or damaged since it was downloaded; remove the folder and run again"
-            )
+            what = "missing, or damaged since it was downloaded"
+            raise InputError(f"{folder / name}: {what}; remove the folder and run again")
 
 
 def describe(folder: str | Path, kind: Weights) -> dict[str, str]:
@@ -229,10 +226,8 @@ def describe(folder: str | Path, kind: Weights) -> dict[str, str]:
         sums = digests(folder, weight_files(os.listdir(folder), kind) if folder.is_dir() else [])
     if not sums:
         raise InputError(f"{folder}: holds no weights of the kind model.weights: {kind}")
-    values = [sums[name] for name in sorted(sums)]
-    return record | {
-        "sha256": values[0] if len(values) == 1 else hashlib.sha256("\n".join(values).encode()).hexdigest()
-    }
+    digest, *others = values = [sums[name] for name in sorted(sums)]
+    return record | {"sha256": hashlib.sha256("\n".join(values).encode()).hexdigest() if others else digest}
 
 
 def _compare(names: list[str], folders: list[Path], output: str, weights: Weights = "safetensors") -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dynalign.io.atomic import atomic_path
 from dynalign.io.digests import write_digest
-from dynalign.io.errors import InputError
+from dynalign.io.errors import InputError, existing
 from dynalign.models.tokens import Tokens
 
 
@@ -20,9 +20,8 @@ def as_stored(layers: np.ndarray, storage: str) -> np.ndarray:
         return layers
     largest, limit = float(np.abs(layers).max()), float(np.finfo(storage).max)
     if largest > limit:
-        raise InputError(
-            f"a hidden state of {largest:.3g} exceeds {storage}'s largest, {limit:.5g}; set model.storage: float32"
-        )
+        at_most = f"{storage}'s largest, {limit:.5g}"
+        raise InputError(f"a hidden state of {largest:.3g} exceeds {at_most}; set model.storage: float32")
     return layers.astype(storage)
 
 
@@ -36,9 +35,8 @@ def _digest(values: np.ndarray) -> str:
 def write_layers(path: str | Path, layers, tokens: Tokens, name: str, **about: str) -> None:
     """Write ``representation/{ckpt}.safetensors`` and its digest.
 
-    Layers 0 … depth are float32 or float16, (n_represented, hidden).
-
-    The metadata say the `name` of the checkpoint or baseline, and what else is given in `about`.
+    Layers 0 … depth are float32 or float16, (n_represented, hidden). The metadata say the `name` of the checkpoint or
+    baseline, and what else is given in `about`.
     """
     from safetensors.numpy import save_file
 
@@ -64,10 +62,8 @@ def read_layer(path: str | Path, layer: int) -> tuple[np.ndarray, np.ndarray]:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
     try:
-        with safe_open(path, framework="np") as stored:
+        with safe_open(existing(path), framework="np") as stored:
             names = set(stored.keys())
             wanted = {"word_index", f"layer-{layer}"}
             if not wanted <= names:
@@ -80,7 +76,5 @@ def read_layer(path: str | Path, layer: int) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path}: not a safetensors file: {error}; delete it and run again") from None
     for name, values in found.items():
         if name in written and _digest(values) != written[name]:
-            raise InputError(
-                f"{path}: {name} differs from its checksum: damaged since it was written; delete it and run again"
-            )
+            raise InputError(f"{path}: {name} is damaged: it differs from its checksum; delete the file and run again")
     return found[f"layer-{layer}"].astype(np.float32, copy=False), found["word_index"]

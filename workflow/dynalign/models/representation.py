@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dynalign.cli import command, note, run
+from dynalign.cli import choose_device, command, note, run
 from dynalign.config.model import Model
-from dynalign.io.errors import InputError
+from dynalign.io.arrays import read_record
+from dynalign.io.errors import InputError, located
 from dynalign.models import checkpoints
 from dynalign.models.layers import as_stored, write_layers
-from dynalign.models.tokens import Tokens, read_tokens
+from dynalign.models.tokens import Tokens
 from dynalign.tables.writer import write_table
 
 #: Tokens per forward pass where `model.batch_tokens` is null: a CPU's caches hold the largest activations of
@@ -25,10 +26,10 @@ SAMPLE = 64
 
 
 def load_model(folder: str | Path, device: str = "cpu", precision: str = "float32", weights: str = "safetensors"):
-    """Load a causal language model from a local folder for inference.
+    """Load a causal language model from a local folder for inference; `precision` and `weights` as in section `model`.
 
-    `precision` and `weights` are those of the section `model`. Pickles are read by torch's weights-only loader alone,
-    which runs no code from the file. It is an InputError if the folder, its weights or some parameters are missing.
+    Pickles are read by torch's weights-only loader alone, which runs no code from the file. InputError if the folder,
+    its weights or some parameters are missing.
     """
     from pickle import UnpicklingError
 
@@ -61,18 +62,6 @@ def load_model(folder: str | Path, device: str = "cpu", precision: str = "float3
             "…); download the checkpoint again, or convert it to this architecture"
         )
     return model.eval().to(device)
-
-
-def choose_device(gpus: int) -> str:
-    """Name the device for a job that was given `gpus` GPUs; it is an error if torch finds none of them."""
-    import torch
-
-    if gpus and not torch.cuda.is_available():
-        raise InputError(
-            f"--gpus {gpus}: torch {torch.__version__} finds no GPU here; set model.device: cpu, or install "
-            "a torch build for this machine's GPU"
-        )
-    return "cuda" if gpus else "cpu"
 
 
 def batches(n: int, size: int, compute: Callable[[slice], None]) -> None:
@@ -146,10 +135,8 @@ def read_story(model, tokens: Tokens, batch_tokens: int) -> tuple[np.ndarray, np
     """Pass all windows of `context_tokens` tokens of the story through a model in evaluation mode, each once.
 
     The window that ends at token e gives the vector of the word whose last token is e, and predicts token e + 1.
-
     `batch_tokens`, the tokens per forward pass, changes memory and speed, not results; it is halved where memory does
-    not suffice. A model that does not fit the tokens or the memory, or gives
-    values that are not finite, is an InputError.
+    not suffice. InputError: the model does not fit the tokens or the memory, or gives values that are not finite.
 
     Returns
     -------
@@ -305,32 +292,24 @@ def main(
 
     Parameters
     ----------
-    checkpoint
-        Local folder, or a file in it, of ``config.json`` and weights.
-    name, step
-        The checkpoint's name, e.g. step-0, and its training step.
+    checkpoint, name, step
+        Local folder, or a file in it, of ``config.json`` and weights; its name, e.g. step-0, and training step.
     tokens
         ``representation/tokens.npz``.
     output, layers, perplexity
         To write: the vectors (safetensors), what each layer is (table), the perplexity (table of one row).
-    options
-        Section `model` as JSON.
-    threads
-        CPU threads.
-    gpus
-        GPUs given to the job; 0: the CPU computes.
+    threads, gpus
+        CPU threads; GPUs given to the job (0: the CPU computes).
     """
     import pandas as pd
     import torch
 
     torch.set_num_threads(threads)
     folder = checkpoint.parent if checkpoint.is_file() else checkpoint
-    story, device = read_tokens(tokens), choose_device(gpus)
+    story, device = read_record(tokens, Tokens), choose_device(gpus)
     checkpoints.check_download(folder)
-    try:
+    with located(f"{folder}, {tokens}"):
         vectors, nll, about = compute(folder, story, options, device)
-    except InputError as error:
-        raise InputError(f"{folder}, {tokens}: {error}") from None
     key = {"checkpoint": name, "step": step}
     row = key | predictability(nll, story)
     note(f"{name}: perplexity {row['perplexity']:.4g} over {len(nll)} tokens")

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.cli import command, run
-from dynalign.io.arrays import read_record, write_record
-from dynalign.io.errors import InputError
+from dynalign.io.arrays import write_record
+from dynalign.io.errors import InputError, located
 from dynalign.stimulus.timing import read_words
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokenised story and the shape of the model that reads it.
+    """The tokenised story and the shape of the model that reads it, ``representation/tokens.npz``.
 
     Attributes
     ----------
@@ -47,23 +47,13 @@ class Tokens:
     max_context: int
 
 
-def write_tokens(path: str | Path, tokens: Tokens) -> None:
-    """Write ``representation/tokens.npz``."""
-    write_record(path, tokens)
-
-
-def read_tokens(path: str | Path) -> Tokens:
-    """Read ``representation/tokens.npz``."""
-    return read_record(path, Tokens)
-
-
 def locate(words: Sequence[str], offsets: np.ndarray, word_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the first and the last token of each word of ``" ".join(words)``: two arrays of int64, (n_words,).
 
     A token belongs to the word that holds its last character, not counting a space at its end; a token that
     is only a space belongs to the word that follows. `offsets`, (n_tokens, 2), are the first character of each token
     and the one after its last; leading spaces may be included or not. `word_index`, (n_words,), names words in
-    messages. It is an InputError if a word is empty, no token ends in a word, or a token spans two words.
+    messages. InputError if a word is empty, no token ends in a word, or a token spans two words.
     """
     if blank := [i for i, word in enumerate(words) if not word.strip()]:
         raise InputError(
@@ -107,8 +97,7 @@ def represented(
 ) -> np.ndarray:
     """Mask, (n_words,), of the words with more than `context_tokens` tokens before them (METHOD section 4).
 
-    The other arguments are those of :func:`locate`. It is an InputError if there is no such word, or one is longer than
-    the window of `context_tokens`.
+    The other arguments are those of :func:`locate`. InputError if there is none, or one is longer than that window.
     """
     chosen = first > context_tokens
     if not chosen.any():
@@ -147,7 +136,7 @@ def load_tokenizer(folder: str | Path):
 def model_shape(folder: str | Path, depth: int, context_tokens: int) -> dict[str, int]:
     """Read `depth`, `hidden` and `max_context` of :class:`Tokens` from a folder's config.json.
 
-    It is an InputError if there is none, it has another depth, or its context is shorter than the window.
+    InputError if there is none, it has another depth, or its context is shorter than the window.
     """
     from transformers import AutoConfig
 
@@ -215,11 +204,9 @@ def main(words: str, tokenizer: Path, context_tokens: int, depth: int, output: s
     folder = tokenizer.parent if tokenizer.is_file() else tokenizer
     table = read_words(words)
     seen = table[table["dropped"] == 0]
-    try:
+    with located(f"{words}, {folder}"):
         tokens = tokenize(seen["word"].tolist(), seen["word_index"].to_numpy(), folder, context_tokens, depth)
-    except InputError as error:
-        raise InputError(f"{words}, {folder}: {error}") from None
-    write_tokens(output, tokens)
+    write_record(output, tokens)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ END_OF_TEXT = "<|endoftext|>"
 def read_texts(paths: Sequence[str | Path]) -> list[str]:
     """Read each file as one document, with all white space as single spaces, as in the story that is tested.
 
-    It is an InputError if a file is missing, not UTF-8 or empty.
+    InputError if a file is missing, not UTF-8 or empty.
     """
     documents = []
     for path in paths:
@@ -44,8 +44,7 @@ def read_texts(paths: Sequence[str | Path]) -> list[str]:
 def train_tokenizer(documents: Sequence[str], vocabulary: int):
     """Train a byte-level BPE tokenizer as in GPT-NeoX: a token holds the space before its word.
 
-    `vocabulary` is the number of tokens wanted; a small text may give fewer. It is an InputError if it cannot hold all
-    bytes.
+    `vocabulary` tokens are wanted; a small text may give fewer. InputError if it cannot hold all bytes.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -64,9 +63,8 @@ def train_tokenizer(documents: Sequence[str], vocabulary: int):
         show_progress=False,
     )
     tokenizer.train_from_iterator(documents, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, unk_token=END_OF_TEXT
-    )
+    special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
 
 
 def encode(documents: Sequence[str], tokenizer) -> np.ndarray:
@@ -80,9 +78,8 @@ def model_config(training: Training, tokenizer):
     from transformers import GPTNeoXConfig
 
     if training.hidden % training.heads:
-        raise InputError(
-            f"training.hidden is {training.hidden}, which training.heads = {training.heads} does not divide"
-        )
+        heads = f"training.heads = {training.heads}"
+        raise InputError(f"training.hidden is {training.hidden}, which {heads} does not divide")
     return GPTNeoXConfig(
         vocab_size=len(tokenizer),
         hidden_size=training.hidden,
@@ -115,8 +112,7 @@ def train(ids: np.ndarray, config, training: Training, seed: int, save) -> np.nd
     Each step takes `batch` stretches of `sequence` tokens from random places of the text, `ids`, (n_tokens,) int64.
     ``save(step, model)`` is called at each of ``training.saved_steps``. Same arguments (`seed` is that of the initial
     parameters and of the batches) and same number of threads give the same parameters, bit for bit. The loss is the
-    batch's mean cross-entropy, in nats per token. A text shorter than one sequence, or a loss that is not finite, is an
-    InputError.
+    batch's mean cross-entropy, in nats per token. InputError: the text is shorter than a sequence, the loss not finite.
     """
     import torch
     from transformers import GPTNeoXForCausalLM
@@ -170,9 +166,7 @@ def main(texts: list[str], output_dir: Path, seed: int, options: Training = Trai
     output_dir
         Folder of the model's folders.
     seed
-        Seed of the initial parameters and of the batches.
-    options
-        Section `training` as JSON.
+        Of the initial parameters and of the batches.
     threads
         CPU threads.
     """

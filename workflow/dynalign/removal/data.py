@@ -8,6 +8,7 @@ import numpy as np
 
 from dynalign.io.errors import InputError
 from dynalign.models.layers import read_layer
+from dynalign.stimulus.timing import rows_of_words
 from dynalign.tables.reader import read_table
 
 
@@ -26,6 +27,9 @@ def read_vectors(path, layer: int) -> tuple[np.ndarray, np.ndarray]:
 def read_words(representation, layer: int, labels, properties: Sequence[str], columns: Sequence[str] = ()):
     """Read the vectors of the represented words, and their labels from ``tables/labels.tsv``.
 
+    InputError: a vector is not finite, a represented word has no row or two, or a property holds other than integer
+    codes or has fewer than two classes among these words.
+
     Returns
     -------
     X : array of float32, shape (n_words, hidden)
@@ -33,12 +37,6 @@ def read_words(representation, layer: int, labels, properties: Sequence[str], co
         Integer class codes, NaN where the cell is empty: a word without a label.
     table : pandas.DataFrame
         A row per word, with `word_index` and `columns`.
-
-    Raises
-    ------
-    InputError
-        If a vector is not finite, a represented word has no row or two, or a property holds anything but integer
-        codes or has fewer than two classes among these words.
     """
     import pandas as pd
 
@@ -47,13 +45,7 @@ def read_words(representation, layer: int, labels, properties: Sequence[str], co
     if table["word_index"].duplicated().any():
         twice = table.loc[table["word_index"].duplicated(), "word_index"].iloc[0]
         raise InputError(f"{labels}: word_index {twice} stands twice; give each word one row")
-    missing = word_index[~np.isin(word_index, table["word_index"].to_numpy())]
-    if len(missing):
-        raise InputError(
-            f"{labels}: has no row for word_index {missing[0]} ({len(missing)} represented words in all); "
-            "labels and representation must come from the same story"
-        )
-    table = table.set_index("word_index").loc[word_index].reset_index()
+    table = rows_of_words(table, word_index, labels)
     codes = {}
     for name in properties:
         values = pd.to_numeric(table[name], errors="coerce")

@@ -88,16 +88,9 @@ def design(codes, coding: str, classes=None) -> np.ndarray:
 def low_rank(fitted: Eraser, X, codes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The form in which both methods are alike: residual = ``X − A @ B − b``.
 
-    Parameters
-    ----------
-    fitted : RidgeEraser or LeaceEraser
-    X, codes : arrays of shape (n_words, hidden) and (n_words,)
-        `leace` does not look at class codes. To `ridge`, a word whose label is missing (NaN) or unknown has the
-        mean design row: what is taken from it does not depend on a label.
-
-    Returns
-    -------
-    A, B, b : arrays of shape (n_words, k), (k, hidden) and (hidden,)
+    Of X, (n_words, hidden), and class codes, (n_words,), it gives A, B and b of shape (n_words, k), (k, hidden) and
+    (hidden,). `leace` does not look at class codes. To `ridge`, a word whose label is missing (NaN) or unknown has the
+    mean design row: what is taken from it does not depend on a label.
     """
     if isinstance(fitted, LeaceEraser):
         A = (np.asarray(X, dtype=float) - fitted.mean) @ fitted.left
@@ -133,10 +126,7 @@ def read_erasers(
 ) -> dict[tuple[str, str], Eraser]:
     """Read what :func:`write_erasers` wrote; those `wanted` must be there and take vectors of `hidden` dimensions.
 
-    Raises
-    ------
-    InputError
-        If the file is missing or broken, or lacks an eraser or a part of one, or one is for other vectors.
+    InputError: the file is missing or broken, or lacks an eraser or a part of one, or one is for other vectors.
     """
     parts: dict[tuple[str, str], dict[str, Any]] = {}
     for key, array in read_arrays(path).items():

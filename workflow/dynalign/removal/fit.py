@@ -34,8 +34,6 @@ def main(
         ``tables/labels.tsv`` and the columns of it to remove.
     output
         ``removal/{ckpt}/layer-{layer}.npz``.
-    options
-        Section `removal` as JSON.
     """
     X, codes, _ = read_words(representation, layer, labels, properties)
     fitted = {}

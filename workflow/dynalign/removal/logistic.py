@@ -70,8 +70,7 @@ def fit(F, y, C, spectrum: Spectrum | None = None, tol: float = 1e-5, max_iter: 
     spectrum : Spectrum, optional
         That of `F`, or of vectors much like them; default: computed from `F`.
     tol : float
-        Converged when no component of the gradient of the mean loss is larger: scikit-learn's criterion, ten
-        times as strict.
+        Converged when no component of the mean loss's gradient is larger: scikit-learn's rule, ten times as strict.
     max_iter : int
         Iterations before a fit counts as not converged.
     """

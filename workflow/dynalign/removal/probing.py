@@ -18,7 +18,7 @@ import numpy as np
 from dynalign import folds
 from dynalign.cli import command, progress, run
 from dynalign.config.removal import Probing, Removal
-from dynalign.io.errors import InputError
+from dynalign.io.errors import InputError, located
 from dynalign.removal import fit, logistic
 from dynalign.removal.data import read_words
 from dynalign.removal.erasers import Eraser, apply, read_erasers
@@ -94,10 +94,10 @@ def null_interval(accuracies: np.ndarray, chance: float) -> tuple[float, float]:
 def crossfit_position(accuracy: float, low: float, high: float) -> str:
     """On which side of the null interval an accuracy lies: ``below``, ``inside`` (ends included), ``above``.
 
-    Only ``above`` means that the property can still be read. ``below`` happens where nothing can: a probe of
-    vectors without the property answers the largest class of its training words, and where that is another
-    class than the test words' (nearly equal classes, unevenly spread over the text), it is wrong more often
-    than chance.
+    Only ``above`` means that the property can still be read. ``below`` happens where nothing can: after an exact eraser
+    (`leace`; `ridge` with one-hot codes and a vanishing penalty) training vectors have no covariance with the label, so
+    the best probe has zero weights (Belrose et al. 2023, section 3). It answers the training words' largest class;
+    where that is another class than the test words' (nearly equal, uneven in the text), it errs more than chance.
     """
     return "below" if accuracy < low else "above" if accuracy > high else "inside"
 
@@ -125,25 +125,15 @@ def evaluate(
 ) -> list[dict]:
     """Probe every property before and after its removal: a row per method and property, in this order.
 
-    What a method fits, not where an encoding fits it, makes the row: `leace-crossfit` and `leace-in-sample` have the
-    same numbers.
+    The columns are described in ``tables/schema.yaml``, the rules in METHOD section 6. What a method fits, not where an
+    encoding fits it, makes the row: `leace-crossfit` and `leace-in-sample` have the same numbers.
 
-    - `before`: the vectors as they are; `after`: removal fitted on all words (`fitted`, the paper);
-      `after_crossfit`: removal fitted in each outer training fold, applied to its training and test words.
-    - `chance`: share of the largest class.
-    - `null_low`, `null_high`: see :func:`null_interval`; its accuracies are those of probes of the vectors as
-      they are, with labels permuted by sentence (:func:`permuted`) and C = `permutation_C`.
-    - `removed_paper`: before > chance and after < chance. An artefact: removal has seen the test words.
-    - `removed`: the crossfit accuracy is not above the null interval (METHOD section 6).
-    - `crossfit_position`: on which side of the interval it lies; ``below`` is no sign of the property, see
-      :func:`crossfit_position`. After an exact eraser (`leace`; `ridge` with one-hot codes and a vanishing
-      penalty) the training vectors of a fold have no covariance with the label, so the best probe has zero
-      weights (Belrose et al. 2023, section 3): its crossfit answer is the training words' largest class,
-      by construction, and its accuracy says how evenly the classes are spread.
-    - `selectivity`: accuracy before, less that of the same probe on a control label: random per word type
-      (word-level properties) or per sentence (sentence-level), with the same class sizes.
-    - `n_masked`: words without a label, which take no part.
-    - `not_converged`: fits behind the row (inner, permuted and control ones too) that reached `max_iter`.
+    - `after_crossfit`: removal fitted in each outer training fold is applied to its training and test words.
+    - `null_low`, `null_high`: see :func:`null_interval`; its accuracies are those of probes of the vectors as they are,
+      with labels permuted by sentence (:func:`permuted`) and C = `permutation_C`.
+    - `not_converged` counts fits that reached `max_iter`, inner, permuted and control ones too.
+
+    InputError: a property has one class only, a class fewer words than there are folds, or sentences are too few.
 
     Parameters
     ----------
@@ -156,11 +146,6 @@ def evaluate(
     seed : int
         Of permutations and control labels; a property's do not depend on which other properties there are.
 
-    Raises
-    ------
-    InputError
-        If a property has one class only, a class fewer words than there are folds, or sentences are too few.
-
     References
     ----------
     Hewitt & Liang (2019). Designing and interpreting probes with control tasks. EMNLP.
@@ -172,9 +157,8 @@ def evaluate(
     masks = {np.isfinite(labels).tobytes(): np.isfinite(labels) for labels in codes.values()}
     for key, mask in masks.items():  # properties with the same labelled words share their folds
         labels = {n: c[mask].astype(np.int64) for n, c in codes.items() if np.isfinite(c).tobytes() == key}
-        found = _evaluate_labelled(
-            np.asarray(X[mask], dtype=float), labels, sentence[mask], word[mask], fitted, probing, options, seed
-        )
+        about_words = np.asarray(X[mask], dtype=float), labels, sentence[mask], word[mask]
+        found = _evaluate_labelled(*about_words, fitted, probing, options, seed)
         rows.update({arm: {**row, "n_masked": int((~mask).sum())} for arm, row in found.items()})
     return [rows[method.partition("-")[0], name] | {"removal": method} for method in options.methods for name in codes]
 
@@ -266,12 +250,8 @@ def main(
         ``{ckpt}.safetensors``, and the layer in it; 0 = embeddings.
     labels, erasers, properties
         ``tables/labels.tsv``, the layer's erasers, and the properties that they remove.
-    checkpoint, step
-        Written into the table; a baseline has no step.
-    output
-        ``probing/{ckpt}/layer-{layer}.tsv``.
-    options, removal_options
-        Sections `probing` and `removal` as JSON.
+    checkpoint, step, output
+        Written into the table (a baseline has no step), ``probing/{ckpt}/layer-{layer}.tsv``.
     seed
         Of permutations and control labels.
     """
@@ -282,11 +262,8 @@ def main(
     arms = [(method, name) for method in removal_options.families for name in properties]
     fitted = read_erasers(erasers, arms, X.shape[1])
     sentence, word = words["sentence"].to_numpy(), words["word"].to_numpy()
-    try:
-        with threadpool_limits(1):
-            rows = evaluate(X, codes, sentence, word, fitted, options, removal_options, seed)
-    except InputError as error:
-        raise InputError(f"{labels}: {error}") from None
+    with located(labels), threadpool_limits(1):
+        rows = evaluate(X, codes, sentence, word, fitted, options, removal_options, seed)
     place = {"checkpoint": checkpoint, "step": step, "layer": layer}
     write_table(pd.DataFrame([{**place, **row} for row in rows]), output, "probing")
 

@@ -67,10 +67,8 @@ def read_voxels(path: str | Path, n_voxels: int) -> np.ndarray:
     """
     inside = read_array(path)
     if inside.dtype != bool or inside.shape != (n_voxels,):
-        raise InputError(
-            f"{path}: expected a boolean array of shape ({n_voxels},), an entry per voxel; got {inside.dtype} "
-            f"{inside.shape}"
-        )
+        expected = f"a boolean array of shape ({n_voxels},), an entry per voxel"
+        raise InputError(f"{path}: expected {expected}; got {inside.dtype} {inside.shape}")
     if not inside.any():
         raise InputError(f"{path}: all {n_voxels} entries are False; a set of voxels needs one at least")
     return inside
@@ -80,8 +78,7 @@ def read_images(pattern: str, mask_pattern: str, subject: str, runs: np.ndarray)
     """Read a subject's 4-D images, run by run, inside the brain mask: float32 of shape (n_trs, n_voxels).
 
     The patterns are paths with ``{subject}`` and ``{run}``; `runs`, shape (n_trs,), names the images and their lengths.
-    Voxels are in the mask's C order. InputError if a file is missing or unreadable, grids differ, or a run has another
-    number of volumes than the story.
+    Voxels are in the mask's C order. InputError: a file is missing or unreadable, grids or numbers of volumes differ.
     """
     mask_path = mask_pattern.format(subject=subject)
     mask_image = load_image(mask_path)
@@ -117,8 +114,6 @@ def main(trs: str, subject: str, output: str, array: tuple[str, ...] = (), optio
         ``brain/{subject}.npy`` to write: kept TRs × voxels, float32.
     array
         Layout `arrays`: the ``.npy`` of TRs × voxels; without one, images are read.
-    options
-        Section `brain` as JSON.
     """
     measured = read_trs(trs)
     runs, kept = measured["run"].to_numpy(), measured["kept"].to_numpy().astype(bool)

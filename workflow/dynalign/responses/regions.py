@@ -23,9 +23,8 @@ def from_arrays(rois: Rois, subject: str, n_voxels: int) -> dict[str, np.ndarray
 def from_image(rois: Rois, subject: str, mask_path: str) -> dict[str, np.ndarray]:
     """Regions given as a label image with a table of its labels; labels outside the brain mask do not count.
 
-    Boolean arrays of shape (n_voxels,) by region, voxels in the mask's C order. InputError if the image's grid is not
-    the mask's, it holds other than whole numbers or a label without a name, the table names one twice, or a region has
-    no voxel.
+    Boolean arrays of shape (n_voxels,) by region, voxels in the mask's C order. InputError: the image's grid is not the
+    mask's, it holds no whole number or a label without a name, the table names one twice, or a region has no voxel.
     """
     (_, image_path), (_, table_path) = rois.files(subject)
     mask_image, image = load_image(mask_path), load_image(image_path)
@@ -58,10 +57,8 @@ def from_image(rois: Rois, subject: str, mask_path: str) -> dict[str, np.ndarray
             raise InputError(f"rois.names: {name!r} is not in {table_path}; it names {', '.join(index)}")
         regions[name] = values == index[name]
         if not regions[name].any():
-            raise InputError(
-                f"{image_path}: no voxel of {mask_path} has label {int(index[name])} ({name}); leave the region out "
-                "of rois.names"
-            )
+            label = f"label {int(index[name])} ({name})"
+            raise InputError(f"{image_path}: no voxel of {mask_path} has {label}; leave the region out of rois.names")
     return regions
 
 

@@ -8,14 +8,13 @@ to import, refuses trees deeper than 500, and lets a word stand beside a phrase.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, zip_longest
 from pathlib import Path
 
 from dynalign.io.atomic import write_text
-from dynalign.io.errors import InputError
+from dynalign.io.errors import InputError, existing, located
 
 #: Universal part-of-speech tags (https://universaldependencies.org/u/pos/).
 UPOS = (
@@ -94,29 +93,15 @@ class Sentence:
         return token_depths([token.head for token in self.tokens])
 
 
-@contextmanager
-def located(where: str) -> Iterator[None]:
-    """Say where bad input stands."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
 def token_depths(heads: Sequence[int]) -> list[int]:
-    """Edges from each token to its dependency root; it is an InputError if heads form a circle.
-
-    `heads` are 1-based numbers of tokens, 0 for a root (there may be several).
-    """
+    """Edges from each token to its root; `heads` are tokens' numbers from 1, 0 for a root. InputError for a circle."""
     depths = [-1] * len(heads)
     for first in range(len(heads)):
         path: list[int] = []
         token = first
         while token >= 0 and depths[token] < 0:
             if len(path) > len(heads):
-                raise InputError(
-                    f"the heads from token {first + 1} on form a circle; each token needs a path to a root"
-                )
+                raise InputError(f"the heads from token {first + 1} on form a circle; each needs a path to a root")
             path.append(token)
             token = heads[token] - 1
         depth = -1 if token < 0 else depths[token]
@@ -128,8 +113,8 @@ def token_depths(heads: Sequence[int]) -> list[int]:
 def parse_tree(text: str) -> Tree:
     """Read one bracketed tree such as ``(ROOT (S (NP (PRP I)) (VP (VBD ran))))``.
 
-    It is an InputError, which gives the column, if brackets do not match, a bracket has no label or no content, a word
-    stands beside something else, or anything follows the tree.
+    InputError, with its column, where brackets do not match, one has no label or content, a word stands beside
+    something else, or anything follows the tree.
     """
     stack: list[tuple[str, list[Tree]]] = []
     root: Tree | None = None
@@ -162,17 +147,13 @@ def parse_tree(text: str) -> Tree:
         if wrong:
             raise InputError(f"tree, column {match.start() + 1}: {wrong}")
     if root is None:
-        raise InputError(
-            f"tree: {len(stack) + label_expected} brackets are not closed" if text.strip() else "tree: empty"
-        )
+        unclosed = len(stack) + label_expected
+        raise InputError(f"tree: {unclosed} brackets are not closed" if unclosed else "tree: empty")
     return root
 
 
 def parse_feats(text: str) -> dict[str, str]:
-    """Read CoNLL-U features such as ``Number=Sing|Person=3``; ``_`` is none.
-
-    An entry that is not ``Name=Value``, or a name that stands twice, is an InputError.
-    """
+    """Read CoNLL-U features such as ``Number=Sing|Person=3``; ``_`` is none. InputError for any other form."""
     feats: dict[str, str] = {}
     for entry in () if text == "_" else text.split("|"):
         name, _, value = entry.partition("=")
@@ -185,19 +166,17 @@ def parse_feats(text: str) -> dict[str, str]:
 
 
 def check_sentence(sentence: Sentence) -> Sentence:
-    """Return the sentence if its parts fit each other.
+    """Return the sentence if its parts fit each other, else an InputError.
 
-    It is an InputError if a head does not exist, heads form a circle, or the tree is not ``ROOT`` over one clause with
-    the sentence's tokens as leaves.
+    Its heads exist and lead to a root; its tree is ``ROOT`` over one clause, with its tokens as leaves.
     """
     for token in sentence.tokens:
         if token.head > len(sentence.tokens):
             raise InputError(f"{token.form!r} has the head {token.head}, but there are {len(sentence.tokens)} tokens")
     token_depths([token.head for token in sentence.tokens])
     if sentence.tree.label != "ROOT" or len(sentence.tree.children) != 1:
-        raise InputError(
-            f"the tree must be (ROOT …) with one clause, got {sentence.tree.label!r} with {len(sentence.tree.children)}"
-        )
+        got = f"{sentence.tree.label!r} with {len(sentence.tree.children)}"
+        raise InputError(f"the tree must be (ROOT …) with one clause, got {got}")
     forms = [token.form.replace("(", "-LRB-").replace(")", "-RRB-") for token in sentence.tokens]
     for number, (form, leaf) in enumerate(zip_longest(forms, sentence.tree.leaves()), start=1):
         if form != leaf:
@@ -250,14 +229,9 @@ def _parse_block(lines: Sequence[str], position: int) -> Sentence:
 
 
 def read_sentences(path: str | Path) -> list[Sentence]:
-    """Read a CoNLL-U file with ``# constituency`` comments.
-
-    It is an InputError if the file is missing or a sentence breaks the format (which one, and its line).
-    """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
+    """Read a CoNLL-U file with ``# constituency`` comments; an InputError names the sentence and line that break it."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        lines = existing(path).read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text: {error}") from None
     sentences: list[Sentence] = []

@@ -19,7 +19,7 @@ from dynalign.cli import command, note, progress, run
 from dynalign.config.story import Annotation
 from dynalign.io.atomic import write_text
 from dynalign.io.digests import sha256
-from dynalign.io.errors import InputError
+from dynalign.io.errors import InputError, located
 from dynalign.io.shipped import shipped
 from dynalign.stimulus import conllu
 from dynalign.stimulus.conllu import Sentence, Token, Word
@@ -36,9 +36,9 @@ _WAITS = (2, 10, 30)
 
 
 def story_sentences(path: str | Path) -> dict[int, list[str]]:
-    """Read the words of each sentence, by its number, from ``story/words.tsv``; dropped words are left out.
+    """Read the words that are not dropped from ``story/words.tsv``, by the number of their sentence.
 
-    It is an InputError if no words are left, one has no sentence or holds white space, or sentence numbers fall.
+    InputError: there are none, one has no sentence or holds white space, or sentence numbers fall.
     """
     table = read_words(path)
     if table["sentence"].dtype.kind not in "if":
@@ -47,9 +47,7 @@ def story_sentences(path: str | Path) -> dict[int, list[str]]:
     sentences, last = {}, -1
     for row, word, number in zip(table.index, table["word"], table["sentence"], strict=True):
         if math.isnan(number) or number < last:
-            raise InputError(
-                f"{path}: row {row}: sentence {number:g} after {last}; numbers must rise and not be missing"
-            )
+            raise InputError(f"{path}: row {row}: sentence {number:g} after {last}; numbers must rise, none be missing")
         if word.split() != [word]:
             raise InputError(f"{path}: row {row}: word {word!r} is empty or holds white space")
         last = int(number)
@@ -76,10 +74,7 @@ def join_words(parsed: Sequence[Word], words: Sequence[str]) -> tuple[Word, ...]
 
 
 def match_story(sentences: Sequence[Sentence], story: dict[int, list[str]], source: str) -> list[Sentence]:
-    """Return the sentences of `source`, numbered and cut into words as in the story (:func:`story_sentences`).
-
-    The first difference from the story is an InputError.
-    """
+    """The sentences of `source`, numbered and cut into words as in the story; InputError at the first difference."""
     matched = []
     for parsed, (number, words) in zip(sentences, story.items(), strict=False):
         parsed = replace(parsed, sent_id=str(number), words=join_words(parsed.words, words))
@@ -96,14 +91,12 @@ def match_story(sentences: Sequence[Sentence], story: dict[int, list[str]], sour
 
 
 def load_pipeline(models: str | Path, package: str, processors: Sequence[str]):
-    """Load stanza's English pipeline for words and sentences that are given, from a local folder, on the CPU.
+    """Load stanza's English pipeline for given words and sentences, from a local folder, on the CPU.
 
-    It is an InputError if a needed processor is not asked for, or the folder lacks the models or holds broken ones.
+    InputError: a needed processor is not asked for, or the folder lacks the models or holds broken ones.
     """
-    way_out = (
-        "set annotation.models to a folder that has them, or fetch them with "
-        f"`python -m dynalign.stimulus.parser --download-only --models {models} --output {models}/fetched.json`"
-    )
+    fetch = f"python -m dynalign.stimulus.parser --download-only --models {models} --output {models}/fetched.json"
+    way_out = f"set annotation.models to a folder that has them, or fetch them with `{fetch}`"
     if missing := [name for name in REQUIRED_PROCESSORS if name not in processors]:
         raise InputError(f"annotation.processors: lacks {missing[0]!r}; needed are {', '.join(REQUIRED_PROCESSORS)}")
     if not (Path(models) / "resources.json").is_file():
@@ -136,7 +129,7 @@ def parse(story: dict[int, list[str]], pipeline) -> list[Sentence]:
     sentences: list[Sentence] = []
     for batch in progress(batches, f"parsing, {_BATCH} sentences each"):
         for parsed in pipeline([story[number] for number in batch]).sentences:
-            with conllu.located(f"stanza: sentence {len(sentences)}"):
+            with located(f"stanza: sentence {len(sentences)}"):
                 sentences.append(_from_stanza(parsed))
     return match_story(sentences, story, "stanza")
 
@@ -147,24 +140,22 @@ def _from_stanza(parsed) -> Sentence:
         for w in parsed.words
     )
     words = tuple(Word(token.text, token.id[0] - 1, token.id[-1]) for token in parsed.tokens)
-    return conllu.check_sentence(
-        Sentence(str(parsed.index), words, tokens, conllu.parse_tree(str(parsed.constituency)))
-    )
+    tree = conllu.parse_tree(str(parsed.constituency))
+    return conllu.check_sentence(Sentence(str(parsed.index), words, tokens, tree))
 
 
 def download(models: str | Path, package: str, processors: Sequence[str]) -> dict:
     """Fetch stanza's English models into a folder; what is there and whole is not fetched again.
 
     Returns what was fetched: `resources` (version of stanza's models), `package`, `processors` and `files` (path in the
-    folder → SHA-256). It is an InputError if several attempts fail.
+    folder → SHA-256). InputError if several attempts fail.
     """
     import stanza
 
     for attempt, wait in enumerate((*_WAITS, None), start=1):
         try:
-            fetched = stanza.download(
-                "en", model_dir=str(models), package=package, processors=",".join(processors), logging_level="WARN"
-            )
+            wanted = {"model_dir": str(models), "package": package, "processors": ",".join(processors)}
+            fetched = stanza.download("en", **wanted, logging_level="WARN")
             break
         except Exception as error:  # network, hub and checksum errors share no class
             reason = " ".join(str(error).split())[:300]
@@ -176,9 +167,8 @@ def download(models: str | Path, package: str, processors: Sequence[str]) -> dic
             note(f"attempt {attempt} failed ({reason}), the next one in {wait} s")
             time.sleep(wait)
     names = sorted(f"en/{processor}/{model}.pt" for processor, model in fetched)
-    files = {name: sha256(Path(models) / name) for name in names}
-    version = stanza.__resources_version__
-    return {"resources": version, "package": package, "processors": list(processors), "files": files}
+    about = {"resources": stanza.__resources_version__, "package": package, "processors": list(processors)}
+    return about | {"files": {name: sha256(Path(models) / name) for name in names}}
 
 
 @command
@@ -193,14 +183,10 @@ def main(
 
     Parameters
     ----------
-    output
-        ``annotation/story.conllu`` to write; with `download-only` a JSON of what was fetched.
-    words
-        ``story/words.tsv``.
+    words, output
+        ``story/words.tsv``, and ``annotation/story.conllu`` to write; with `download-only` a JSON of what was fetched.
     models
         Folder of stanza models; `models` of the options by default.
-    options
-        Section `annotation` as JSON.
     download_only
         Fetch the models, parse nothing.
     """

@@ -36,9 +36,8 @@ def raw_name(name: str, prop: Property) -> str | None:
     if prop.random is not None or prop.table is not None:
         return None
     if (raw := prop.raw or name) not in RAW:
-        raise InputError(
-            f"properties.{name}: no raw value {raw!r}; give raw (one of {', '.join(RAW)}), table or random"
-        )
+        known = ", ".join(RAW)
+        raise InputError(f"properties.{name}: no raw value {raw!r}; give raw (one of {known}), table or random")
     return raw
 
 
@@ -70,10 +69,7 @@ def random_classes(n: int, n_classes: int, seed: int, name: str) -> np.ndarray:
 
 
 def table_values(path: str | Path, words) -> list[str]:
-    """Read a user's labels (word_index, label) for the words of ``story/words.tsv`` that are not dropped.
-
-    It is an InputError if a word is unknown, has two labels, or has none.
-    """
+    """A user's labels (word_index, label) of the words that are not dropped; InputError unless each has exactly one."""
     table = read_table(path, ["word_index", "label"])
     known = set(words["word_index"])
     labels: dict[int, str] = {}
@@ -125,7 +121,7 @@ def classify(name: str, prop: Property, values: Sequence) -> np.ndarray:
 def label_table(words, sentences: Sequence[Sentence], properties: Mapping[str, Property], seed: int):
     """Label every word of ``story/words.tsv`` that is not dropped: ``tables/labels.tsv``, a data frame.
 
-    Per property it has the class code and ``<property>_raw``. It is an InputError if a property's name is taken.
+    Per property it has the class code and ``<property>_raw``. InputError if a property's name is taken.
     """
     import pandas as pd
 
@@ -142,10 +138,7 @@ def label_table(words, sentences: Sequence[Sentence], properties: Mapping[str, P
 
 
 def count_classes(labels, properties: Mapping[str, Property]):
-    """Count classes (``used``) and raw values (``original``): sentences or words, by the property's level.
-
-    The data frame has classes in their order, then raw values by falling count.
-    """
+    """Sentences or words (the property's level) of each class in order (``used``), then of each raw value by count."""
     import pandas as pd
 
     rows = []
@@ -153,20 +146,16 @@ def count_classes(labels, properties: Mapping[str, Property]):
         raw = raw_name(name, prop)
         unit = RAW[raw][0] if raw else "word"
         units = labels.drop_duplicates("sentence") if unit == "sentence" else labels
-        used = Counter(units[name].tolist())
+        used, original = Counter(units[name].tolist()), Counter(units[f"{name}_raw"].tolist())
         for k, code in enumerate(class_codes(prop)):
             rows.append((name, unit, "used", class_name(name, prop, k), used[code]))
-        original = Counter(units[f"{name}_raw"].tolist())
         for value, count in sorted(original.items(), key=lambda item: (-item[1], item[0])):
             rows.append((name, unit, "original", str(value), count))
     return pd.DataFrame(rows, columns=["property", "level", "distribution", "value", "count"])
 
 
 def check_classes(counts) -> None:
-    """Note each class (of :func:`count_classes`) that holds under 5 % of its units.
-
-    All units in one class are an InputError: such a property could be neither removed nor probed.
-    """
+    """Note each rare class (of :func:`count_classes`); InputError if one holds all: nothing to remove or to probe."""
     for name, rows in counts[counts["distribution"] == "used"].groupby("property", sort=False):
         total, unit = rows["count"].sum(), rows["level"].iloc[0]
         for value, count in zip(rows["value"], rows["count"], strict=True):
@@ -177,8 +166,7 @@ def check_classes(counts) -> None:
                     f"{', '.join(found['value'][:5])}); change its thresholds or classes, or leave it out"
                 )
             if count < RARE * total:
-                share = f"{count} of {total} {unit}s, under {RARE:.0%}"
-                note(f"warning: properties.{name}: class {value!r} holds {share}")
+                note(f"warning: properties.{name}: class {value!r} holds {count} of {total} {unit}s, under {RARE:.0%}")
 
 
 def label_correlations(labels, names: Sequence[str]):
@@ -223,8 +211,6 @@ def main(
         ``story/words.tsv`` and its parse, ``annotation/story.conllu``.
     labels, class_counts, correlations
         Tables to write: labels, counts of classes and of raw values, correlations of the class codes.
-    properties
-        Section `properties` as JSON.
     seed
         Of random labels.
     """

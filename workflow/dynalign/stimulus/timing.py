@@ -45,10 +45,9 @@ def sentence_numbers(words: Sequence[str]) -> np.ndarray:
 
 
 def words_to_trs(timing: Timing) -> np.ndarray:
-    """The measurement that each word belongs to: the last TR that starts strictly before its onset.
+    """The last TR that starts strictly before each word's onset: (n_words,) indices into the untrimmed series.
 
-    Returns (n_words,) indices into the untrimmed series. A word before the first measurement or after the last is an
-    InputError.
+    InputError for a word before the first measurement or after the last.
     """
     words, onsets, times = timing.words, timing.onsets, timing.tr_times
     trs = np.searchsorted(times, onsets, side="left") - 1
@@ -73,9 +72,7 @@ def kept_trs(tr_runs: np.ndarray, start: int, end: int) -> np.ndarray:
     for name in dict.fromkeys(tr_runs.tolist()):
         rows = np.flatnonzero(tr_runs == name)
         if len(rows) <= start + end:
-            raise InputError(
-                f"run {name} has {len(rows)} TRs, story.trim cuts {start} + {end}: nothing is left; trim less"
-            )
+            raise InputError(f"run {name} has {len(rows)} TRs, of which story.trim cuts {start} + {end}; trim less")
         kept[rows[start : len(rows) - end]] = True
     return kept
 
@@ -83,7 +80,7 @@ def kept_trs(tr_runs: np.ndarray, start: int, end: int) -> np.ndarray:
 def read_arrays_layout(folder: str | Path) -> Timing:
     """Read the ``.npy`` layout of the Harry Potter data (METHOD section 2.1).
 
-    Arrays that are missing, changed since they were recorded or do not match, or times that do not rise: InputError.
+    InputError: arrays are missing, changed since they were recorded or do not match, or times do not rise.
     """
     names = ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri")
     paths = [Path(folder) / f"{name}.npy" for name in names]
@@ -114,8 +111,7 @@ def _numbers(path: Path) -> np.ndarray:
 def read_table_layout(path: str | Path, tr: float, trs: Sequence[int]) -> Timing:
     """Read a words table (onset in s from its run's start, run 1…, word) of a NIfTI study.
 
-    `tr` is the repetition time, s, and `trs` the measurements of each run, untrimmed. An unknown run, or an onset
-    outside its run, is an InputError.
+    `tr` is the repetition time, s, `trs` each run's TRs, untrimmed. InputError for an onset or a run outside these.
     """
     table = read_table(path, ["onset", "run", "word"])
     lengths = np.asarray(trs)
@@ -126,10 +122,8 @@ def read_table_layout(path: str | Path, tr: float, trs: Sequence[int]) -> Timing
             raise InputError(f"{path}: row {row}: run {name}, but story.trs gives runs 1 to {len(lengths)}")
         length = lengths[int(name) - 1]
         if not 0 < onset <= length * tr:
-            raise InputError(
-                f"{path}: row {row}: onset {onset:g} s lies outside run {name:g} "
-                f"(0 to {length * tr:g} s: {length} TRs of {tr:g} s)"
-            )
+            span = f"0 to {length * tr:g} s: {length} TRs of {tr:g} s"
+            raise InputError(f"{path}: row {row}: onset {onset:g} s lies outside run {name:g} ({span})")
     # Whole runs stand one after the other, so that a TR index and a time mean the same thing everywhere.
     times = np.arange(lengths.sum()) * tr
     tr_runs = np.repeat(np.arange(1, len(lengths) + 1), lengths)
@@ -138,15 +132,10 @@ def read_table_layout(path: str | Path, tr: float, trs: Sequence[int]) -> Timing
 
 def _checked(timing: Timing, source: str) -> Timing:
     onsets, times = timing.onsets, timing.tr_times
-    for what, values in (("word onsets", onsets), ("TR times", times)):
-        if not np.isfinite(values).all():
-            raise InputError(f"{source}: {what}: entry {int(np.argmin(np.isfinite(values)))} is not a finite number")
     if (np.diff(onsets) < 0).any():
         where = int(np.argmax(np.diff(onsets) < 0))
-        raise InputError(
-            f"{source}: word onsets must not fall, but word {where + 1} starts at {onsets[where + 1]:g} s after "
-            f"{onsets[where]:g} s"
-        )
+        later = f"word {where + 1} starts at {onsets[where + 1]:g} s after {onsets[where]:g} s"
+        raise InputError(f"{source}: word onsets must not fall, but {later}")
     if (np.diff(times) <= 0).any():
         where = int(np.argmax(np.diff(times) <= 0))
         raise InputError(f"{source}: TR times must rise, but TR {where + 1} does not start after TR {where}")
@@ -210,6 +199,20 @@ def read_words(path: str | Path):
     return _read_counted(path, "word_index", ["word", "sentence"], ["run", "onset", "tr", "dropped"])
 
 
+def rows_of_words(table, word_index, source: str):
+    """Rows of a data frame with a column `word_index`, for the words (n_words,) in their order; InputError without one.
+
+    `source` names the table's file.
+    """
+    missing = np.setdiff1d(word_index, table["word_index"])
+    if len(missing):
+        raise InputError(
+            f"{source}: lacks word {missing[0]} ({len(missing)} of {len(word_index)} represented words are missing); "
+            "make it and the representation from the same story"
+        )
+    return table.set_index("word_index").loc[word_index].reset_index()
+
+
 def read_trs(path: str | Path):
     """Read ``story/trs.tsv``, which must be whole."""
     return _read_counted(path, "tr", [], ["run", "time", "kept"])
@@ -217,15 +220,7 @@ def read_trs(path: str | Path):
 
 @command
 def main(words: str, trs: str, options: Story = Story()) -> None:
-    """Say which word and which measurement (TR) belong to which run, and when they were.
-
-    Parameters
-    ----------
-    words, trs
-        ``story/words.tsv`` and ``story/trs.tsv`` to write.
-    options
-        Section `story` as JSON.
-    """
+    """Say when which word and measurement (TR) were, and in which run: ``story/words.tsv`` and ``story/trs.tsv``."""
     if options.layout == "arrays":
         timing = read_arrays_layout(options.folder)
     else:
