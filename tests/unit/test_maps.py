@@ -8,8 +8,7 @@ from tests.helpers import flags
 
 from dynalign.io.arrays import write_arrays
 from dynalign.io.errors import InputError
-from dynalign.responses import maps as responses_maps
-from dynalign.statistics import maps as statistics_maps
+from dynalign.statistics import maps
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
@@ -62,7 +61,7 @@ def build(folder, affine=AFFINES["flipped"], codes=(2, 1)):
 
 
 def run(folder, output):
-    statistics_maps.main(
+    maps.main(
         flags(subject="S", alignment=folder / "alignment.tsv", folder=folder / "encoding")
         + flags(mask=folder / "mask.nii.gz", score=output / "S.nii.gz", index=output / "S.tsv")
         + flags(alpha=output / "alpha.nii.gz", effects=output / "effects.nii.gz")
@@ -160,5 +159,5 @@ def test_without_an_inner_score_there_is_no_best_layer(tmp_path):
 def test_a_mask_of_another_subject_is_refused(tmp_path):
     mask = nibabel.Nifti1Image(np.ones((2, 2, 2), dtype=np.uint8), np.eye(4))
     with pytest.raises(InputError, match="scores have 7 voxels, the mask 8"):
-        responses_maps.write_volumes(tmp_path / "x.nii.gz", [np.zeros(7)], 1, mask, "")
+        maps.write_volumes(tmp_path / "x.nii.gz", [np.zeros(7)], 1, mask, "")
     assert not any(tmp_path.iterdir())

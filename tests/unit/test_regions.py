@@ -16,7 +16,7 @@ from dynalign.io.arrays import write_array, write_arrays
 from dynalign.io.errors import InputError
 from dynalign.responses import regions as responses_regions
 from dynalign.responses.regions import from_arrays, read_regions, subset, write_regions
-from dynalign.statistics.cells import CELL, read_cells
+from dynalign.statistics.effects import CELL, read_cells
 from dynalign.statistics.regions import main, region_alignment, region_effect, subject_tables
 from dynalign.tables import collect, schema
 from dynalign.tables.reader import read_table

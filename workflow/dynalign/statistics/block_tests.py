@@ -11,8 +11,7 @@ difference of two arms' c(t). Its mean over blocks of TRs has two sources of err
   the fitted models are nearly the true ones, once.
 
 Nadeau & Bengio's correction multiplies the variance by 1 + n/n_train for n rows in all: 2.27 for five folds with a gap.
-Taken over folds it leaves 4 degrees of freedom, over blocks some dozens. ``tests/benchmarks/calibration.py`` shows
-rejections and power.
+Over folds it leaves 4 degrees of freedom, over blocks dozens (rejections, power: ``tests/benchmarks/calibration.py``).
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def test_train_ratio(fold: np.ndarray, gap: int) -> float:
 def corrected_t(
     means: np.ndarray, test_train_ratio: float, level: float, weights: np.ndarray | None = None
 ) -> dict[str, float]:
-    """t-test and interval of a mean over parts (outer folds, or blocks of TRs), with a corrected variance.
+    """t-test and interval of a mean over two or more parts (outer folds, or blocks of TRs), with a corrected variance.
 
     The variance of the mean over k parts is taken as ``(1/k + n_test/n_train) · s²`` instead of ``s²/k``. With
     weights w it is ``(1 + k · n_test/n_train) · k/(k − 1) · Σ w² (m − m̄)²``: the same where all weights are 1/k.
@@ -68,11 +67,6 @@ def corrected_t(
     dict
         ``mean``, ``ci_low``, ``ci_high``, ``t``, ``p`` (two-tailed, k − 1 degrees of freedom), ``error`` (standard
         error). p < level exactly where the interval excludes 0. No variance gives p = 1 for a zero mean, else 0.
-
-    Raises
-    ------
-    InputError
-        If there is one part only.
 
     References
     ----------
@@ -99,7 +93,7 @@ def corrected_t(
 def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, float]:
     """The calibrated test: Nadeau & Bengio's correction over blocks of TRs (METHOD section 8).
 
-    With M blocks in K folds, a block's n_test / n_train is K/M of a fold's.
+    With M blocks in K folds, a block's n_test / n_train is K/M of a fold's. InputError for a time course of one block.
 
     Parameters
     ----------
@@ -116,11 +110,6 @@ def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, g
         As :func:`corrected_t`, and ``effect_size``, ``effect_low``, ``effect_high``: mean / sd over blocks and its
         interval from the noncentral t distribution (Steiger & Fouladi 1997), which excludes 0 where p < alpha; NaN for
         a mean without variance.
-
-    Raises
-    ------
-    InputError
-        If the time course is one block only.
     """
     from scipy.special import nctdtrinc
 

@@ -32,10 +32,9 @@ from dynalign.config.statistics import NoiseCeiling, Statistics
 from dynalign.encoding import arms, backend, ridge
 from dynalign.encoding.scores import Scores, read_scores, write_scores
 from dynalign.io.arrays import read_array
-from dynalign.io.errors import InputError
+from dynalign.io.errors import InputError, located
 from dynalign.statistics.block_tests import corrected_t, test_train_ratio
-from dynalign.statistics.cells import CELL, read_cells, scores_path
-from dynalign.statistics.effects import alignment_row, voxel_scores
+from dynalign.statistics.effects import CELL, alignment_row, read_cells, scores_path, voxel_scores
 from dynalign.stimulus.timing import read_trs
 from dynalign.tables.writer import write_table
 
@@ -47,8 +46,7 @@ def kernel(others: Sequence[np.ndarray], train, threads: int = 1) -> np.ndarray:
     """Linear kernel, float64 of shape (n_rows, n_rows), of the other subjects' voxels.
 
     `others` are arrays of shape (n_rows, n_voxels). Each voxel is standardised by the training rows `train`; one that
-    is constant there, or not finite, is left out. Tiles are summed in their order, so that bytes do not depend on
-    `threads`.
+    is constant there, or not finite, is left out. Tiles are summed in order: bytes do not depend on `threads`.
     """
     n_rows = len(others[0])
     present = np.ones(n_rows, dtype=bool)
@@ -102,10 +100,10 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float,
     (:func:`dynalign.statistics.block_tests.corrected_t`). InputError if the two are not of the same voxels or folds.
     """
     if scores.r.shape != ceiling.r.shape or not np.array_equal(scores.fold, ceiling.fold):
-        raise InputError(
-            f"scores of {scores.r.shape[0]} folds × {scores.r.shape[1]} voxels, a ceiling of {ceiling.r.shape[0]} × "
-            f"{ceiling.r.shape[1]}; both need the same responses and folds"
+        these, those = (
+            f"{n_folds} folds × {n_voxels} voxels" for n_folds, n_voxels in (scores.r.shape, ceiling.r.shape)
         )
+        raise InputError(f"scores of {these}, a ceiling of {those}; both need the same responses and folds")
     valid = chosen & np.isfinite(scores.r).all(axis=0)
     row = {"n_voxels": int(valid.sum())}
     if not valid.any():
@@ -131,9 +129,8 @@ def predict(
     brains = [read_array(path, mmap=True) for path in (responses, *others)]
     for path, brain in zip((responses, *others), brains, strict=True):
         if brain.ndim != 2 or len(brain) != len(runs):
-            raise InputError(
-                f"{path}: shape {brain.shape}, but {trs} keeps {len(runs)} TRs; all subjects need the same story"
-            )
+            expected = f"{trs} keeps {len(runs)} TRs"
+            raise InputError(f"{path}: shape {brain.shape}, but {expected}; all subjects need the same story")
     scores = intersubject(brains[1:], brains[0], runs, encoding, threads)
     note(f"mean ceiling: r = {np.nanmean(voxel_scores(scores)):.4f} from {len(others)} other subjects")
     write_scores(output, scores)
@@ -153,8 +150,8 @@ def ratio(
 ) -> None:
     """Scores and ceiling of a subject → the ceiling's table, and r/ceiling of every cell.
 
-    Reads ``ceiling/{subject}.npz``, ``tables/alignment.tsv`` and ``encoding/``; `options` and `statistics` are sections
-    `noise_ceiling` and `statistics` as JSON, `gap` is ``encoding.gap``, `n_others` counts the subjects predicted from.
+    Reads ``ceiling/{subject}.npz``, ``tables/alignment.tsv`` and ``encoding/``; `gap` is ``encoding.gap``, `n_others`
+    counts the subjects predicted from.
     """
     import pandas as pd
 
@@ -169,10 +166,9 @@ def ratio(
     cells = read_cells(alignment, subject)[[*CELL, "subject"]].to_dict("records")
     for cell in progress(cells, "r/ceiling: cells"):
         path = scores_path(folder, cell)
-        try:
-            ratios.append(cell | ratio_row(read_scores(path), limit, chosen, statistics.alpha, gap))
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+        scores = read_scores(path)
+        with located(str(path)):
+            ratios.append(cell | ratio_row(scores, limit, chosen, statistics.alpha, gap))
     write_table(pd.DataFrame(ratios), output)
     write_table(pd.DataFrame([row]), ceiling_output)
 

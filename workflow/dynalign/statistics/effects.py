@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -12,14 +13,38 @@ from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import ORIGINAL, Scores, read_scores
 from dynalign.io.errors import InputError
 from dynalign.statistics.block_tests import block_test, paper_t
-from dynalign.statistics.cells import scores_path
+from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
+
+#: What identifies a cell over subjects.
+CELL = ["checkpoint", "step", "layer", "removal", "property"]
 
 #: Ends the name of a removal of permuted labels.
 CONTROL = "-control"
 
 #: What a test says of an effect.
 TESTED = ("ci_low", "ci_high", "effect_size", "effect_low", "effect_high")
+
+
+def scores_path(folder: str | Path, cell: Mapping) -> Path:
+    """File of a cell's scores; `folder` is ``encoding/``, a cell has the names in :data:`CELL` and ``subject``."""
+    place = Path(folder) / cell["checkpoint"] / f"layer-{int(cell['layer'])}" / cell["subject"]
+    return place / f"{cell['removal']}.{cell['property']}.npz"
+
+
+def original_path(folder: str | Path, cell: Mapping) -> Path:
+    """File of the scores of a cell's original representation."""
+    removal, name = ORIGINAL
+    return scores_path(folder, {**cell, "removal": removal, "property": name})
+
+
+def read_cells(alignment: str | Path, subject: str):
+    """The rows of ``tables/alignment.tsv`` of one subject, every cell whose scores there are; InputError if none."""
+    table = read_table(alignment, kind="alignment")
+    rows = table[table["subject"] == subject]
+    if rows.empty:
+        raise InputError(f"{alignment}: the alignment table has no subject {subject!r}")
+    return rows
 
 
 def voxel_scores(scores: Scores) -> np.ndarray:
@@ -101,14 +126,8 @@ def removals(
 ) -> Iterator[tuple[dict, list[Scores], np.ndarray, dict]]:
     """The removals from one layer, in one subject or in several.
 
-    Parameters
-    ----------
-    read : callable
-        From :func:`reader`.
-    arms : sequence of str
-        ``<removal>.<property>``.
-    settings, gap
-        As :func:`dynalign.statistics.block_tests.block_test`.
+    `read` comes from :func:`reader`; `arms` are ``<removal>.<property>``; `settings` and `gap` are as for
+    :func:`dynalign.statistics.block_tests.block_test`.
 
     Yields
     ------
@@ -184,12 +203,10 @@ def main(
     ----------
     checkpoint, step, subject
         The step is empty for a baseline.
-    folder, layers, arms
-        ``encoding/``, and which scores there (arms: ``<removal>.<property>``).
+    folder, layers, arms, gap
+        ``encoding/``, which scores there (arms: ``<removal>.<property>``), and ``encoding.gap``.
     alignment, effects
         Tables to write.
-    options, gap
-        Section `statistics` as JSON, and ``encoding.gap``.
     """
     place = {"checkpoint": checkpoint, "step": step}
     tables = subject_tables(folder, place, subject, layers, arms, options, gap)

@@ -95,8 +95,7 @@ def layers_shown(alignment) -> list[int | str]:
 def references(values) -> dict[str, tuple[float, float, float]]:
     """What a subject's alignment has to clear, as name → (alignment, low, high).
 
-    From one subject's rows of :func:`at_layer` (``mean``): each baseline (without any, :data:`ZERO`), and the untrained
-    network where it was run.
+    From one subject's rows of :func:`at_layer` (``mean``): each baseline (or :data:`ZERO`), and the untrained network.
     """
     apart = values[values["step"].isna() | (values["step"] == 0)].sort_values("step", na_position="first")
     bounds = apart[summaries.BOUNDS].itertuples(index=False, name=None)
@@ -107,8 +106,7 @@ def references(values) -> dict[str, tuple[float, float, float]]:
 def alignment_rows(alignment) -> list[dict]:
     """Emergence of alignment per layer (and mean over layers), subject (and mean over subjects), and reference.
 
-    A baseline's level is its mean over its layers, whichever layer is compared; the untrained network's is that of
-    the same layer.
+    A baseline's level is its mean over layers, whichever layer is compared; the untrained network's is of that layer.
     """
     rows = []
     whole = at_layer(alignment, "mean")

@@ -9,8 +9,7 @@ import numpy as np
 from dynalign.cli import commands, note, progress, run
 from dynalign.config.statistics import Statistics
 from dynalign.statistics.block_tests import block_means, block_test, corrected_t
-from dynalign.statistics.cells import CELL
-from dynalign.statistics.effects import TESTED, reader, removals
+from dynalign.statistics.effects import CELL, TESTED, reader, removals
 from dynalign.tables.collect import collect as stacked
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table

@@ -21,7 +21,7 @@ from dynalign.io.errors import InputError
 from dynalign.responses.recordings import read_voxels
 from dynalign.responses.regions import count_voxels, from_arrays, from_image, read_regions, subset, write_regions
 from dynalign.statistics.block_tests import corrected_t, test_train_ratio
-from dynalign.statistics.cells import CELL, original_path, read_cells, scores_path
+from dynalign.statistics.effects import CELL, original_path, read_cells, scores_path
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
@@ -58,20 +58,8 @@ def region_effect(residual: Scores, original: Scores, inside: np.ndarray, level:
 def subject_tables(cells, folder: str | Path, regions: Mapping[str, np.ndarray], level: float, gap: int) -> tuple:
     """Alignment and effects of one subject, region by region, for every cell: two data frames.
 
-    Parameters
-    ----------
-    cells : pandas.DataFrame
-        From :func:`dynalign.statistics.cells.read_cells`.
-    folder : path-like
-        ``encoding/``.
-    regions : mapping of region to boolean array of shape (n_voxels,)
-    level, gap
-        As :func:`over_folds`.
-
-    Raises
-    ------
-    InputError
-        If the scores are of another number of voxels than the regions.
+    `cells` come from :func:`dynalign.statistics.effects.read_cells`, `folder` is ``encoding/``, `regions` are boolean
+    arrays (n_voxels,); `level` and `gap` as for :func:`over_folds`. InputError if the scores are of other voxels.
     """
     import pandas as pd
 
@@ -83,10 +71,8 @@ def subject_tables(cells, folder: str | Path, regions: Mapping[str, np.ndarray],
             path = scores_path(folder, cell)
             scores = original if cell["removal"] == "none" else read_scores(path)
             if scores.r.shape[1] != n_voxels:
-                raise InputError(
-                    f"{path}: scores of {scores.r.shape[1]} voxels, regions of {n_voxels}; make both from the same "
-                    "responses"
-                )
+                found = f"scores of {scores.r.shape[1]} voxels, regions of {n_voxels}"
+                raise InputError(f"{path}: {found}; make both from the same responses")
             for name, inside in regions.items():
                 key = cell | {"roi": name}
                 alignment.append(key | region_alignment(scores, inside, level, gap))
@@ -105,12 +91,8 @@ def voxels(
 ) -> None:
     """Find a subject's regions (section `rois`): ``rois/{subject}.npz``.
 
-    Parameters
-    ----------
-    mask, array
-        One of the subject's brain mask (layout `table`) and responses (`arrays`), for the number of voxels.
-    kept
-        Boolean ``.npy`` of the voxels that the study keeps, if it does not keep all.
+    One of `mask`, the brain mask (layout `table`), and `array`, responses (`arrays`), gives the number of voxels.
+    `kept` is a boolean ``.npy`` of the voxels that the study keeps, if it does not keep all.
     """
     if (mask is None) == (array is None):
         raise InputError("give one of --mask and --array")
@@ -141,8 +123,7 @@ def subject(
     """Scores of one subject → alignment and effects by region.
 
     Reads ``tables/alignment.tsv``, ``encoding/``, ``rois/{subject}.npz`` and ``tables/removal_effects.tsv``
-    (`readable`, what the encoder reads of each property); `options` is section `statistics` as JSON, `gap` is
-    ``encoding.gap``.
+    (`readable`, what the encoder reads of each property); `gap` is ``encoding.gap``.
     """
     cells = read_cells(alignment, subject)
     aligned, effects = subject_tables(cells, folder, read_regions(rois), options.alpha, gap)

@@ -71,8 +71,7 @@ def best_layers(alignment):
 def layer_means(alignment):
     """Alignment of the originals, mean over layers: ``checkpoint step subject mean_r ci_low ci_high``.
 
-    The layers of one subject share their noise: their bounds are averaged, as if fully dependent (no interval is
-    wider).
+    A subject's layers share their noise: bounds are averaged, as if fully dependent (no interval is wider).
     """
     means = original(alignment).groupby(CELL, dropna=False, sort=False)[BOUNDS].mean().reset_index()
     return means.dropna(subset="mean_r").sort_values(["step", "checkpoint"], kind="stable", ignore_index=True)
@@ -158,9 +157,8 @@ def readings(effects):
         after=effects["readable_after"] > effects["readable_after_null"],
     ).groupby(["step", "property", "layer"], sort=False)[["known", "before", "after"]]
     found = cells.max()
-    found["reading"] = np.select(
-        [~found["known"], found["after"], ~found["before"]], ["", "still", "never"], default="removed"
-    )
+    cases = [~found["known"], found["after"], ~found["before"]]
+    found["reading"] = np.select(cases, ["", "still", "never"], default="removed")
     return found["reading"].reset_index()
 
 
@@ -212,8 +210,7 @@ def rare_classes(counts):
 def probing_cells(probing):
     """The rows of the probing table that are drawn, by step: all of them at no more than `MOST_LAYERS` layers.
 
-    Of more layers, evenly spaced ones are kept, the first and the last among them. InputError if no checkpoint has a
-    step.
+    Of more layers, evenly spaced ones are kept, the first and last too. InputError if no checkpoint has a step.
     """
     if probing["step"].isna().all():
         raise InputError("probing table: no checkpoint has a step; this figure needs one beside the baselines")
