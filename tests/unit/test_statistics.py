@@ -434,17 +434,22 @@ def test_an_effect_stands_beside_what_is_still_read_and_beside_its_control(tmp_p
     assert np.isnan([pos[name] for name in ("over_control", "over_control_low", "p_over_control")]).all()
     # One subject is its own group; a second without an effect halves both effects.
     columns = ["mean_difference", "readable_before", "readable_after", "over_control"]
-    alone = group.group_table(str(tmp_path), place, ["F"], [1], list(courses), SMALL, 2)
-    assert alone.loc[0, columns].tolist() == pytest.approx([tense[name] for name in columns])
+
+    def over(*subjects):
+        output = str(tmp_path / "over.tsv")
+        group.cells("step-8", list(subjects), str(tmp_path), [1], list(courses), 2, output, "8", SMALL)
+        return read_table(output).loc[0]
+
+    assert over("F")[columns].tolist() == pytest.approx([tense[name] for name in columns])
     (tmp_path / "step-8/layer-1/M").mkdir()
     for name in courses:
         readable = np.full((2, 41), 0.3, dtype=np.float32)
         write_scores(tmp_path / f"step-8/layer-1/M/{name}.npz", replace(original, readable=readable))
-    both = group.group_table(str(tmp_path), place, ["F", "M"], [1], list(courses), SMALL, 2).loc[0]
+    both = over("F", "M")
     for name in ("mean_difference", "over_control"):
         assert both[name] == pytest.approx(tense[name] / 2)
     assert both["readable_after"] == pytest.approx((tense["readable_after"] + 0.3) / 2)
     other = replace(original, fold=original.fold[::-1])
     write_scores(tmp_path / "step-8/layer-1/M/none.original.npz", other)
     with pytest.raises(InputError, match=r"M/none\.original\.npz: other rows or folds than .*F/none\.original\.npz"):
-        group.group_table(str(tmp_path), place, ["F", "M"], [1], list(courses), SMALL, 2)
+        over("F", "M")

@@ -1,7 +1,5 @@
 """Scores of one arm: what an encoding job keeps."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,28 +13,20 @@ ORIGINAL = ("none", "original")
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one arm.
+    """Scores of one arm; NaN in all folds for a voxel not finite, or constant in any fold's training or test rows."""
 
-    Attributes
-    ----------
-    r, alpha, inner_score : arrays of float32, shape (n_folds, n_voxels)
-        Pearson correlation on the test rows, the penalty chosen and its mean inner R². NaN in all folds for a
-        voxel that is not finite, or constant in the training or test rows of any fold.
-    timecourse : array of float64, shape (n_rows,)
-        Mean over the scored voxels of z(prediction) · z(response), z within the test fold. Its mean over the
-        rows of a fold is the mean over scored voxels of that fold's `r`.
-    fold : array of int16, shape (n_rows,)
-        Outer fold that tests the row.
-    readable : array of float32, shape (n_properties, 1 + n_permutations)
-        How well each property's own regressors are predicted (:mod:`dynalign.encoding.readability`): mean r over
-        classes and folds, with the true labels and with permuted ones. Empty where it was not asked for.
-    """
+    r: np.ndarray  #: of float32, (n_folds, n_voxels), Pearson correlation on the test rows
+    alpha: np.ndarray  #: of float32, (n_folds, n_voxels), the penalty chosen
+    inner_score: np.ndarray  #: of float32, (n_folds, n_voxels), its mean inner R²
 
-    r: np.ndarray
-    alpha: np.ndarray
-    inner_score: np.ndarray
+    #: Of float64, (n_rows,): mean over the scored voxels of z(prediction) · z(response), z within the test fold. Its
+    #: mean over the rows of a fold is the mean over scored voxels of that fold's `r`.
     timecourse: np.ndarray
-    fold: np.ndarray
+    fold: np.ndarray  #: of int16, (n_rows,), outer fold that tests the row
+
+    #: Of float32, (n_properties, 1 + n_permutations): how well each property's own regressors are predicted
+    #: (:mod:`dynalign.encoding.readability`), mean r over classes and folds, with the true labels and with permuted
+    #: ones. Empty where it was not asked for.
     readable: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
 
 

@@ -3,8 +3,6 @@
 They go through the same stages as a checkpoint and say how much of its alignment is worth remark (METHOD section 8).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 
@@ -13,7 +11,6 @@ import numpy as np
 from dynalign.cli import command, run
 from dynalign.config.encoding import CONTROLS
 from dynalign.io.arrays import read_record
-from dynalign.io.errors import located
 from dynalign.models.layers import write_layers
 from dynalign.models.tokens import Tokens
 from dynalign.stimulus.timing import read_words, rows_of_words
@@ -77,22 +74,9 @@ def controls(words, word_index: np.ndarray) -> np.ndarray:
     return np.where(flat, 0, centred / np.where(flat, 1, deviation)).astype(np.float32)
 
 
-def layers_of(kind: str, tokens: Tokens, words, seed: int) -> list[np.ndarray]:
-    """All layers of a baseline (`controls` has one); InputError if `words` (``story/words.tsv``) lack a token's."""
-    word_index = tokens.word_index[tokens.represented]
-    seen = rows_of_words(words[words["dropped"] == 0], word_index, "words")
-    if kind == "controls":
-        return [controls(words, word_index)]
-    layers = range(tokens.depth + 1)
-    if kind == "random":
-        return [random_layer(len(word_index), tokens.hidden, layer, seed) for layer in layers]
-    types = [word_type(word) for word in seen["word"]]
-    return [random_types_layer(types, tokens.hidden, layer, seed) for layer in layers]
-
-
 @command
 def main(kind: Literal["random", "random_types", "controls"], words: str, tokens: str, seed: int, output: str) -> None:
-    """Make the vectors of a baseline.
+    """Make the vectors of a baseline, at every layer of the model (`controls` has one).
 
     Parameters
     ----------
@@ -101,9 +85,17 @@ def main(kind: Literal["random", "random_types", "controls"], words: str, tokens
     seed
         Of the noise.
     """
-    story = read_record(tokens, Tokens)
-    with located(f"{words}, {tokens}"):
-        layers = layers_of(kind, story, read_words(words), seed)
+    story, table = read_record(tokens, Tokens), read_words(words)
+    word_index = story.word_index[story.represented]
+    seen = rows_of_words(table[table["dropped"] == 0], word_index, words)
+    each = range(story.depth + 1)
+    if kind == "controls":
+        layers = [controls(table, word_index)]
+    elif kind == "random":
+        layers = [random_layer(len(word_index), story.hidden, layer, seed) for layer in each]
+    else:
+        types = [word_type(word) for word in seen["word"]]
+        layers = [random_types_layer(types, story.hidden, layer, seed) for layer in each]
     write_layers(output, layers, story, kind)
 
 

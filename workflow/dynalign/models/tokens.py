@@ -4,8 +4,6 @@ The text is tokenised once. A causal model's tokenizer splits at spaces, so the 
 words are a prefix of these tokens; :func:`locate` checks that no token spans two words.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,31 +18,17 @@ from dynalign.stimulus.timing import read_words
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokenised story and the shape of the model that reads it, ``representation/tokens.npz``.
+    """The tokenised story and the shape of the model that reads it, ``representation/tokens.npz``."""
 
-    Attributes
-    ----------
-    ids : array of int64, shape (n_tokens,)
-    word_index : array of int64, shape (n_words,)
-        Position in the stimulus of each word that the model sees.
-    first, last : arrays of int64, shape (n_words,)
-        Each word's first and last token.
-    represented : array of bool, shape (n_words,)
-        Words with more than `context_tokens` (the tokens in a window) before them.
-    depth, hidden, max_context : int
-        Transformer layers (hidden states are numbered 0, embeddings, to `depth`), hidden size, and longest context of
-        the model in tokens (0 if its configuration states none).
-    """
-
-    ids: np.ndarray
-    word_index: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    represented: np.ndarray
-    context_tokens: int
-    depth: int
-    hidden: int
-    max_context: int
+    ids: np.ndarray  #: of int64, (n_tokens,)
+    word_index: np.ndarray  #: of int64, (n_words,), position in the stimulus of each word that the model sees
+    first: np.ndarray  #: of int64, (n_words,), each word's first token
+    last: np.ndarray  #: of int64, (n_words,), its last token
+    represented: np.ndarray  #: of bool, (n_words,), words with more than `context_tokens` before them
+    context_tokens: int  #: tokens in a window
+    depth: int  #: transformer layers; hidden states are numbered 0, embeddings, to `depth`
+    hidden: int  #: hidden size
+    max_context: int  #: longest context of the model in tokens; 0 if its configuration states none
 
 
 def locate(words: Sequence[str], offsets: np.ndarray, word_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,6 @@ Both methods subtract from the vectors a low-rank function of them or of their l
 ``low_rank`` writes either as ``X − A @ B − b``. Averaging words (into TRs, say) commutes with that form.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -110,14 +108,10 @@ def write_erasers(path, fitted: Mapping[tuple[str, str], Eraser]) -> None:
 
     Arrays are named ``{method}.{property}.{attribute}``.
     """
-    write_arrays(
-        path,
-        {
-            f"{method}.{name}.{attribute}": np.asarray(value)
-            for (method, name), eraser in fitted.items()
-            for attribute, value in vars(eraser).items()
-        },
-    )
+    arrays = {}
+    for (method, name), eraser in fitted.items():
+        arrays |= {f"{method}.{name}.{attribute}": np.asarray(value) for attribute, value in vars(eraser).items()}
+    write_arrays(path, arrays)
     write_digest(path)
 
 

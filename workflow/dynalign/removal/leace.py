@@ -10,8 +10,6 @@ References
 Belrose et al. (2023). LEACE: Perfect linear concept erasure in closed form. NeurIPS. Theorem 4.3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -71,12 +69,8 @@ def erase(X, Z, codes, whitening: Whitening) -> LeaceEraser:
     covariance = (X - whitening.mean).T @ (Z - Z.mean(axis=0)) / len(X)
     directions, size, _ = np.linalg.svd(whitening.inverse @ covariance, full_matrices=False)
     directions = directions[:, size > RANK_TOLERANCE * size.max(initial=1)]
-    return LeaceEraser(
-        classes=np.unique(codes).astype(np.int64),
-        mean=whitening.mean,
-        left=whitening.inverse @ directions,
-        right=directions.T @ whitening.root,
-    )
+    left, right = whitening.inverse @ directions, directions.T @ whitening.root
+    return LeaceEraser(np.unique(codes).astype(np.int64), whitening.mean, left, right)
 
 
 def fit_leace(X, codes, whiten: Callable[[np.ndarray], Whitening] = whiten) -> LeaceEraser:

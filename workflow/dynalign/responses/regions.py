@@ -1,7 +1,5 @@
 """Regions of interest: which voxels belong to which region."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +22,7 @@ def from_image(rois: Rois, subject: str, mask_path: str) -> dict[str, np.ndarray
     """Regions given as a label image with a table of its labels; labels outside the brain mask do not count.
 
     Boolean arrays of shape (n_voxels,) by region, voxels in the mask's C order. InputError: the image's grid is not the
-    mask's, it holds no whole number or a label without a name, the table names one twice, or a region has no voxel.
+    mask's, a number in it is not whole or has no name, the table names one twice, or a region has no voxel.
     """
     (_, image_path), (_, table_path) = rois.files(subject)
     mask_image, image = load_image(mask_path), load_image(image_path)

@@ -1,9 +1,5 @@
 """Effects of removal over subjects: ``python -m dynalign.statistics.group cells`` and ``collect``."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-
 import numpy as np
 
 from dynalign.cli import commands, note, progress, run
@@ -45,29 +41,6 @@ def group_row(differences: np.ndarray, fold: np.ndarray, settings: Statistics, g
     }
 
 
-def group_table(
-    folder: str,
-    place: dict,
-    subjects: Sequence[str],
-    layers: Sequence[int],
-    arms: Sequence[str],
-    settings: Statistics,
-    gap: int,
-):
-    """Effects over subjects of one checkpoint, a data frame.
-
-    The parameters are those of :func:`dynalign.statistics.effects.subject_tables`, with several subjects.
-    """
-    import pandas as pd
-
-    rows = []
-    for layer in progress(layers, f"{place['checkpoint']}, all subjects: layers"):
-        cell = place | {"layer": layer}
-        for arm, residuals, effects, beside in removals(reader(folder, cell, subjects), arms, settings, gap):
-            rows.append(cell | arm | group_row(effects, residuals[0].fold, settings, gap) | beside)
-    return pd.DataFrame(rows)
-
-
 def cells(
     checkpoint: str,
     subjects: list[str],
@@ -83,10 +56,15 @@ def cells(
 
     The options are those of `dynalign.statistics.effects`, with several subjects.
     """
-    place = {"checkpoint": checkpoint, "step": step}
-    table = group_table(folder, place, subjects, layers, arms, options, gap)
-    write_table(table, output)
-    note(f"{len(table)} effects over {len(subjects)} subjects")
+    import pandas as pd
+
+    rows = []
+    for layer in progress(layers, f"{checkpoint}, all subjects: layers"):
+        cell = {"checkpoint": checkpoint, "step": step, "layer": layer}
+        for arm, residuals, effects, beside in removals(reader(folder, cell, subjects), arms, options, gap):
+            rows.append(cell | arm | group_row(effects, residuals[0].fold, options, gap) | beside)
+    write_table(pd.DataFrame(rows), output)
+    note(f"{len(rows)} effects over {len(subjects)} subjects")
 
 
 def collect(tables: list[str], effects: str, fdr: float, output: str) -> None:

@@ -1,7 +1,5 @@
 """Which word was seen when: words, sentences, runs and measurements, TRs (METHOD sections 2 and 3)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +130,8 @@ def read_table_layout(path: str | Path, tr: float, trs: Sequence[int]) -> Timing
 
 def _checked(timing: Timing, source: str) -> Timing:
     onsets, times = timing.onsets, timing.tr_times
+    if not np.isfinite(times).all():
+        raise InputError(f"{source}: TR times: entry {int(np.argmin(np.isfinite(times)))} is not a finite number")
     if (np.diff(onsets) < 0).any():
         where = int(np.argmax(np.diff(onsets) < 0))
         later = f"word {where + 1} starts at {onsets[where + 1]:g} s after {onsets[where]:g} s"
