@@ -4,8 +4,6 @@ Shuffled or interleaved folds are not offered: on noise unrelated to the respons
 folds with a gap −.001 (METHOD section 7).
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

@@ -6,8 +6,6 @@ included). The digest is over their normalised source, so that docstrings, help 
 stamps and unused code do not count. It needs no import of the code it reads.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 from functools import cache

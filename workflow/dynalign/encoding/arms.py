@@ -1,7 +1,5 @@
 """Features of the original vectors and of every arm, and their kernels (METHOD section 7)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

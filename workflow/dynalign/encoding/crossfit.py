@@ -5,8 +5,6 @@ by chance: it invents effects. Here each outer fold fits its own, on the words t
 its test rows; the inner folds share it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -4,8 +4,6 @@ Delays are counted in TRs, forward in time: delay d pairs the response at TR t w
 are taken on the untrimmed series, so that the first kept TRs of a run still see the words before them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

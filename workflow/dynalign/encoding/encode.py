@@ -14,8 +14,6 @@ and standardising it is ``Z − P Θ`` with ``P = Ā − mean(Ā)``, ``Θ = B / 
 arm's own features: the reference, taken also where an option gives the arms features that are no such change.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace

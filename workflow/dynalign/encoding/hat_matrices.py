@@ -43,8 +43,6 @@ References
 METHOD section 7. Saunders, Gammerman & Vovk (1998) for the dual form; Woodbury (1950).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

@@ -6,8 +6,6 @@ mean over the words of a TR, at the middle one of the delays, where the features
 Labels permuted by sentence give what is read by chance.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ change (an arm) costs a thin product with the residuals E of the first feature s
 voxel by voxel. No array is as long as responses × features, or × penalties beyond a tile.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

@@ -4,8 +4,6 @@ Where files come from is huggingface_hub's business: ``HF_ENDPOINT`` names anoth
 takes the files from the local Hugging Face cache, ``HF_TOKEN`` opens gated models.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Vectors of words, layer by layer, on disk."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A checkpoint → the hidden states of every word at every layer, and perplexity (METHOD section 4)."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

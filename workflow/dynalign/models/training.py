@@ -4,8 +4,6 @@ The architecture and the tokenizer are those of the Pythia suite (Biderman et al
 the size that the configuration's `training` gives; saved steps are spaced as there: 0, 1, 2, 4, ….
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

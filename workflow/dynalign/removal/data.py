@@ -1,7 +1,5 @@
 """Words with their vectors and labels, as removal, probing and encoding read them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Fitting every removal of one layer."""
 
-from __future__ import annotations
-
 from dynalign.cli import command, note, progress, run
 from dynalign.config.removal import Removal
 from dynalign.removal.data import read_words

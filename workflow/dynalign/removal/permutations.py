@@ -1,7 +1,5 @@
 """Labels that have nothing to do with the vectors, with the sizes and runs of the true ones (METHOD section 6)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

@@ -8,8 +8,6 @@ Thousands of small products with the same matrix gain nothing from a second thre
 shared: the command takes one, whatever the environment says, so that sums do not depend on the number of cores.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Ridge regression from labels to vectors, the paper's removal (METHOD section 5)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

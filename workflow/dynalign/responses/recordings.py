@@ -1,7 +1,5 @@
 """Measured responses of one subject: images or arrays → kept TRs × voxels (METHOD section 2.2)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -14,8 +14,6 @@ Nadeau & Bengio's correction multiplies the variance by 1 + n/n_train for n rows
 Over folds it leaves 4 degrees of freedom, over blocks dozens (rejections, power: ``tests/benchmarks/calibration.py``).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from dynalign import folds

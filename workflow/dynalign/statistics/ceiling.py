@@ -19,8 +19,6 @@ METHOD section 8. Nili et al. (2014), A toolbox for representational similarity 
 subjects; Cochran (1977), Sampling techniques, section 6.3, for the variance of a ratio of means.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import islice
 

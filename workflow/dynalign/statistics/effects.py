@@ -1,7 +1,5 @@
 """Alignment and effects of removal of each cell, by subject: ``python -m dynalign.statistics.effects``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path

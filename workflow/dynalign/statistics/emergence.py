@@ -4,8 +4,6 @@
 dynalign.statistics.emergence correlation …`` ``tables/perplexity_alignment.tsv`` (METHOD section 8).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

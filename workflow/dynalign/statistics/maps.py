@@ -12,8 +12,6 @@ The best layer is the one with the highest inner score, which does not look at t
 Memory holds one volume, however many checkpoints a study has. The penalty of a voxel without a score is NaN.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 

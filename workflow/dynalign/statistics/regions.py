@@ -6,8 +6,6 @@ time courses are kept of the whole brain only, so that a part of it has no block
 overlap: each is a question of its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

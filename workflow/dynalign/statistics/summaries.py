@@ -1,7 +1,5 @@
 """The numbers that the figures draw, computed from the study's tables; nothing here draws."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from os import PathLike
 

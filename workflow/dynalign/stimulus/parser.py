@@ -5,8 +5,6 @@ file of the user's own can stand in for it. The format is CoNLL-U
 (https://universaldependencies.org/format.html) with a comment ``# constituency = (ROOT …)``, as in stanza.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import time

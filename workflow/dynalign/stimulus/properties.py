@@ -4,8 +4,6 @@ Source: METHOD section 3; the tasks are those of Conneau et al. (2018, arXiv:180
 arXiv:2212.08094) and Shi et al. (2016).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path

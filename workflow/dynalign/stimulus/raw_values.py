@@ -1,7 +1,5 @@
 """Raw values of linguistic properties, computed from one parsed sentence (METHOD section 3)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 
