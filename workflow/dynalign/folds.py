@@ -1,8 +1,4 @@
-"""Contiguous folds, with a gap and without cutting a group.
-
-Shuffled or interleaved folds are not offered: on noise unrelated to the responses they score r = .43, contiguous
-folds with a gap −.001 (METHOD section 7).
-"""
+"""Contiguous folds, with a gap and without cutting a group; METHOD section 7 says why there are no others."""
 
 from itertools import pairwise
 

@@ -1,8 +1,6 @@
-"""Removals fitted in each outer fold, on words that its test rows never see (METHOD section 5).
+"""Removals fitted in each outer fold, whose inner folds share them, on words that its test rows never see.
 
-An eraser fitted on all words has seen the test words' labels and takes out what they have in common with the vectors
-by chance: it invents effects. Here each outer fold fits its own, on the words that feed its training rows and none of
-its test rows; the inner folds share it.
+METHOD section 5 says why: an eraser fitted on all words invents effects.
 """
 
 from collections.abc import Callable

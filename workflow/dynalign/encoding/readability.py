@@ -1,9 +1,7 @@
 """How much of a property the encoder can still read (METHOD section 5).
 
-An effect of removal says something about a property only where the property was taken from what the encoder sees. So
-the property's own regressors are predicted too, from the same features, folds and penalties as voxels: the one-hot
-mean over the words of a TR, at the middle one of the delays, where the features tell of the words before and after too.
-Labels permuted by sentence give what is read by chance.
+The property's own regressors are predicted like voxels: the one-hot mean over the words of a TR, at the middle one of
+the delays, where the features tell of the words before and after too. Permuted labels give what is read by chance.
 """
 
 import zlib

@@ -1,8 +1,6 @@
 """Can a linear probe read a property from the vectors, before and after its removal? (METHOD section 6)
 
-A probe is an ℓ2 logistic regression from standardised vectors (training statistics) to class codes. Outer
-folds are contiguous and give every word one prediction; C is chosen by contiguous inner folds of each
-training fold; neither cuts a sentence. Accuracies are shares of all labelled words, pooled over outer folds.
+Vectors are standardised with training statistics. Accuracies are shares of all labelled words, pooled over outer folds.
 
 Thousands of small products with the same matrix gain nothing from a second thread, and lose much where cores are
 shared: the command takes one, whatever the environment says, so that sums do not depend on the number of cores.

@@ -1,8 +1,7 @@
 """Intersubject noise ceiling: how well a subject's responses follow from those of the other subjects.
 
-What people share in their responses to one story is what any model of the story can hope to explain. Each subject's
-voxels are predicted from all voxels of all other subjects at the same TR, as the encoding models predict them
-(METHOD section 7), but without delays: responses of all subjects are late by the same haemodynamics.
+Each subject's voxels are predicted from all voxels of all other subjects at the same TR, as the encoding models
+predict them (METHOD section 7), but without delays: responses of all subjects are late by the same haemodynamics.
 
 With one feature voxel per subject, signal s shared with reliability ``ρ = var(s) / (var(s) + var(noise))`` and m other
 subjects, the best linear prediction correlates with the response at ``√ρ · √(m ρ / (1 + (m − 1) ρ))`` (Spearman–Brown),

@@ -14,11 +14,9 @@ from dynalign.tables.writer import write_table
 def group_row(differences: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, float]:
     """Effect of one removal over subjects: in these subjects, and in other listeners.
 
-    Subjects took in the same story, so their time courses share what the features do by chance: they are averaged
-    TR by TR, and the calibrated test of the average (``p``) says whether the effect on the mean of THESE subjects
-    would be found with other text and other noise. Whether it would be found in OTHER listeners of this same text is
-    a question for a t-test over the subjects' means (``p_other_subjects_same_text``, n − 1 degrees of freedom: 2 for
-    three subjects, a critical t of 4.3). It cannot see what chance in the text does to all of them alike.
+    Time courses are averaged TR by TR: the test of the average (``p``) asks for these subjects, with other text and
+    noise. The t-test over subjects' means (``p_other_subjects_same_text``, n − 1 degrees of freedom) asks for other
+    listeners of this text, and cannot see what chance in the text does to all alike (METHOD section 8).
 
     Parameters
     ----------
