@@ -1,8 +1,13 @@
 """What several kinds of tests share."""
 
+import hypothesis
 import pytest
 
 from tests.chromium import launched
+
+# A machine that is busy is no fault of the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
