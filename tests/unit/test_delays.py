@@ -59,7 +59,7 @@ def test_a_delay_longer_than_the_run_is_empty():
     assert (source == -1).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lengths=st.lists(st.integers(1, 7), min_size=1, max_size=4),
     lags=st.lists(st.integers(-8, 8), min_size=1, max_size=4, unique=True),

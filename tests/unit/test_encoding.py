@@ -362,7 +362,7 @@ def test_scale_of_words_and_responses_does_not_matter():
     np.testing.assert_allclose(one.r, other.r, rtol=0, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     hidden=st.integers(1, 50),
     lengths=st.lists(st.integers(4, 60), min_size=1, max_size=3).filter(lambda runs: sum(runs) >= 70),

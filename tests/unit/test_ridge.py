@@ -310,7 +310,7 @@ def test_too_many_inner_folds():
         ridge.inner_splits(12, np.arange(12), 2, 9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n=st.integers(24, 60),
     p=st.integers(1, 90),
