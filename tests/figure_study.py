@@ -75,6 +75,7 @@ def study(seed=0):
                 base = level + profile + 0.0015 * rng.standard_normal()
                 common = {"checkpoint": checkpoint, "step": step, "layer": layer}
                 score = {"subject": subject, "n_voxels": voxels[subject], "n_invalid": 0}
+                score["share_significant"] = 0.2
                 half = 0.002 + 0.001 * rng.random()
                 ci = {"ci_low": base - half, "ci_high": base + 1.1 * half}
                 inner = base + 0.002 * rng.standard_normal()
@@ -99,6 +100,7 @@ def study(seed=0):
                             | {"readable_after": 0.25 if name == "smallest_constituent" and layer else 0.05}
                             | {"effect_size": change / 0.01, "effect_low": change / 0.02, "effect_high": change / 0.005}
                             | {"over_control": change + 1e-4, "over_control_low": change - 0.001}
+                            | {"share_harmed": 0.1, "share_relieved": 0.0}
                             | {"over_control_high": change + 0.0016, "p_over_control": p}
                         )
             for method in METHODS:

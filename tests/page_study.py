@@ -60,6 +60,7 @@ def tables(study: dict, seed: int = 0) -> dict[str, pd.DataFrame]:
         inner_score=rng.normal(0.02, 0.01, n),
         n_voxels=[20_000 + 1_000 * study["subjects"].index(subject) for subject in alignment["subject"]],
         n_invalid=0,
+        share_significant=0.2,
     )
     effects = alignment.loc[
         alignment["removal"] != "none", ["checkpoint", "step", "layer", "removal", "property", "subject"]
@@ -75,6 +76,8 @@ def tables(study: dict, seed: int = 0) -> dict[str, pd.DataFrame]:
         significant_paper=1,
         p=p,
         n_voxels=20_000,
+        share_harmed=0.1,
+        share_relieved=0.0,
         readable_before=rng.uniform(0.1, 0.5, n),
         readable_before_null=0.2,
         readable_after=rng.uniform(-0.1, 0.2, n),

@@ -1,17 +1,19 @@
 """The intersubject noise ceiling, against scikit-learn and against what is planted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
-from tests.helpers import flags
+from tests.helpers import flags, made_scores
 
 from dynalign import folds
 from dynalign.config.encoding import Encoding
-from dynalign.config.statistics import NoiseCeiling
+from dynalign.config.statistics import NoiseCeiling, Statistics
 from dynalign.encoding import arms
-from dynalign.encoding.scores import Scores, read_scores, write_scores
+from dynalign.encoding.scores import read_scores, write_scores
 from dynalign.io.arrays import write_array
 from dynalign.io.errors import InputError
 from dynalign.statistics import ceiling
@@ -121,10 +123,12 @@ def test_folds_are_the_encoding_models(tmp_path):
         assert (scores.fold[test] == number).all()
 
 
+#: A block is a fold.
+WHOLE = Statistics(block=4)
+
+
 def scores_of(r):
-    r = np.asarray(r, dtype=np.float32)
-    fold = np.repeat(np.arange(len(r)), 4).astype(np.int16)
-    return Scores(r, np.ones_like(r), r / 2, np.zeros(len(fold)), fold)
+    return made_scores(r, np.repeat(np.arange(len(r)), 4).astype(np.int16), block=WHOLE.block)
 
 
 def test_the_ratio_is_of_means_over_voxels_above_the_threshold():
@@ -136,13 +140,13 @@ def test_the_ratio_is_of_means_over_voxels_above_the_threshold():
     r[:, 20:] = 9
     chosen = ceiling.above(scores_of(limit), 0.1)
     assert chosen.tolist() == [k < 20 and k != 3 for k in range(30)]
-    row = ceiling.ratio_row(scores_of(r), scores_of(limit), chosen, 0.05, 0)
+    row = ceiling.ratio_row(scores_of(r), scores_of(limit), chosen, WHOLE, 0)
     assert row["n_voxels"] == 19
     assert row["ratio"] == pytest.approx(0.5, rel=1e-6)
-    # A ratio that is the same in every fold is certain, however much the ceiling varies.
-    assert row["ci_high"] - row["ci_low"] < 1e-6
+    # A ratio that is the same in every block is certain, however much the ceiling varies.
+    assert row["ci_high"] - row["ci_low"] < 1e-3
     assert row["mean_r"] / row["mean_ceiling"] == pytest.approx(row["ratio"])
-    nothing = ceiling.ratio_row(scores_of(r), scores_of(limit), np.zeros(30, dtype=bool), 0.05, 0)
+    nothing = ceiling.ratio_row(scores_of(r), scores_of(limit), np.zeros(30, dtype=bool), WHOLE, 0)
     assert nothing["n_voxels"] == 0
     assert np.isnan(nothing["ratio"])
 
@@ -151,7 +155,7 @@ def test_the_ratios_interval_agrees_with_the_jackknife():
     rng = np.random.default_rng(8)
     limit = rng.normal(0.4, 0.02, (10, 1)) + np.zeros((10, 50))
     r = rng.normal(0.2, 0.02, (10, 1)) + 0.2 * (limit - 0.4)
-    row = ceiling.ratio_row(scores_of(r), scores_of(limit), np.ones(50, dtype=bool), 0.05, 0)
+    row = ceiling.ratio_row(scores_of(r), scores_of(limit), np.ones(50, dtype=bool), WHOLE, 0)
     a, b = r[:, 0], limit[:, 0]
     left_out = np.array([np.delete(a, k).sum() / np.delete(b, k).sum() for k in range(10)])
     error = np.sqrt(9 / 10 * np.square(left_out - left_out.mean()).sum())
@@ -167,7 +171,7 @@ def test_wrong_input_is_told():
     with pytest.raises(InputError, match="none of the 3 voxels varies"):
         ceiling.intersubject([target], np.ones((80, 3)), runs, CHOICES)
     with pytest.raises(InputError, match="both need the same responses and folds"):
-        ceiling.ratio_row(scores_of(np.ones((5, 3))), scores_of(np.ones((4, 3))), np.ones(3, dtype=bool), 0.05, 0)
+        ceiling.ratio_row(scores_of(np.ones((5, 3))), scores_of(np.ones((4, 3))), np.ones(3, dtype=bool), WHOLE, 0)
 
 
 def test_the_commands(tmp_path):
@@ -185,11 +189,11 @@ def test_the_commands(tmp_path):
     rows = []
     for name, share in (("original", 0.5), ("tense", 0.25)):
         removal = "none" if name == "original" else "ridge"
-        half = Scores(limit.r * share, limit.alpha, limit.inner_score, limit.timecourse, limit.fold)
+        half = replace(limit, r=limit.r * share, blocks=limit.blocks * np.float16(share))
         write_scores(tmp_path / f"encoding/step-4/layer-0/F/{removal}.{name}.npz", half)
         rows.append(["step-4", 4, 0, removal, name, "F"])
     table = pd.DataFrame(rows, columns=[*ceiling.CELL, "subject"]).assign(mean_r=0.1, ci_low=0, ci_high=1)
-    write_table(table.assign(inner_score=0, n_voxels=8, n_invalid=0), tmp_path / "alignment.tsv")
+    write_table(table.assign(inner_score=0, n_voxels=8, n_invalid=0, share_significant=0), tmp_path / "alignment.tsv")
     ratio = flags(subject="F", n_others=2, gap=CHOICES.gap, ceiling=tmp_path / "F.npz", folder=tmp_path / "encoding")
     ratio += flags(alignment=tmp_path / "alignment.tsv", ceiling_output=tmp_path / "c.tsv")
     ratio += flags(options=NoiseCeiling(threshold=0.2).model_dump_json(), output=tmp_path / "r.tsv")

@@ -234,6 +234,25 @@ def test_time_course_averages_to_the_correlation():
             assert course.mean() == pytest.approx(np.nanmean(scores.r[fold], dtype=float), abs=1e-7)
 
 
+def test_blocks_are_each_voxels_own_time_course():
+    """A voxel's c(t) is that of an encoding of it alone."""
+    story, options = make_story(), Encoding(folds=3, inner_folds=3, gap=2, alphas=(1.0, 100.0), delays=(1, 2))
+    y = response(story, 1, np.random.default_rng(3).standard_normal((20, 5)), noise=2.0)
+    y[:, 2] = 1
+    design = story.design(options.delays)
+    joint = encode.encode(story.vectors, {}, design, y, options, block=15)[ORIGINAL]
+    assert np.isnan(joint.blocks[:, 2]).all()
+    for voxel in (0, 1, 3, 4):
+        course = encode.encode(story.vectors, {}, design, y[:, [voxel]], options)[ORIGINAL].timecourse
+        parts = []
+        for fold in range(3):
+            rows = np.flatnonzero(joint.fold == fold)
+            cuts = np.round(np.linspace(0, len(rows), round(len(rows) / 15) + 1)).astype(int)[1:-1]
+            parts += [course[part].mean() for part in np.split(rows, cuts)]
+        np.testing.assert_allclose(joint.blocks[:, voxel], parts, atol=1e-3)
+        assert len(set(np.round(parts, 2))) > 3
+
+
 def test_a_planted_delay_is_found_and_no_other():
     story = make_story(hidden=8, lengths=(150, 150))
     y = response(story, 3, np.random.default_rng(1).standard_normal((8, 30)), noise=0.5)

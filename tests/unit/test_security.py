@@ -238,7 +238,7 @@ UNQUOTED = {
     "threads", "resources.gpu",
     "wildcards.layer", "wildcards.ckpt", "wildcards.baseline", "wildcards.array",
     "params.seed", "params.step", "params.layers", "params.context", "params.depth", "params.characters",
-    "params.level", "params.block_voxels", "params.gap", "params.others",
+    "params.level", "params.block", "params.block_voxels", "params.gap", "params.others",
     "params.study",  # a name
     "params.weights", "params.removal",  # one of a few words
     "params.commit",  # 40 hexadecimal digits

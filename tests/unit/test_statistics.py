@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
-from tests.helpers import flags
+from tests.helpers import flags, made_scores
 
 from dynalign.config.encoding import Encoding
 from dynalign.config.statistics import Statistics
 from dynalign.encoding import encode
 from dynalign.encoding.arms import make_design, outer_splits
-from dynalign.encoding.scores import Scores, write_scores
+from dynalign.encoding.scores import write_scores
 from dynalign.io.errors import InputError
 from dynalign.statistics import block_tests, effects, group
 from dynalign.statistics.effects import alignment_row, effect_row
@@ -27,11 +27,56 @@ GAP = 2
 
 
 def scores(r, fold=None, timecourse=None):
-    r = np.asarray(r, dtype=np.float32)
-    fold = np.repeat(np.arange(len(r)), 10) if fold is None else fold
-    if timecourse is None:
-        timecourse = np.nanmean(r, axis=1)[fold]
-    return Scores(r=r, alpha=np.ones_like(r), inner_score=r / 2, timecourse=timecourse, fold=fold)
+    return made_scores(r, np.repeat(np.arange(len(r)), 10) if fold is None else fold, timecourse, SMALL.block)
+
+
+def test_many_time_courses_are_tested_each_by_itself():
+    rng = np.random.default_rng(21)
+    fold = np.repeat(np.arange(5), 40)
+    courses = rng.standard_normal((200, 7)) + np.linspace(0, 0.5, 7)
+    courses[:, 5] = 0
+    parts = [block_tests.block_means(course, fold, 5)[0] for course in courses.T]
+    blocks = np.column_stack(parts)
+    blocks[:, 2] = np.nan
+    found = block_tests.voxel_test(blocks, fold, SMALL, GAP)
+    single = [block_tests.block_test(course, fold, SMALL, GAP) for course in courses.T]
+    for voxel in (0, 1, 3, 4, 5, 6):
+        assert found["p"][voxel] == pytest.approx(single[voxel]["p"])
+        assert found["mean"][voxel] == pytest.approx(single[voxel]["mean"])
+    assert np.isnan([found[name][2] for name in ("mean", "p", "q")]).all()
+    adjusted = stats.false_discovery_control([single[voxel]["p"] for voxel in (0, 1, 3, 4, 5, 6)])
+    np.testing.assert_allclose(np.delete(found["q"], 2), adjusted)
+    low, high = effects.voxel_shares(np.column_stack([blocks, -blocks[:, 6]]), fold, SMALL, GAP)
+    assert (low, high) == (1 / 7, np.mean([found["q"][k] < 0.05 for k in (0, 1, 3, 4, 5, 6)]) * 6 / 7)
+    with pytest.raises(InputError, match=r"scores in 40 blocks, but statistics\.block: 10 makes 20; encode again"):
+        block_tests.voxel_test(blocks, fold, Statistics(block=10), GAP)
+
+
+def test_null_voxels_are_significant_at_the_level_and_those_that_follow_the_words_are_found():
+    """Through the encoding: half of the voxels follow the vectors, none the direction that is removed."""
+    rejected, found, falsely = [], [], []
+    for seed in range(4):
+        rng = np.random.default_rng([22, seed])
+        n_trs, n_voxels, hidden = 400, 120, 24
+        word_trs = np.repeat(np.arange(n_trs), 3)
+        design = make_design(word_trs, np.zeros(n_trs), np.ones(n_trs, dtype=bool), (1, 2))
+        vectors = rng.standard_normal((len(word_trs), hidden))
+        signal = np.roll(vectors.reshape(n_trs, 3, -1).mean(axis=1), 1, axis=0)
+        responses = np.array([autocorrelated(rng, n_trs) for _ in range(n_voxels)]).T
+        responses[:, 60:] += signal @ rng.standard_normal((hidden, 60)) / 3
+        label, direction = rng.standard_normal((len(word_trs), 1)), rng.standard_normal((1, hidden)) * 0.3
+        arms = {("ridge", "tense"): (label, direction, np.zeros(hidden))}
+        choices = Encoding(folds=5, inner_folds=3, gap=5, alphas=tuple(10.0**k for k in range(7)), delays=(1, 2))
+        results = encode.encode(vectors + label @ direction, arms, design, responses, choices)
+        original, residual = results["none", "original"], results["ridge", "tense"]
+        test = block_tests.voxel_test(original.blocks, original.fold, Statistics(), 5)
+        rejected.append((test["p"][:60] < 0.05).mean())
+        found.append((test["q"][60:] < 0.05).mean())
+        change = residual.blocks.astype(float) - original.blocks
+        falsely.append((block_tests.voxel_test(change, original.fold, Statistics(), 5)["p"][:60] < 0.05).mean())
+    assert 0.01 < np.mean(rejected) < 0.09
+    assert np.mean(found) > 0.8
+    assert np.mean(falsely) < 0.09
 
 
 def test_the_corrected_t_is_the_plain_t_when_nothing_is_shared():
@@ -316,7 +361,7 @@ def small_study(rng, n_trs=150, n_voxels=12):
     responses = signal + 2 * rng.standard_normal((n_trs, n_voxels))
     responses[:, 3] = 1
     choices = Encoding(folds=3, inner_folds=3, gap=2, alphas=(1.0, 10.0, 100.0), delays=(1, 2))
-    return encode.encode(vectors, arms, design, responses, choices)
+    return encode.encode(vectors, arms, design, responses, choices, block=SMALL.block)
 
 
 def test_the_mean_difference_is_the_difference_of_the_mean_r():

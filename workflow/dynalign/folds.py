@@ -25,6 +25,11 @@ def contiguous(n: int, k: int, groups=None) -> list[np.ndarray]:
     return [np.arange(first, last) for first, last in pairwise(cuts)]
 
 
+def blocks(n: int, size: int) -> list[np.ndarray]:
+    """Cut the `n` rows of a fold into equal blocks of nearly `size` rows, or one block: arrays of row indices."""
+    return contiguous(n, max(1, round(n / size)))
+
+
 def training_rows(n: int, block: np.ndarray, gap: int = 0, within=None) -> np.ndarray:
     """Rows that may train when `block` is held out: all but the block and `gap` rows on both its sides.
 

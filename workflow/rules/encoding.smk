@@ -27,12 +27,13 @@ rule encoding:
         options=section(STUDY.encoding, without=("block_voxels", "device")),
         removal=section(STUDY.removal),
         seed=STUDY.seed,
+        block=STUDY.statistics.block,
         # Takes `input`, so that it is not tracked: it changes memory, not results.
         block_voxels=lambda wildcards, input: STUDY.encoding.block_voxels,
     shell:
         "python -m dynalign.encoding.encode --representation {input.representation:q} --layer {wildcards.layer}"
         " --labels {input.labels:q} --erasers {input.erasers:q} --words {input.words:q} --trs {input.trs:q}"
         " --responses {input.responses:q} --properties {params.properties:q} --options {params.options:q}"
-        " --removal-options {params.removal:q} --seed {params.seed}"
+        " --removal-options {params.removal:q} --seed {params.seed} --block {params.block}"
         " --threads {threads} --gpus {resources.gpu} --block-voxels {params.block_voxels}"
         " --output-dir {output.scores:q} --digests {output.digests:q} &> {log:q}"

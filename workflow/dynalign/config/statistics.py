@@ -12,7 +12,9 @@ class Statistics(Section):
 
     alpha: float = Field(0.05, gt=0, lt=1, description="level of the tests")
     block: Positive = Field(
-        20, description="TRs in a block of the calibrated test; longer than the autocorrelation of the responses"
+        20,
+        description="TRs in a block of the calibrated test; longer than the autocorrelation of the responses. "
+        "A new length encodes again, where each voxel's sums over blocks are formed",
     )
     paper_test: Literal["paired", "independent"] = Field(
         "paired", description="the paper's t-test over voxels; computed, never the headline"

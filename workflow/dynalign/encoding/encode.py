@@ -23,6 +23,7 @@ import numpy as np
 from dynalign.cli import command, note, run
 from dynalign.config.encoding import Encoding
 from dynalign.config.removal import Removal
+from dynalign.config.statistics import Statistics
 from dynalign.encoding import backend, ridge
 from dynalign.encoding.arms import Design, LowRank, feature_sets, make_design, outer_splits
 from dynalign.encoding.crossfit import Arm, Crossfit, training_trs
@@ -48,6 +49,7 @@ def encode(
     device: backend.Numpy | backend.Torch | None = None,
     targets: Targets | None = None,
     same_penalties: Mapping[tuple[str, str], tuple[str, str]] | None = None,
+    block: int = Statistics().block,
 ) -> dict[tuple[str, str], Scores]:
     """Predict every voxel from the original and from every arm: the same bytes on any number of CPU threads.
 
@@ -68,6 +70,8 @@ def encode(
         Predicted beside the voxels.
     same_penalties : mapping of an arm to another, optional
         Whose penalties and inner scores it takes, where arms are updates of one kernel.
+    block : int
+        Test rows in a block, over which each voxel is tested.
 
     Returns
     -------
@@ -97,7 +101,7 @@ def encode(
     names = [ORIGINAL, *arms]
     same = [names.index((same_penalties or {}).get(name, name)) for name in names]
     columns = None if targets is None else targets.columns
-    found = ridge.fit_folds(responses, scored, splits, features, choices, device, columns, same)
+    found = ridge.fit_folds(responses, scored, splits, features, choices, device, columns, same, block)
     if targets is None:
         return {name: scores for name, (scores, _) in zip(names, found, strict=True)}
     return {
@@ -151,6 +155,7 @@ def main(
     seed: int = 0,
     threads: int = 1,
     gpus: int = 0,
+    block: int = Statistics().block,
     block_voxels: int = Encoding().block_voxels,
     digests: str | None = None,
 ) -> None:
@@ -168,6 +173,8 @@ def main(
         Folder of ``{removal}.{property}.npz``, replaced whole, and where to record the SHA-256 of its files.
     seed
         Of permuted labels.
+    block
+        TRs in a block of the tests, ``statistics.block``.
     threads, gpus, block_voxels
         CPU threads; GPUs given to the job, if any; voxels at a time on each of a GPU's streams (memory, not results).
     """
@@ -190,7 +197,7 @@ def main(
     headline = removal_options.headline
     controls = {(method, name): (headline, name) for method, name in arms if method.endswith("control")}
     with located(f"{representation} layer {layer}, {responses}"):
-        results = encode(X, arms, design, measured, options, device=device, targets=targets, same_penalties=controls)
+        results = encode(X, arms, design, measured, options, False, device, targets, controls, block)
     with atomic_folder(output_dir) as folder:
         for (method, name), scores in results.items():
             write_scores(folder / f"{method}.{name}.npz", scores)

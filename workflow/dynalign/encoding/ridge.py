@@ -20,6 +20,7 @@ import numpy as np
 from dynalign import folds
 from dynalign.cli import note, progress
 from dynalign.config.encoding import Encoding
+from dynalign.config.statistics import Statistics
 from dynalign.encoding import backend, hat_matrices
 from dynalign.encoding.scores import Scores
 from dynalign.io.errors import InputError
@@ -39,6 +40,7 @@ class FoldScores:
     alpha: np.ndarray  #: (n_voxels,), penalty chosen by the inner folds
     inner_score: np.ndarray  #: (n_voxels,), mean R² of that penalty over the inner folds
     timecourse: np.ndarray  #: (n_test,), mean over voxels of z(prediction) · z(response), z in the fold
+    blocks: np.ndarray  #: float16, (n_blocks, n_voxels), the same of each voxel, mean over blocks of test rows
     target_r: np.ndarray  #: (n_targets,), as `r`, of the targets beside the voxels
 
 
@@ -291,6 +293,7 @@ def fit_fold(
     tolerance: float = hat_matrices.TOLERANCE,
     targets=None,
     same: Sequence[int] | None = None,
+    block: int = Statistics().block,
 ) -> list[FoldScores]:
     """One outer fold: choose penalties inside the training rows, refit on all of them, score the test rows.
 
@@ -319,6 +322,8 @@ def fit_fold(
         Predicted like voxels, but no part of the time course.
     same : sequence of int, optional
         For each feature set, the one whose penalties it takes; default its own.
+    block : int
+        Test rows in a block.
 
     Returns
     -------
@@ -344,6 +349,9 @@ def fit_fold(
     operators = prepare(kernel, spectrum, splits, alphas, updates, run, tolerance, [k - 1 for k in searched])
     place = [[0, *searched].index(k) for k in same]
 
+    parted = folds.blocks(len(test), block)
+    weights = np.array([len(rows) for rows in parted]) / len(test)
+
     def solve(y: np.ndarray):
         twice = np.concatenate([y[train], y[train]])
         device_y = run.put(twice)
@@ -352,23 +360,33 @@ def fit_fold(
         best = np.take_along_axis(scores, choice[:, None], axis=1)[place, 0]
         choice = choice[place]
         truth = run.put(standard_scores(y[test]))
-        r, course = [], []
+        blocks, course = [], []
         for prediction in predictions(run, operators.refit, device_y[: len(train)], choice):
             agreed = agreement(run, prediction, truth)
-            r.append(run.get(agreed.mean(axis=0, dtype=run.xp.float64)))
+            means = [agreed[rows[0] : rows[-1] + 1].mean(axis=0, dtype=run.xp.float64) for rows in parted]
+            blocks.append(np.stack([run.get(mean) for mean in means]))
             course.append(run.get(agreed.sum(axis=1, dtype=run.xp.float64)))
-        return np.stack(r), choice, best, np.stack(course)
+        r = np.stack([weights @ means for means in blocks])
+        return r, choice, best, np.stack(blocks).astype(np.float16), np.stack(course)
 
     found = run.map(solve, parts)
-    r, choice, best = (np.concatenate([part[i] for part in found], axis=1) for i in range(3))
+    r, choice, best, blocks = (np.concatenate([part[i] for part in found], axis=-1) for i in range(4))
     n = len(voxels)
-    course = sum(part[3] for part in found[: len(tiles(n, run.width))]) / n
-    values = zip(r[:, :n], alphas[choice[:, :n]], best[:, :n], course, r[:, n:], strict=True)
+    course = sum(part[4] for part in found[: len(tiles(n, run.width))]) / n
+    values = zip(r[:, :n], alphas[choice[:, :n]], best[:, :n], course, blocks[..., :n], r[:, n:], strict=True)
     return [FoldScores(*value) for value in values]
 
 
 def fit_folds(
-    responses, scored, splits, features: Callable, choices: Encoding, run, targets=None, same=None
+    responses,
+    scored,
+    splits,
+    features: Callable,
+    choices: Encoding,
+    run,
+    targets=None,
+    same=None,
+    block: int = Statistics().block,
 ) -> list[tuple[Scores, np.ndarray]]:
     """Scores of every feature set over all outer folds.
 
@@ -383,7 +401,7 @@ def fit_folds(
         Gives the kernels of a fold, called with its train and test, each with its updates.
     choices : Encoding
         ``alphas``, ``inner_folds`` and ``gap`` count.
-    run, targets, same
+    run, targets, same, block
         As for :func:`fit_fold`; `same` counts where feature sets are updates of one kernel.
 
     Returns
@@ -403,7 +421,7 @@ def fit_folds(
             results: list[FoldScores] = []
             for kernel, updates in features(train, test):
                 numbers = (choices.alphas, choices.inner_folds, choices.gap)
-                beside = {"targets": targets[:, able], "same": same if updates else None}
+                beside = {"targets": targets[:, able], "same": same if updates else None, "block": block}
                 fit = partial(fit_fold, kernel, responses, train, test, *numbers, updates, **beside)
                 if isinstance(run, backend.Torch) and run.tf32 and not found and not results:
                     report_tf32(*(fit(run=on, voxels=voxels[: run.width]) for on in (run, run.exact())))
@@ -416,6 +434,9 @@ def fit_folds(
         for name in ("r", "alpha", "inner_score"):
             parts[name] = np.full((len(splits), len(scored)), np.nan, dtype=np.float32)
             parts[name][:, scored] = [getattr(one, name) for one in folds_of_set]
+        blocks = np.concatenate([one.blocks for one in folds_of_set])
+        parts["blocks"] = np.full((len(blocks), len(scored)), np.nan, dtype=np.float16)
+        parts["blocks"][:, scored] = blocks
         target_r = np.full((len(splits), targets.shape[1]), np.nan)
         target_r[:, able] = [one.target_r for one in folds_of_set]
         timecourse = np.concatenate([one.timecourse for one in folds_of_set])

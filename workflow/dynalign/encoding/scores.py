@@ -24,6 +24,10 @@ class Scores:
     timecourse: np.ndarray
     fold: np.ndarray  #: of int16, (n_rows,), outer fold that tests the row
 
+    #: Of float16, (n_blocks, n_voxels): each voxel's z(prediction) · z(response), mean over each block of rows
+    #: (:func:`dynalign.folds.blocks`, fold by fold). Rounding moves a value by 5e-4 of it, blocks scatter by all of it.
+    blocks: np.ndarray
+
     #: Of float32, (n_properties, 1 + n_permutations): how well each property's own regressors are predicted
     #: (:mod:`dynalign.encoding.readability`), mean r over classes and folds, with the true labels and with permuted
     #: ones. Empty where it was not asked for.

@@ -14,11 +14,24 @@ Nadeau & Bengio's correction multiplies the variance by 1 + n/n_train for n rows
 Over folds it leaves 4 degrees of freedom, over blocks dozens (rejections, power: ``tests/benchmarks/calibration.py``).
 """
 
+from typing import Any
+
 import numpy as np
 
 from dynalign import folds
 from dynalign.config.statistics import Statistics
 from dynalign.io.errors import InputError
+
+
+def _rows(fold: np.ndarray) -> list[np.ndarray]:
+    return [np.flatnonzero(fold == name) for name in np.unique(fold)]
+
+
+def _blocks(fold: np.ndarray, size: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Rows of each block of nearly `size` TRs that no border of a `fold` cuts, and weights that sum to 1."""
+    cut = [(rows, rows[block]) for rows in _rows(fold) for block in folds.blocks(len(rows), size)]
+    weights = np.array([len(block) / len(rows) for rows, block in cut]) / len(np.unique(fold))
+    return [block for _, block in cut], weights
 
 
 def block_means(timecourse: np.ndarray, fold: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -27,25 +40,19 @@ def block_means(timecourse: np.ndarray, fold: np.ndarray, size: int) -> tuple[np
     A fold is cut into equal blocks of nearly `size` TRs, or is one block. ``weights @ means``, both of shape
     (n_blocks,), is the mean over folds of the fold's mean, as in a cell's alignment; the weights sum to 1.
     """
-    names = np.unique(fold)
-    means, weights = [], []
-    for name in names:
-        rows = np.flatnonzero(fold == name)
-        for block in folds.contiguous(len(rows), max(1, round(len(rows) / size))):
-            means.append(timecourse[rows[block]].mean())
-            weights.append(len(block) / len(rows) / len(names))
-    return np.array(means), np.array(weights)
+    rows, weights = _blocks(fold, size)
+    return np.array([timecourse[block].mean() for block in rows]), weights
 
 
 def test_train_ratio(fold: np.ndarray, gap: int) -> float:
     """n_test / n_train, mean over outer folds; `fold`, shape (n_trs,), tests a TR, `gap` TRs beside it do neither."""
-    blocks = [np.flatnonzero(fold == name) for name in np.unique(fold)]
-    return float(np.mean([len(block) / len(folds.training_rows(len(fold), block, gap)) for block in blocks]))
+    shares = [len(rows) / len(folds.training_rows(len(fold), rows, gap)) for rows in _rows(fold)]
+    return float(np.mean(shares))
 
 
 def corrected_t(
     means: np.ndarray, test_train_ratio: float, level: float, weights: np.ndarray | None = None
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """t-test and interval of a mean over two or more parts (outer folds, or blocks of TRs), with a corrected variance.
 
     The variance of the mean over k parts is taken as ``(1/k + n_test/n_train) · s²`` instead of ``s²/k``. With
@@ -53,8 +60,10 @@ def corrected_t(
 
     Parameters
     ----------
-    means, weights : arrays of shape (k,)
-        The weights sum to 1; default equal.
+    means : array of shape (k,) or (k, n)
+        Of n time courses, each tested by itself.
+    weights : array of shape (k,), optional
+        They sum to 1; default equal.
     test_train_ratio : float
         n_test / n_train of a part.
     level : float
@@ -62,7 +71,7 @@ def corrected_t(
 
     Returns
     -------
-    dict
+    dict of float, or of arrays of shape (n,)
         ``mean``, ``ci_low``, ``ci_high``, ``t``, ``p`` (two-tailed, k − 1 degrees of freedom), ``error`` (standard
         error). p < level exactly where the interval excludes 0. No variance gives p = 1 for a zero mean, else 0.
 
@@ -76,22 +85,66 @@ def corrected_t(
     if k < 2:
         raise InputError(f"a test over parts of a time course needs 2 parts or more, got {k}")
     weights = np.full(k, 1 / k) if weights is None else weights
-    mean = float(weights @ means)
-    sd = float(np.sqrt(k * k / (k - 1) * np.sum(np.square(weights * (means - mean)))))
-    error = sd * float(np.sqrt(1 / k + test_train_ratio))
-    half = float(stdtrit(k - 1, 1 - level / 2)) * error
-    if error > 0:
-        t = mean / error
-        p = 2 * float(stdtr(k - 1, -abs(t)))
-    else:
-        t, p = (0.0, 1.0) if mean == 0 else (float(np.copysign(np.inf, mean)), 0.0)
-    return {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "t": t, "p": p, "error": error}
+    mean = weights @ means
+    squares = np.square(weights * (means - mean).T).sum(axis=-1)
+    error = np.sqrt(k * k / (k - 1) * squares * (1 / k + test_train_ratio))
+    half = stdtrit(k - 1, 1 - level / 2) * error
+    varies = error > 0
+    t = np.where(varies, mean / np.where(varies, error, 1), np.where(mean == 0, 0, np.copysign(np.inf, mean)))
+    p = 2 * stdtr(k - 1, -np.abs(t))
+    found = {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "t": t, "p": p, "error": error}
+    return found if means.ndim > 1 else {name: float(value) for name, value in found.items()}
+
+
+def mean_test(means: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, Any]:
+    """The test of :func:`block_test` of block means, shape (n_blocks,) or (n_blocks, n), as :func:`corrected_t`.
+
+    It is an InputError if the blocks are not those of the settings.
+    """
+    _, weights = _blocks(fold, settings.block)
+    k = len(weights)
+    if len(means) != k:
+        raise InputError(
+            f"scores in {len(means)} blocks, but statistics.block: {settings.block} makes {k}; encode again"
+        )
+    if k < 2:
+        raise InputError(f"statistics.block: {settings.block} TRs leave one block of {len(fold)}; ask for less")
+    # With M blocks in K folds, a block's n_test / n_train is K/M of a fold's.
+    share = len(np.unique(fold)) / k * test_train_ratio(fold, gap)
+    return corrected_t(means, share, settings.alpha, weights)
+
+
+def voxel_test(blocks: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, np.ndarray]:
+    """The test of :func:`block_test` for each voxel.
+
+    Parameters
+    ----------
+    blocks : array of shape (n_blocks, n_voxels)
+        Of an arm (:class:`dynalign.encoding.scores.Scores`), or the difference of two arms'. NaN: no score.
+    fold, settings, gap
+        As :func:`block_test`.
+
+    Returns
+    -------
+    dict of arrays of shape (n_voxels,)
+        ``mean``, ``p`` and ``q`` (p adjusted over the voxels, Benjamini and Hochberg); NaN without a score.
+    """
+    from scipy.stats import false_discovery_control
+
+    blocks = np.asarray(blocks, dtype=np.float64)
+    scored = np.isfinite(blocks).all(axis=0)
+    test = mean_test(blocks[:, scored], fold, settings, gap)
+    found = {}
+    for name, values in (("mean", test["mean"]), ("p", test["p"]), ("q", false_discovery_control(test["p"]))):
+        found[name] = np.full(len(scored), np.nan)
+        found[name][scored] = values
+    return found
 
 
 def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, float]:
     """The calibrated test: Nadeau & Bengio's correction over blocks of TRs (METHOD section 8).
 
-    With M blocks in K folds, a block's n_test / n_train is K/M of a fold's. InputError for a time course of one block.
+    InputError for a time course of one block.
 
     Parameters
     ----------
@@ -111,13 +164,10 @@ def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, g
     """
     from scipy.special import nctdtrinc
 
-    means, weights = block_means(timecourse, fold, settings.block)
+    means, _ = block_means(timecourse, fold, settings.block)
+    test = mean_test(means, fold, settings, gap)
     k = len(means)
-    if k < 2:
-        raise InputError(f"statistics.block: {settings.block} TRs leave one block of {len(fold)}; ask for less")
-    share = len(np.unique(fold)) / k * test_train_ratio(fold, gap)
-    test = corrected_t(means, share, settings.alpha, weights)
-    scale = np.sqrt(1 / k + share)
+    scale = np.sqrt(1 / k + len(np.unique(fold)) / k * test_train_ratio(fold, gap))
     if test["error"] > 0:
         tails = (1 - settings.alpha / 2, settings.alpha / 2)
         low, high = (float(scale * nctdtrinc(k - 1, tail, test["t"])) for tail in tails)

@@ -30,7 +30,7 @@ from dynalign.encoding import arms, backend, ridge
 from dynalign.encoding.scores import Scores, read_scores, write_scores
 from dynalign.io.arrays import read_array
 from dynalign.io.errors import InputError, located
-from dynalign.statistics.block_tests import corrected_t, test_train_ratio
+from dynalign.statistics.block_tests import mean_test
 from dynalign.statistics.effects import CELL, alignment_row, read_cells, scores_path, voxel_scores
 from dynalign.stimulus.timing import read_trs
 from dynalign.tables.writer import write_table
@@ -63,7 +63,12 @@ def kernel(others: Sequence[np.ndarray], train, threads: int = 1) -> np.ndarray:
 
 
 def intersubject(
-    others: Sequence[np.ndarray], responses: np.ndarray, runs: np.ndarray, choices: Encoding, threads: int = 1
+    others: Sequence[np.ndarray],
+    responses: np.ndarray,
+    runs: np.ndarray,
+    choices: Encoding,
+    threads: int = 1,
+    block: int = Statistics().block,
 ) -> Scores:
     """Predict every voxel of a subject from those of `others`; responses are arrays of shape (n_rows, n_voxels).
 
@@ -79,7 +84,7 @@ def intersubject(
     def features(train, _):
         yield kernel(others, train, threads), ()
 
-    ((scores, _),) = ridge.fit_folds(responses, scored, splits, features, choices, device)
+    ((scores, _),) = ridge.fit_folds(responses, scored, splits, features, choices, device, block=block)
     return scores
 
 
@@ -89,12 +94,12 @@ def above(ceiling: Scores, threshold: float) -> np.ndarray:
     return np.isfinite(mean) & (mean > threshold)
 
 
-def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float, gap: int) -> dict[str, float]:
+def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, settings: Statistics, gap: int) -> dict[str, float]:
     """r/ceiling of one cell over the voxels `chosen`, boolean of shape (n_voxels,), which count as fixed.
 
-    With r_f and c_f the means over voxels in fold f and R = r̄ / c̄, the interval is that of the mean of
-    ``(r_f − R c_f) / c̄`` around R (the linearised ratio), corrected like all intervals over folds
-    (:func:`dynalign.statistics.block_tests.corrected_t`). InputError if the two are not of the same voxels or folds.
+    With r_b and c_b the means over voxels in block b of TRs and R = r̄ / c̄, the interval is that of the mean of
+    ``(r_b − R c_b) / c̄`` around R (the linearised ratio), as all intervals over blocks
+    (:func:`dynalign.statistics.block_tests.mean_test`). InputError if the two are not of the same voxels or folds.
     """
     if scores.r.shape != ceiling.r.shape or not np.array_equal(scores.fold, ceiling.fold):
         these, those = (
@@ -105,20 +110,23 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, level: float,
     row = {"n_voxels": int(valid.sum())}
     if not valid.any():
         return row | dict.fromkeys(("mean_r", "mean_ceiling", "ratio", "ci_low", "ci_high"), np.nan)
-    r, c = (part.r[:, valid].mean(axis=1, dtype=float) for part in (scores, ceiling))
-    ratio = r.mean() / c.mean()
-    around = corrected_t((r - ratio * c) / c.mean(), test_train_ratio(scores.fold, gap), level)
-    return row | {
-        "mean_r": float(r.mean()),
-        "mean_ceiling": float(c.mean()),
-        "ratio": float(ratio),
-        "ci_low": float(ratio + around["ci_low"]),
-        "ci_high": float(ratio + around["ci_high"]),
-    }
+    mean_r, mean_ceiling = (float(part.r[:, valid].mean(dtype=float)) for part in (scores, ceiling))
+    r, c = (part.blocks[:, valid].mean(axis=1, dtype=float) for part in (scores, ceiling))
+    ratio = mean_r / mean_ceiling
+    around = mean_test((r - ratio * c) / mean_ceiling, scores.fold, settings, gap)
+    half = (around["ci_high"] - around["ci_low"]) / 2
+    found = {"mean_r": mean_r, "mean_ceiling": mean_ceiling, "ratio": ratio}
+    return row | found | {"ci_low": ratio - half, "ci_high": ratio + half}
 
 
 def predict(
-    responses: str, others: list[str], trs: str, output: str, encoding: Encoding = Encoding(), threads: int = 1
+    responses: str,
+    others: list[str],
+    trs: str,
+    output: str,
+    encoding: Encoding = Encoding(),
+    threads: int = 1,
+    block: int = Statistics().block,
 ) -> None:
     """Responses of all subjects (``brain/{subject}.npy``) and their TRs → one subject's ``ceiling/{subject}.npz``."""
     measured = read_trs(trs)
@@ -128,7 +136,7 @@ def predict(
         if brain.ndim != 2 or len(brain) != len(runs):
             expected = f"{trs} keeps {len(runs)} TRs"
             raise InputError(f"{path}: shape {brain.shape}, but {expected}; all subjects need the same story")
-    scores = intersubject(brains[1:], brains[0], runs, encoding, threads)
+    scores = intersubject(brains[1:], brains[0], runs, encoding, threads, block)
     note(f"mean ceiling: r = {np.nanmean(voxel_scores(scores)):.4f} from {len(others)} other subjects")
     write_scores(output, scores)
 
@@ -165,7 +173,7 @@ def ratio(
         path = scores_path(folder, cell)
         scores = read_scores(path)
         with located(str(path)):
-            ratios.append(cell | ratio_row(scores, limit, chosen, statistics.alpha, gap))
+            ratios.append(cell | ratio_row(scores, limit, chosen, statistics, gap))
     write_table(pd.DataFrame(ratios), output)
     write_table(pd.DataFrame([row]), ceiling_output)
 

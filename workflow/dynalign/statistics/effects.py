@@ -10,7 +10,7 @@ from dynalign.cli import command, note, progress, run
 from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import ORIGINAL, Scores, read_scores
 from dynalign.io.errors import InputError
-from dynalign.statistics.block_tests import block_test, paper_t
+from dynalign.statistics.block_tests import block_test, paper_t, voxel_test
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
@@ -50,6 +50,18 @@ def voxel_scores(scores: Scores) -> np.ndarray:
     return scores.r.mean(axis=0, dtype=float)
 
 
+def voxel_shares(blocks: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> tuple[float, float]:
+    """Shares of the scored voxels that are significantly below and above 0.
+
+    The parameters are those of :func:`dynalign.statistics.block_tests.voxel_test`. p is adjusted over the voxels: of
+    those counted, a share of ``settings.alpha`` is false.
+    """
+    test = voxel_test(blocks, fold, settings, gap)
+    n_scored = np.isfinite(test["q"]).sum()
+    found = test["q"] < settings.alpha
+    return float((found & (test["mean"] < 0)).sum() / n_scored), float((found & (test["mean"] > 0)).sum() / n_scored)
+
+
 def alignment_row(scores: Scores, settings: Statistics, gap: int) -> dict[str, float]:
     """Alignment of one cell: mean r over voxels, with its interval over blocks of c(t); InputError without a score."""
     voxels = voxel_scores(scores)
@@ -64,6 +76,7 @@ def alignment_row(scores: Scores, settings: Statistics, gap: int) -> dict[str, f
         "inner_score": float(np.mean(scores.inner_score[:, valid], dtype=float)),
         "n_voxels": len(voxels),
         "n_invalid": int((~valid).sum()),
+        "share_significant": voxel_shares(scores.blocks, scores.fold, settings, gap)[1],
     }
 
 
@@ -79,11 +92,14 @@ def effect_row(residual: Scores, original: Scores, settings: Statistics, gap: in
     test = block_test(difference(residual, original), original.fold, settings, gap)
     after, before = voxel_scores(residual), voxel_scores(original)
     t, p = paper_t(after, before, settings.paper_test)
+    changes = residual.blocks.astype(float) - original.blocks
+    harmed, relieved = voxel_shares(changes, original.fold, settings, gap)
     return (
         {"mean_difference": test["mean"]}
         | {name: test[name] for name in TESTED}
         | {"t_paper": t, "p_paper": p, "significant_paper": int(p < settings.alpha)}
         | {"p": test["p"], "n_voxels": int((np.isfinite(after) & np.isfinite(before)).sum())}
+        | {"share_harmed": harmed, "share_relieved": relieved}
     )
 
 

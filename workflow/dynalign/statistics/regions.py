@@ -1,8 +1,7 @@
 """Regions of interest: which voxels they are, and alignment and effects of removal in each.
 
-A region's score is the mean of r over its voxels (METHOD section 7). Intervals rest on the outer folds' means of it:
-time courses are kept of the whole brain only, so that a part of it has no blocks to test over
-(:func:`dynalign.statistics.block_tests.block_test`); folds are few, and the test is the weaker for it. Regions may
+A region's score is the mean of r over its voxels (METHOD section 7). Its test and interval are those of the whole brain
+(:func:`dynalign.statistics.block_tests.block_test`), over blocks of TRs of the mean over its voxels. Regions may
 overlap: each is a question of its own.
 """
 
@@ -18,46 +17,53 @@ from dynalign.encoding.scores import Scores, read_scores
 from dynalign.io.errors import InputError
 from dynalign.responses.recordings import read_voxels
 from dynalign.responses.regions import count_voxels, from_arrays, from_image, read_regions, subset, write_regions
-from dynalign.statistics.block_tests import corrected_t, test_train_ratio
-from dynalign.statistics.effects import CELL, original_path, read_cells, scores_path
+from dynalign.statistics.block_tests import mean_test
+from dynalign.statistics.effects import CELL, original_path, read_cells, scores_path, voxel_scores
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
 
-def over_folds(r: np.ndarray, fold: np.ndarray, level: float, gap: int) -> dict[str, float]:
-    """Mean over folds and voxels of r, shape (n_folds, n_voxels), with interval and test over the folds' means.
+def over_blocks(r: np.ndarray, blocks: np.ndarray, fold, settings: Statistics, gap: int) -> dict[str, float]:
+    """Mean over voxels of r, shape (n_voxels,), with interval and test over `blocks`, (n_blocks, n_voxels).
 
-    Gives ``mean``, ``ci_low``, ``ci_high``, ``p``, which are NaN where no voxel has a score in all folds; ``n_voxels``,
-    ``n_invalid``. `fold` and `gap` as for :func:`dynalign.statistics.block_tests.test_train_ratio`.
+    Gives ``mean``, ``ci_low``, ``ci_high``, ``p``, which are NaN where no voxel has a score; ``n_voxels``,
+    ``n_invalid``. `fold`, `settings` and `gap` are as for :func:`dynalign.statistics.block_tests.block_test`.
     """
-    valid = np.isfinite(r).all(axis=0)
+    valid = np.isfinite(r)
     test: dict[str, float] = dict.fromkeys(("mean", "ci_low", "ci_high", "p"), np.nan)
     if valid.any():
-        test = corrected_t(r[:, valid].mean(axis=1, dtype=float), test_train_ratio(fold, gap), level)
+        test = mean_test(blocks[:, valid].mean(axis=1, dtype=float), fold, settings, gap)
+        test["mean"] = float(r[valid].mean())
     return test | {"n_voxels": len(valid), "n_invalid": int((~valid).sum())}
 
 
-def region_alignment(scores: Scores, inside: np.ndarray, level: float, gap: int) -> dict[str, float]:
-    """Alignment of the voxels `inside`, boolean of shape (n_voxels,): mean r with its interval (:func:`over_folds`)."""
-    r = scores.r[:, inside]
-    found = over_folds(r, scores.fold, level, gap)
-    inner = scores.inner_score[:, inside][:, np.isfinite(r).all(axis=0)]
+def region_alignment(scores: Scores, inside: np.ndarray, settings: Statistics, gap: int) -> dict[str, float]:
+    """Alignment of the voxels `inside`, boolean of shape (n_voxels,): mean r and its interval (:func:`over_blocks`)."""
+    r = voxel_scores(scores)[inside]
+    found = over_blocks(r, scores.blocks[:, inside], scores.fold, settings, gap)
+    inner = scores.inner_score[:, inside][:, np.isfinite(r)]
     found |= {"mean_r": found["mean"], "inner_score": float(np.mean(inner, dtype=float)) if inner.size else np.nan}
     return {name: found[name] for name in ("mean_r", "ci_low", "ci_high", "inner_score", "n_voxels", "n_invalid")}
 
 
-def region_effect(residual: Scores, original: Scores, inside: np.ndarray, level: float, gap: int) -> dict[str, float]:
-    """Effect of a removal on the voxels `inside`: residual − original, with interval and test (:func:`over_folds`)."""
-    found = over_folds(residual.r[:, inside].astype(float) - original.r[:, inside], original.fold, level, gap)
+def region_effect(
+    residual: Scores, original: Scores, inside: np.ndarray, settings: Statistics, gap: int
+) -> dict[str, float]:
+    """Effect of a removal on the voxels `inside`: residual − original, with interval and test (:func:`over_blocks`)."""
+    difference = voxel_scores(residual) - voxel_scores(original)
+    blocks = residual.blocks.astype(float) - original.blocks
+    found = over_blocks(difference[inside], blocks[:, inside], original.fold, settings, gap)
     found["mean_difference"] = found["mean"]
     return {name: found[name] for name in ("n_voxels", "n_invalid", "mean_difference", "ci_low", "ci_high", "p")}
 
 
-def subject_tables(cells, folder: str | Path, regions: Mapping[str, np.ndarray], level: float, gap: int) -> tuple:
+def subject_tables(
+    cells, folder: str | Path, regions: Mapping[str, np.ndarray], settings: Statistics, gap: int
+) -> tuple:
     """Alignment and effects of one subject, region by region, for every cell: two data frames.
 
     `cells` come from :func:`dynalign.statistics.effects.read_cells`, `folder` is ``encoding/``, `regions` are boolean
-    arrays (n_voxels,); `level` and `gap` as for :func:`over_folds`. InputError if the scores are of other voxels.
+    arrays (n_voxels,); `settings` and `gap` as for :func:`over_blocks`. InputError if the scores are of other voxels.
     """
     import pandas as pd
 
@@ -73,9 +79,9 @@ def subject_tables(cells, folder: str | Path, regions: Mapping[str, np.ndarray],
                 raise InputError(f"{path}: {found}; make both from the same responses")
             for name, inside in regions.items():
                 key = cell | {"roi": name}
-                alignment.append(key | region_alignment(scores, inside, level, gap))
+                alignment.append(key | region_alignment(scores, inside, settings, gap))
                 if cell["removal"] != "none":
-                    effects.append(key | region_effect(scores, original, inside, level, gap))
+                    effects.append(key | region_effect(scores, original, inside, settings, gap))
     return pd.DataFrame(alignment), pd.DataFrame(effects)
 
 
@@ -124,7 +130,7 @@ def subject(
     (`readable`, what the encoder reads of each property); `gap` is ``encoding.gap``.
     """
     cells = read_cells(alignment, subject)
-    aligned, effects = subject_tables(cells, folder, read_regions(rois), options.alpha, gap)
+    aligned, effects = subject_tables(cells, folder, read_regions(rois), options, gap)
     key = [*CELL, "subject"]
     read = read_table(readable, kind="removal_effects")
     names = [name for name in read if name.startswith("readable_")]
