@@ -22,6 +22,15 @@ def pictures(figure):
     return [axes.images[0] for axes in figure.axes if axes.images]
 
 
+def outlined(figure) -> dict[int, list[float]]:
+    """Panels with an outline, and its right upper corner."""
+    found = {}
+    for number, panel in enumerate(figure.axes):
+        for one in panel.collections if panel.images else ():
+            found[number] = one.get_paths()[0].vertices.max(axis=0).round(1).tolist()
+    return found
+
+
 def index(rows) -> pd.DataFrame:
     """An index table from (image, checkpoint, step, layer, removal, property, best_layer)."""
     table = pd.DataFrame(rows, columns=["image", *CELL, "best_layer"])
@@ -45,7 +54,10 @@ def test_the_subjects_right_front_and_top_are_the_pictures(name):
 
 def test_the_value_furthest_from_zero_is_seen():
     volume = np.array([[[0.1, -0.4, np.nan], [0.2, 0.1, 0.0], [np.nan] * 3]])
-    np.testing.assert_array_equal(brain_images.extreme(volume), [[-0.4, 0.2, np.nan]])
+    q = np.arange(9).reshape(volume.shape)
+    value, adjusted = brain_images.extreme(volume, q)
+    np.testing.assert_array_equal(value, [[-0.4, 0.2, np.nan]])
+    np.testing.assert_array_equal(adjusted, [[1, 3, 6]])
 
 
 def test_of_many_checkpoints_evenly_spaced_ones_are_drawn():
@@ -77,6 +89,9 @@ def images(tmp_path):
         data = np.stack(volumes, axis=3).astype(np.float32)
         data[5, 0] = np.nan
         nibabel.save(nibabel.Nifti1Image(data, affine), tmp_path / f"{name}.nii.gz")
+        # What was planted is significant, and nothing else.
+        q = np.where(np.abs(data) > 0.1, 0.01, np.where(np.isnan(data), np.nan, 0.5)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(q, affine), tmp_path / f"{name}_q.nii.gz")
     write_table(index(rows), tmp_path / "index.tsv")
     removed = [row[1:6] for row in rows if row[0] == "effects"]
     read = np.linspace(0.5, 0.1, len(removed))
@@ -87,7 +102,8 @@ def images(tmp_path):
 
 
 def test_slices_show_each_checkpoints_best_layer_on_one_scale(images):
-    figure, _ = brain_images.score_slices(images / "score.nii.gz", images / "index.tsv", "F")
+    paths = [images / name for name in ("score.nii.gz", "score_q.nii.gz", "index.tsv")]
+    figure, _ = brain_images.score_slices(*paths, "F", 0.05)
     panels = pictures(figure)
     assert len(panels) == 3 * 4
     assert {panel.get_clim() for panel in panels} == {panels[0].get_clim()}
@@ -95,6 +111,7 @@ def test_slices_show_each_checkpoints_best_layer_on_one_scale(images):
     assert low == -high < 0
     # Row of step 64, topmost slice: the planted voxel stands in the picture's right upper corner.
     top = panels[4 + 3].get_array()
+    assert outlined(figure) == {4 + 3: [5.5, 6.5]}
     assert top[-1, -1] == pytest.approx(0.5)
     assert np.isnan(top.filled(np.nan)[0, 0])
     labels = [axes.get_ylabel() for axes in figure.axes]
@@ -105,9 +122,8 @@ def test_slices_show_each_checkpoints_best_layer_on_one_scale(images):
 
 
 def test_effects_are_seen_from_above_by_checkpoint_and_property(images):
-    figure, _ = brain_images.effect_projections(
-        images / "effects.nii.gz", images / "index.tsv", images / "effects.tsv", "F", None, ["tense", "pos"]
-    )
+    paths = [images / name for name in ("effects.nii.gz", "effects_q.nii.gz", "index.tsv", "effects.tsv")]
+    figure, _ = brain_images.effect_projections(*paths, "F", None, ["tense", "pos"], 0.05)
     panels = pictures(figure)
     assert len(panels) == 2 * 2
     assert [axes.get_title() for axes in figure.axes[:2]] == ["tense", "part\nof\nspeech"]
@@ -115,6 +131,7 @@ def test_effects_are_seen_from_above_by_checkpoint_and_property(images):
     # What the encoder reads of tense and pos at step 0, before and after.
     assert [axes.get_xlabel() for axes in figure.axes[:2]] == ["0.42 → 0.22", "0.50 → 0.30"]
     assert panels[2].get_array()[-1, -1] == pytest.approx(-0.4)
+    assert list(outlined(figure)) == [2]
     assert abs(panels[3].get_array()[-1, -1]) < 0.1
 
 
@@ -166,7 +183,9 @@ def test_the_ceiling_figure_shows_the_ratio_at_the_best_layer_by_inner_score(tmp
     ratios = ratios.assign(ratio=ratios["mean_r"] / 0.5, mean_ceiling=0.5)
     ceilings = pd.DataFrame({"subject": ["F", "M"], "n_others": 1, "mean_r": 0.4, "ci_low": 0.3, "ci_high": 0.5})
     ceilings = ceilings.assign(inner_score=0.1, mean_r_above=0.5, n_above=9, n_voxels=12, n_invalid=0, threshold=0.1)
-    for name, table in (("alignment", alignment), ("ratios", ratios), ("ceilings", ceilings)):
+    alignment, ceilings = (table.assign(share_significant=0.2) for table in (alignment, ceilings))
+    tables = {"alignment": alignment, "ratios": ratios, "ceilings": ceilings}
+    for name, table in tables.items():
         write_table(table, tmp_path / f"{name}.tsv")
     outputs = [str(tmp_path / f"ceiling.{suffix}") for suffix in ("pdf", "tsv")]
     paths = {name: tmp_path / f"{name}.tsv" for name in ("alignment", "ratios", "ceilings")}
@@ -180,7 +199,8 @@ def test_the_ceiling_figure_shows_the_ratio_at_the_best_layer_by_inner_score(tmp
 
 
 def test_the_same_image_gives_the_same_picture(images, tmp_path):
-    command = ["scores", *flags(subject="F", image=images / "score.nii.gz", index=images / "index.tsv")]
+    command = ["scores", *flags(subject="F", image=images / "score.nii.gz", q=images / "score_q.nii.gz")]
+    command += flags(index=images / "index.tsv", level=0.05)
     for name in ("one.png", "two.png"):
         brain_images.main([*command, *flags(output=tmp_path / name)])
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()

@@ -1,12 +1,15 @@
 """Scores back in the brain."""
 
+from dataclasses import replace
+
 import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from tests.helpers import flags
+from scipy import stats
+from tests.helpers import flags, made_scores
 
-from dynalign.io.arrays import write_arrays
+from dynalign.encoding.scores import write_scores
 from dynalign.io.errors import InputError
 from dynalign.statistics import maps
 from dynalign.tables.reader import read_table
@@ -40,23 +43,15 @@ def build(folder, affine=AFFINES["flipped"], codes=(2, 1)):
                 r[key] = rng.normal(0.1, 0.1, (5, n)).astype(np.float32)
                 alpha[key] = (10.0 ** rng.integers(-3, 4, (5, n))).astype(np.float32)
                 r[key][:, INVALID] = alpha[key][:, INVALID] = np.nan
-                write_arrays(
-                    folder / f"encoding/{checkpoint}/layer-{layer}/S/{arm[0]}.{arm[1]}.npz",
-                    {
-                        "r": r[key],
-                        "alpha": alpha[key],
-                        "inner_score": np.zeros((5, n), dtype=np.float32),
-                        "timecourse": np.zeros(10),
-                        "readable": np.zeros((0, 0), dtype=np.float32),
-                        "fold": np.repeat(np.arange(5), 2).astype(np.int16),
-                    },
-                )
+                made = made_scores(r[key], np.repeat(np.arange(5), 2).astype(np.int16))
+                path = folder / f"encoding/{checkpoint}/layer-{layer}/S/{arm[0]}.{arm[1]}.npz"
+                write_scores(path, replace(made, alpha=alpha[key], inner_score=np.zeros_like(r[key])))
                 for subject in ("S", "T"):
                     # The reported score prefers layer 0; the inner score layer 2, but for step-9.
                     inner = 0.2 if (layer == 2) != (checkpoint == "step-9") else 0.1
                     rows.append([checkpoint, step, layer, *arm, subject, 0.3 - inner, inner])
     table = pd.DataFrame(rows, columns=COLUMNS).assign(ci_low=0, ci_high=1, n_voxels=n, n_invalid=1)
-    write_table(table, folder / "alignment.tsv")
+    write_table(table.assign(share_significant=0), folder / "alignment.tsv")
     return mask, r, alpha
 
 
@@ -64,7 +59,8 @@ def run(folder, output):
     maps.main(
         flags(subject="S", alignment=folder / "alignment.tsv", folder=folder / "encoding")
         + flags(mask=folder / "mask.nii.gz", score=output / "S.nii.gz", index=output / "S.tsv")
-        + flags(alpha=output / "alpha.nii.gz", effects=output / "effects.nii.gz")
+        + flags(alpha=output / "alpha.nii.gz", effects=output / "effects.nii.gz", gap=0)
+        + flags(q=output / "q.nii.gz", effects_q=output / "effects_q.nii.gz")
     )
 
 
@@ -116,6 +112,23 @@ def test_effects_are_those_of_the_layer_chosen_by_inner_score(study):
         np.testing.assert_allclose(data[mask][:, volume], difference, atol=1e-6)
 
 
+def test_every_voxel_is_tested_over_blocks_and_p_adjusted_over_voxels(study):
+    """A block is a fold here: scipy's t over the five folds, its variance 1/5 + 1/4 instead of 1/5."""
+    folder, mask, r, _, index = study
+    for image, name, original in (("q", "q.nii.gz", None), ("effects_q", "effects_q.nii.gz", ("none", "original"))):
+        data, rows = volumes(folder, name, index, image)
+        for row in rows.itertuples():
+            values = r[row.checkpoint, row.layer, row.removal, row.property].astype(np.float16).astype(float)
+            if original:
+                values -= r[row.checkpoint, row.layer, *original].astype(np.float16)
+            t = stats.ttest_1samp(values, 0).statistic / 1.5
+            expected = 2 * stats.t.sf(np.abs(t), 4)
+            scored = np.isfinite(expected)
+            expected[scored] = stats.false_discovery_control(expected[scored])
+            np.testing.assert_allclose(data[mask][:, row.volume], expected, rtol=1e-5)
+            assert np.isnan(expected).nonzero()[0].tolist() == [INVALID]
+
+
 @pytest.mark.parametrize("name", AFFINES)
 def test_a_planted_voxel_comes_back_at_its_place_in_the_scanner(tmp_path, name):
     """Read by another route: the value at a place in mm, through the written image's own affine."""
@@ -145,7 +158,7 @@ def test_the_space_is_the_masks(tmp_path, codes):
 def test_the_same_scores_give_the_same_bytes(study, tmp_path):
     folder = study[0]
     run(folder, tmp_path)
-    for name in ("S.nii.gz", "alpha.nii.gz", "effects.nii.gz", "S.tsv"):
+    for name in ("S.nii.gz", "alpha.nii.gz", "q.nii.gz", "effects.nii.gz", "effects_q.nii.gz", "S.tsv"):
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()
 
 

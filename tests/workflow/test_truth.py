@@ -25,10 +25,10 @@ CONTRACT = {
         "probing": "checkpoint step layer removal property accuracy_before accuracy_after accuracy_after_crossfit "
         "chance null_low null_high removed_paper removed",
         "alignment": "checkpoint step layer removal property subject mean_r ci_low ci_high inner_score n_voxels "
-        "n_invalid",
+        "n_invalid share_significant",
         "removal_effects": "checkpoint step layer removal property subject mean_difference ci_low ci_high t_paper "
         "p_paper significant_paper p p_fdr significant effect_size effect_low effect_high readable_before "
-        "readable_after over_control p_over_control",
+        "readable_after over_control p_over_control share_harmed share_relieved",
         "removal_effects_group": "checkpoint step layer removal property n_subjects mean_difference ci_low ci_high p "
         "p_fdr significant p_other_subjects_same_text n_significant",
         "emergence": "quantity property subject layer reference emergence_step emergence_after lasting_step",
@@ -227,6 +227,32 @@ def test_the_score_map_puts_each_voxel_where_it_was_planted(results):
     placed = [data[i, j, k] for i, j, k in truth[["i", "j", "k"]].astype(int).itertuples(index=False)]
     np.testing.assert_allclose(placed, arm(results), atol=1e-6)
     assert np.isnan(data[~mask]).all()
+
+
+def test_significant_voxels_are_those_planted(results, region):
+    """Of voxels that follow nothing, few; of those that follow tense, its removal harms many, and no others."""
+    mask = np.asarray(nibabel.load(results / "data/sub-F_mask.nii.gz").dataobj) > 0
+    index = read_table(results / "maps/F.tsv").query("checkpoint == 'step-128'")
+
+    def significant(image, folder, removal, name):
+        row = index[(index["image"] == image) & (index["removal"] == removal) & (index["property"] == name)].iloc[0]
+        q, value = (
+            np.asarray(nibabel.load(results / f"maps/{path}F.nii.gz").dataobj)[mask][:, row["volume"]]
+            for path in folder
+        )
+        return (q < 0.05) * np.sign(value)
+
+    aligned = significant("score", ("q/", ""), "none", "original")
+    assert (aligned[region == "meaning"] == 1).mean() > 0.5
+    assert (aligned[region == "noise"] != 0).mean() < 0.1
+    row = table(results, "alignment").query("checkpoint == 'step-128' and removal == 'none'").iloc[0]
+    assert row["share_significant"] == pytest.approx((aligned == 1).mean(), abs=1e-6)
+    effects = table(results, "removal_effects").query("checkpoint == 'step-128' and removal == @HEADLINE")
+    for name in ("tense", "random_label"):
+        harmed = significant("effects", ("effects_q/", "effects/"), HEADLINE, name) == -1
+        assert (harmed[region == name].mean() > 0.3) if name == "tense" else (harmed.mean() < 0.05)
+        assert harmed[region == "noise"].mean() < 0.05
+        assert effects.set_index("property").loc[name, "share_harmed"] == pytest.approx(harmed.mean(), abs=1e-6)
 
 
 def copied(finished, target):

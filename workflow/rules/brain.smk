@@ -13,7 +13,9 @@ if STUDY.story.layout == "table":
         output:
             score=f"{R}/maps/{{subject}}.nii.gz",
             alpha=f"{R}/maps/alpha/{{subject}}.nii.gz",
+            q=f"{R}/maps/q/{{subject}}.nii.gz",
             effects=f"{R}/maps/effects/{{subject}}.nii.gz",
+            effects_q=f"{R}/maps/effects_q/{{subject}}.nii.gz",
             index=f"{R}/maps/{{subject}}.tsv",
         log:
             f"{R}/logs/score_maps/{{subject}}.log",
@@ -21,30 +23,35 @@ if STUDY.story.layout == "table":
         params:
             code=code("statistics.maps"),
             folder=folder_of_scores,
+            options=section(STUDY.statistics, "alpha", "block"),
+            gap=STUDY.encoding.gap,
         shell:
             "python -m dynalign.statistics.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
             " --folder {params.folder:q} --mask {input.mask:q} --score {output.score:q} --alpha {output.alpha:q}"
-            " --effects {output.effects:q} --index {output.index:q} &> {log:q}"
+            " --q {output.q:q} --effects {output.effects:q} --effects-q {output.effects_q:q} --index {output.index:q}"
+            " --options {params.options:q} --gap {params.gap} &> {log:q}"
 
-    #: Maps drawn, by rule: sub-command, file, folder of images, further table, what it shows, options.
+    #: Maps drawn, by rule: sub-command, file, images by option, further table, what it shows, options.
     DRAWN_MAPS = {
-        "figure_score_map": ("scores", "map-{subject}", "maps", {}, "scores", []),
+        "figure_score_map": ("scores", "map-{subject}", {"image": "maps", "q": "maps/q"}, {}, "scores", []),
         "figure_effect_map": (
             "effects",
             "effect-map-{subject}",
-            "maps/effects",
+            {"image": "maps/effects", "q": "maps/effects_q"},
             {"effects": f"{R}/tables/removal_effects.tsv"},
             "effects of removal",
             ["--removal", STUDY.removal.headline, "--properties", *PROPERTIES],
         ),
     }
-    for name, (entry, file, folder, more, shows, options) in DRAWN_MAPS.items():
+    for name, (entry, file, images, more, shows, options) in DRAWN_MAPS.items():
 
         rule:
             name:
                 name
             input:
-                **{"image": f"{R}/{folder}/{{subject}}.nii.gz", "index": f"{R}/maps/{{subject}}.tsv"} | more,
+                **{option: f"{R}/{folder}/{{subject}}.nii.gz" for option, folder in images.items()},
+                index=f"{R}/maps/{{subject}}.tsv",
+                **more,
             output:
                 drawn(file, "Maps of the brain", shows=shows, subject="{subject}"),
             log:
@@ -56,7 +63,7 @@ if STUDY.story.layout == "table":
                 code=code("figures.brain_images"),
                 entry=entry,
                 tables=by_option,
-                options=options,
+                options=["--level", STUDY.statistics.alpha, *options],
             shell:
                 "python -m dynalign.figures.brain_images {params.entry} --subject {wildcards.subject:q} {params.tables:q}"
                 " {params.options:q} --output {output:q} &> {log:q}"
@@ -134,9 +141,11 @@ if STUDY.noise_ceiling.compute:
         params:
             code=code("statistics.ceiling", "predict"),
             encoding=section(STUDY.encoding, "alphas", "folds", "inner_folds", "gap"),
+            block=STUDY.statistics.block,
         shell:
             "python -m dynalign.statistics.ceiling predict --responses {input.responses:q} --others {input.others:q}"
-            " --trs {input.trs:q} --encoding {params.encoding:q} --threads {threads} --output {output:q} &> {log:q}"
+            " --trs {input.trs:q} --encoding {params.encoding:q} --block {params.block} --threads {threads}"
+            " --output {output:q} &> {log:q}"
 
     rule ceiling_statistics:
         input:

@@ -45,17 +45,30 @@ def upright(image) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(turned.dataobj), turned.affine
 
 
-def extreme(volume: np.ndarray) -> np.ndarray:
-    """The value furthest from 0 along the last axis, with its sign; NaN where there is none."""
-    size = np.where(np.isfinite(volume), np.abs(volume), -1.0)
-    return np.take_along_axis(volume, size.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+def extreme(volume: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The value furthest from 0 along the last axis, with its sign, and its q; NaN where there is none."""
+    place = np.where(np.isfinite(volume), np.abs(volume), -1.0).argmax(axis=-1)[..., None]
+    value, adjusted = (np.take_along_axis(part, place, axis=-1)[..., 0] for part in (volume, q))
+    return value, adjusted
 
 
-def picture_grid(panels: Sequence[Sequence], affine, values: np.ndarray, rows, columns, label: str, notes=None):
+def outline(panel, inside: np.ndarray) -> None:
+    """Draw the border of the pixels `inside`, boolean of shape (x, y)."""
+    if inside.any():
+        # Many points to a pixel, so that the border keeps its corners; one pixel more lets it close at the edge.
+        fine = np.kron(np.pad(inside, 1).T, np.ones((10, 10)))
+        span = (-1.5, inside.shape[0] + 0.5, -1.5, inside.shape[1] + 0.5)
+        panel.contour(fine, [0.5], extent=span, colors="black", linewidths=0.9)
+
+
+def picture_grid(
+    panels: Sequence[Sequence], significant, affine, values: np.ndarray, rows, columns, label: str, notes=None
+):
     """A figure of axial pictures, rows of arrays of shape (x, y), all on one colour scale.
 
     The scale is symmetric, up to the percentile :data:`SHARE` of the absolute `values`, and `label` names it with its
-    unit; `rows` and `columns` are titles, `notes` stand below each picture. The image's affine, of shape (4, 4), gives
+    unit; `significant` pixels, rows of boolean arrays, are outlined; `rows` and `columns` are titles, `notes` stand
+    below each picture. The image's affine, of shape (4, 4), gives
     the size of a voxel.
     """
     from matplotlib import colormaps
@@ -71,8 +84,10 @@ def picture_grid(panels: Sequence[Sequence], affine, values: np.ndarray, rows, c
     limit = limit if limit > 0 else 1.0
     look = {"cmap": colormaps["RdBu_r"].with_extremes(bad=OUTSIDE), "vmin": -limit, "vmax": limit}
     look |= {"origin": "lower", "interpolation": "nearest", "aspect": y / x}
-    for panel, picture in zip(axes.flat, (picture for row in panels for picture in row), strict=True):
+    pictures = [pair for pairs in zip(panels, significant, strict=True) for pair in zip(*pairs, strict=True)]
+    for panel, (picture, inside) in zip(axes.flat, pictures, strict=True):
         shown = panel.imshow(picture.T, **look)
+        outline(panel, inside)
         panel.set(xticks=[], yticks=[], frame_on=False)
         for text, place, across in (("L", 0.02, "left"), ("R", 0.98, "right")):
             corner = {"transform": panel.transAxes, "ha": across, "va": "top", "fontsize": 7}
@@ -106,45 +121,55 @@ def read_index(path: str, image: str, n_volumes: int):
     return rows
 
 
-def shown_volumes(image_path: str, data: np.ndarray, rows, index):
+def shown_volumes(image_path: str, data: np.ndarray, q: np.ndarray, rows, index):
     """What a picture has room for: some of `rows`, and a sentence on the checkpoints of `index` that are left out.
 
-    Their volumes are cropped along x and y to scored voxels, with one more on each side where there is one.
+    Their volumes, and those of q, are cropped along x and y to scored voxels, with one more on each side where there
+    is one.
     """
     shown = rows[rows["checkpoint"].isin(evenly_spaced(rows["checkpoint"].unique(), MOST_ROWS))]
-    volumes = data[..., shown["volume"].to_numpy(dtype=int)]
+    volumes, q = (part[..., shown["volume"].to_numpy(dtype=int)] for part in (data, q))
     there = np.isfinite(volumes).any(axis=(2, 3))
     if not there.any():
         raise InputError(f"{image_path}: no voxel has a score")
     edges = [np.flatnonzero(there.any(axis=1 - axis))[[0, -1]] for axis in (0, 1)]
     x, y = (slice(max(first - 1, 0), last + 2) for first, last in edges)
     n, total = shown["checkpoint"].nunique(), index["checkpoint"].nunique()
-    return shown, volumes[x, y], "" if n == total else f" {n} of {total} checkpoints; the image holds all."
+    return shown, volumes[x, y], q[x, y], "" if n == total else f" {n} of {total} checkpoints; the image holds all."
 
 
-def score_slices(image_path: str, index_path: str, subject: str):
-    """Axial slices of each checkpoint's best layer (by inner score), one row per checkpoint."""
+def score_slices(image_path: str, q_path: str, index_path: str, subject: str, level: float):
+    """Axial slices of each checkpoint's best layer (by inner score), one row per checkpoint; q < `level` outlined."""
     data, affine = upright(load_image(image_path))
     index = read_index(index_path, "score", data.shape[3])
-    best, volumes, left_out = shown_volumes(image_path, data, index[index["best_layer"] == 1], index)
+    q, _ = upright(load_image(q_path))
+    best, volumes, q, left_out = shown_volumes(image_path, data, q, index[index["best_layer"] == 1], index)
     chosen = evenly_spaced(np.flatnonzero(np.isfinite(volumes).any(axis=(0, 1, 3))), MOST_SLICES)
     middle = (np.array(data.shape[:3]) - 1) / 2
     heights = [float((affine @ [middle[0], middle[1], z, 1])[2]) for z in chosen]
     figure = picture_grid(
         [[volumes[:, :, z, row] for z in chosen] for row in range(len(best))],
+        [[(q[:, :, z, row] < level) & (volumes[:, :, z, row] > 0) for z in chosen] for row in range(len(best))],
         affine,
         volumes,
         [row_title(row) for row in best.itertuples()],
         [f"z = {height:.0f} mm".replace("-", "−") for height in heights],
         "Pearson r (mean over folds)",
     )
-    note = "Left of the picture: the participant's left. Grey: no voxel, or one without a score."
+    note = f"Outlined: above 0, p < {level:g} adjusted over voxels. Left: the participant's left. Grey: no score."
     style.title(figure, f"Participant {subject}: score of every voxel over training", note + left_out)
     return figure, None
 
 
 def effect_projections(
-    image_path: str, index_path: str, effects_path: str, subject: str, removal: str, order: Sequence[str]
+    image_path: str,
+    q_path: str,
+    index_path: str,
+    effects_path: str,
+    subject: str,
+    removal: str,
+    order: Sequence[str],
+    level: float,
 ):
     """Effects of removal seen from above: a row per checkpoint, a column per property, below what is read of it."""
     data, affine = upright(load_image(image_path))
@@ -153,14 +178,18 @@ def effect_projections(
     rows = index[(index["removal"] == method) & index["step"].notna()]
     if rows.empty:
         raise InputError(f"{index_path}: no trained checkpoint has an effect of removal by {method!r}")
-    rows, volumes, left_out = shown_volumes(image_path, data, rows, index[index["step"].notna()])
+    q, _ = upright(load_image(q_path))
+    rows, volumes, q, left_out = shown_volumes(image_path, data, q, rows, index[index["step"].notna()])
     names = [name for name in order if name in set(rows["property"])]
     names += sorted(set(rows["property"]) - set(names))
     checkpoints = list(rows.drop_duplicates("checkpoint").itertuples())
-    panels = [
-        [extreme(volumes[..., int(np.flatnonzero(here & (rows["property"] == name))[0])]) for name in names]
-        for here in (rows["checkpoint"] == row.checkpoint for row in checkpoints)
-    ]
+    panels, significant = [], []
+    for row in checkpoints:
+        here = rows["checkpoint"] == row.checkpoint
+        places = [int(np.flatnonzero(here & (rows["property"] == name))[0]) for name in names]
+        values, adjusted = zip(*(extreme(volumes[..., place], q[..., place]) for place in places), strict=True)
+        panels.append(values)
+        significant.append([one < level for one in adjusted])
     table = reader.read_table(effects_path, kind="removal_effects")
     table = table[(table["subject"] == subject) & (table["removal"] == method)]
     read = table.set_index(["checkpoint", "layer", "property"])[["readable_before", "readable_after"]]
@@ -171,6 +200,7 @@ def effect_projections(
 
     figure = picture_grid(
         panels,
+        significant,
         affine,
         np.array(panels),
         [row_title(row) for row in checkpoints],
@@ -178,7 +208,8 @@ def effect_projections(
         "residual − original (difference of r)",
         [[reading(row, name) for name in names] for row in checkpoints],
     )
-    note = f"Removal by {method}. Blue: it hurts. Below: r of the property as the encoder reads it, before → after."
+    note = f"Removal by {method}. Blue: it hurts. Outlined: p < {level:g} adjusted over voxels. Below: r as the encoder"
+    note += " reads the property, before → after."
     heading = f"Participant {subject}: what removing each property changes, voxel by voxel"
     style.title(figure, heading, note + left_out)
     return figure, None
@@ -261,22 +292,24 @@ def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
     return figure, shown[columns]
 
 
-def scores(image: str, index: str, subject: str, output: list[str]) -> None:
-    """Draw a participant's scores (the image and index of :mod:`dynalign.statistics.maps`)."""
-    style.write(output, score_slices, image, index, subject)
+def scores(image: str, q: str, index: str, subject: str, output: list[str], level: float) -> None:
+    """Draw a participant's scores from above; `q` tells the voxels that are significant at `level`."""
+    style.write(output, score_slices, image, q, index, subject, level)
 
 
 def effects(
     image: str,
+    q: str,
     index: str,
     effects: str,
     subject: str,
     output: list[str],
+    level: float,
     properties: tuple[str, ...] = (),
     removal: str = "",
 ) -> None:
     """Draw the `effects` (their table) of a `removal` (default: the first) on a participant, `properties` in order."""
-    style.write(output, effect_projections, image, index, effects, subject, removal, properties)
+    style.write(output, effect_projections, image, q, index, effects, subject, removal, properties, level)
 
 
 def rois(alignment: str, output: list[str], options: Figures = Figures()) -> None:

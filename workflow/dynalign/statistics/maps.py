@@ -1,15 +1,18 @@
 """Scores back in the brain: NIfTI images in mask space and a table of what each volume is.
 
-Three images per subject, each with one kind of number, so that a viewer's colour scale fits the whole image:
+Five images per subject, each with one kind of number, so that a viewer's colour scale fits the whole image:
 
-========================= =============== ================================================================
-``maps/{subject}``        ``r``           score of the original: Pearson r, mean over folds; every checkpoint and layer
-``maps/alpha/{subject}``  ``log10_alpha`` penalty chosen, log10, median over folds; the same cells
-``maps/effects/{subject}`` ``difference`` residual − original, difference of r; each checkpoint's best layer
-========================= =============== ================================================================
+============================ =============== ========================================================
+``maps/{subject}``           ``r``           score of the original: Pearson r, mean over folds
+``maps/alpha/{subject}``     ``log10_alpha`` penalty chosen, log10, median over folds
+``maps/q/{subject}``         ``q``           p of the score
+``maps/effects/{subject}``   ``difference``  residual − original, difference of r
+``maps/effects_q/{subject}`` ``q``           p of the difference
+============================ =============== ========================================================
 
-The best layer is the one with the highest inner score, which does not look at the reported score (METHOD section 7).
-Memory holds one volume, however many checkpoints a study has. The penalty of a voxel without a score is NaN.
+The first three hold every checkpoint and layer, the others each checkpoint's best layer: the one with the highest inner
+score, which does not look at the reported score (METHOD section 7). p is that of the block test, adjusted over the
+voxels of a volume (METHOD section 8). Memory holds one volume. NaN: a voxel without a score.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,10 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.cli import command, progress, run
+from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import Scores, read_scores
 from dynalign.io.errors import InputError
 from dynalign.io.images import gzipped, load_image
 from dynalign.statistics import summaries
+from dynalign.statistics.block_tests import voxel_test
 from dynalign.statistics.effects import CELL, original_path, read_cells, scores_path, voxel_scores
 from dynalign.tables.writer import write_table
 
@@ -74,7 +79,18 @@ def write_volumes(path: str | Path, values: Iterable[np.ndarray], n: int, mask_i
 
 @command
 def main(
-    subject: str, alignment: str, folder: str, mask: str, score: str, alpha: str, effects: str, index: str
+    subject: str,
+    alignment: str,
+    folder: str,
+    mask: str,
+    score: str,
+    alpha: str,
+    q: str,
+    effects: str,
+    effects_q: str,
+    index: str,
+    gap: int,
+    options: Statistics = Statistics(),
 ) -> None:
     """A subject's scores, penalties and effects of removal → NIfTI in mask space, and their index.
 
@@ -83,10 +99,13 @@ def main(
     subject
     alignment, folder, mask
         ``tables/alignment.tsv``, ``encoding/``, and the subject's brain mask.
-    score, alpha, effects
-        4-D NIfTI to write (``.nii.gz``): r of the original, log10 of the penalties, residual − original.
+    score, alpha, q, effects, effects_q
+        4-D NIfTI to write (``.nii.gz``): r of the original, log10 of the penalties, adjusted p of r, residual −
+        original, its adjusted p.
     index
         Table to write: what each volume is.
+    gap, options
+        ``encoding.gap``, and section `statistics` as JSON.
     """
     import pandas as pd
 
@@ -111,6 +130,16 @@ def main(
     def effect(cell: dict) -> np.ndarray:
         return voxel_scores(scores(cell)) - voxel_scores(read_scores(original_path(folder, cell)))
 
+    def adjusted(blocks: np.ndarray, fold: np.ndarray) -> np.ndarray:
+        return voxel_test(blocks, fold, options, gap)["q"]
+
+    def score_q(cell: dict) -> np.ndarray:
+        return adjusted(scores(cell).blocks, scores(cell).fold)
+
+    def effect_q(cell: dict) -> np.ndarray:
+        before = read_scores(original_path(folder, cell))
+        return adjusted(scores(cell).blocks.astype(float) - before.blocks, before.fold)
+
     def volumes(image: str, quantity: str, shown: list[dict], value: Callable) -> Iterator[np.ndarray]:
         for volume, cell in enumerate(progress(shown, f"maps: {image}")):
             voxels = value(cell)
@@ -128,7 +157,9 @@ def main(
     for path, image, quantity, shown, value in (
         (score, "score", "r", original, lambda cell: voxel_scores(scores(cell))),
         (alpha, "alpha", "log10_alpha", original, log10_alpha),
+        (q, "q", "q", original, score_q),
         (effects, "effects", "difference", removed, effect),
+        (effects_q, "effects_q", "q", removed, effect_q),
     ):
         text = f"dynalign {quantity}, subject {subject}"[:79]
         write_volumes(path, volumes(image, quantity, shown, value), len(shown), mask_image, text)
