@@ -219,7 +219,7 @@ def test_probes_before_and_after_against_the_null_interval(drawn, tables):
         for panel, layer in zip(row, LAYERS, strict=True):
             curves = {("ridge", "before"): "accuracy_before"}
             for method in METHODS:
-                curves[method, f"{method}: after"] = "accuracy_after"
+                curves[method, f"{method}: all words"] = "accuracy_after"
                 curves[method, f"{method}: crossfit"] = "accuracy_after_crossfit"
             alone = [each for each in panel.get_lines() if len(each.get_ydata()) == 1]
             for (method, label), column in curves.items():
@@ -234,8 +234,9 @@ def test_probes_before_and_after_against_the_null_interval(drawn, tables):
     assert [panel.get_title() for panel in panels[0]] == [f"layer {layer}" for layer in LAYERS]
     assert [text.get_text() for text in panels[-1, 0].get_xticklabels()][:3] == ["random", "0", "1,000"]
     assert len(numbers) == len(probing)
-    assert {"before", "ridge: after", "leace: crossfit", "null interval"} <= set(legend_texts(figure))
-    after = [each for each in panels[0, 0].get_lines() if each.get_label() in [f"{name}: after" for name in METHODS]]
+    assert {"before", "ridge: all words", "leace: crossfit", "null interval"} <= set(legend_texts(figure))
+    labels = [f"{name}: all words" for name in METHODS]
+    after = [each for each in panels[0, 0].get_lines() if each.get_label() in labels]
     assert len({each.get_color() for each in after}) == len({each.get_marker() for each in after}) == 2
 
 

@@ -152,8 +152,10 @@ def probing(figure_data: FigureData):
     # Every accuracy that is drawn: a row per curve and place.
     curves = {"before": (methods[0], "accuracy_before")}
     for method in methods:
-        curves[f"{method}: after"] = (method, "accuracy_after")
-        curves[f"{method}: crossfit"] = (method, "accuracy_after_crossfit")
+        # Wherever a study's encoding fits a removal, probes see it fitted both ways.
+        family = method.partition("-")[0]
+        curves[f"{family}: all words"] = (method, "accuracy_after")
+        curves[f"{family}: crossfit"] = (method, "accuracy_after_crossfit")
     looks = dict(zip(methods, cycle(style.FURTHER_MARKS), strict=False))
     marks = {curve: looks[method] for curve, (method, _) in curves.items()} | {"before": style.Mark("#000000", "o")}
     placed = table.assign(place=axis.of(table))
@@ -177,7 +179,7 @@ def probing(figure_data: FigureData):
             panel.fill_between(steady["place"], low, high, step="mid", linewidth=0, **null)
             panel.axhline(first["chance"].iloc[0], color=style.BASELINE, linewidth=0.8, dashes=(1, 2))
             for line in elements.lines(panel, summaries.trained(cell), "place", "accuracy", "curve", marks, **look):
-                if line.get_label().endswith(": after"):
+                if line.get_label().endswith(": all words"):
                     edge = {"markerfacecolor": "white", "markeredgecolor": line.get_color(), "markeredgewidth": 0.8}
                     line.set(linestyle="--", linewidth=0.9, **edge)
                 alone = cell[cell["step"].isna() & (cell["curve"] == line.get_label())]
