@@ -71,7 +71,7 @@ def encode(
     same_penalties : mapping of an arm to another, optional
         Whose penalties and inner scores it takes, where arms are updates of one kernel.
     block : int
-        Test rows in a block, over which each voxel is tested.
+        Test rows in a block.
 
     Returns
     -------
@@ -173,10 +173,8 @@ def main(
         Folder of ``{removal}.{property}.npz``, replaced whole, and where to record the SHA-256 of its files.
     seed
         Of permuted labels.
-    block
-        TRs in a block of the tests, ``statistics.block``.
-    threads, gpus, block_voxels
-        CPU threads; GPUs given to the job, if any; voxels at a time on each of a GPU's streams (memory, not results).
+    threads, gpus, block, block_voxels
+        CPU threads; GPUs given to the job, if any; ``statistics.block``; voxels at a time on each of a GPU's streams.
     """
     device = backend.choose(gpus, threads, block_voxels, options.tf32)
     X, codes, table = read_words(representation, layer, labels, properties, ["sentence"])

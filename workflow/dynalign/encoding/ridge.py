@@ -306,24 +306,20 @@ def fit_fold(
     responses : array of shape (n_rows, n_voxels)
         Finite, and varying in the training rows.
     train, test : arrays of int
-    alphas : sequence of float
-        Penalties.
-    inner_folds, gap : int
-        Contiguous validation blocks of the training rows, and rows left out on both sides of one.
+    alphas, inner_folds, gap
+        Penalties; contiguous validation blocks of the training rows; rows left out on both sides of one.
     updates : sequence of LowRankUpdate
         Further feature sets.
     run : backend.Numpy or backend.Torch, optional
         Where products run, and how many voxels at a time.
     voxels : array of int, optional
         Columns of the responses; default all.
-    tolerance : float
-        See :func:`dynalign.encoding.hat_matrices.skeleton`.
+    tolerance, block
+        See :func:`dynalign.encoding.hat_matrices.skeleton`; test rows in a block.
     targets : array of shape (n_rows, n_targets), optional
         Predicted like voxels, but no part of the time course.
     same : sequence of int, optional
         For each feature set, the one whose penalties it takes; default its own.
-    block : int
-        Test rows in a block.
 
     Returns
     -------

@@ -115,19 +115,9 @@ def mean_test(means: np.ndarray, fold: np.ndarray, settings: Statistics, gap: in
 
 
 def voxel_test(blocks: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, np.ndarray]:
-    """The test of :func:`block_test` for each voxel.
+    """The test of :func:`block_test` for each voxel of `blocks`, (n_blocks, n_voxels), of an arm or a difference.
 
-    Parameters
-    ----------
-    blocks : array of shape (n_blocks, n_voxels)
-        Of an arm (:class:`dynalign.encoding.scores.Scores`), or the difference of two arms'. NaN: no score.
-    fold, settings, gap
-        As :func:`block_test`.
-
-    Returns
-    -------
-    dict of arrays of shape (n_voxels,)
-        ``mean``, ``p`` and ``q`` (p adjusted over the voxels, Benjamini and Hochberg); NaN without a score.
+    Gives arrays of shape (n_voxels,), NaN without a score: ``mean``, ``p``, and ``q``, p adjusted over the voxels (BH).
     """
     from scipy.stats import false_discovery_control
 

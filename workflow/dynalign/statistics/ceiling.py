@@ -102,12 +102,12 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, settings: Sta
     (:func:`dynalign.statistics.block_tests.mean_test`). InputError if the two are not of the same voxels or folds.
     """
     if scores.r.shape != ceiling.r.shape or not np.array_equal(scores.fold, ceiling.fold):
-        these, those = (
-            f"{n_folds} folds × {n_voxels} voxels" for n_folds, n_voxels in (scores.r.shape, ceiling.r.shape)
+        these, those = (" × ".join(map(str, part.r.shape)) for part in (scores, ceiling))
+        raise InputError(
+            f"scores of {these} folds × voxels, a ceiling of {those}; both need the same responses and folds"
         )
-        raise InputError(f"scores of {these}, a ceiling of {those}; both need the same responses and folds")
     valid = chosen & np.isfinite(scores.r).all(axis=0)
-    row = {"n_voxels": int(valid.sum())}
+    row: dict[str, float] = {"n_voxels": int(valid.sum())}
     if not valid.any():
         return row | dict.fromkeys(("mean_r", "mean_ceiling", "ratio", "ci_low", "ci_high"), np.nan)
     mean_r, mean_ceiling = (float(part.r[:, valid].mean(dtype=float)) for part in (scores, ceiling))
@@ -115,8 +115,8 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, settings: Sta
     ratio = mean_r / mean_ceiling
     around = mean_test((r - ratio * c) / mean_ceiling, scores.fold, settings, gap)
     half = (around["ci_high"] - around["ci_low"]) / 2
-    found = {"mean_r": mean_r, "mean_ceiling": mean_ceiling, "ratio": ratio}
-    return row | found | {"ci_low": ratio - half, "ci_high": ratio + half}
+    row |= {"mean_r": mean_r, "mean_ceiling": mean_ceiling, "ratio": ratio}
+    return row | {"ci_low": ratio - half, "ci_high": ratio + half}
 
 
 def predict(

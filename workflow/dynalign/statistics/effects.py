@@ -51,11 +51,7 @@ def voxel_scores(scores: Scores) -> np.ndarray:
 
 
 def voxel_shares(blocks: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> tuple[float, float]:
-    """Shares of the scored voxels that are significantly below and above 0.
-
-    The parameters are those of :func:`dynalign.statistics.block_tests.voxel_test`. p is adjusted over the voxels: of
-    those counted, a share of ``settings.alpha`` is false.
-    """
+    """Shares of the scored voxels that are significantly below and above 0, p adjusted over them (`voxel_test`)."""
     test = voxel_test(blocks, fold, settings, gap)
     n_scored = np.isfinite(test["q"]).sum()
     found = test["q"] < settings.alpha

@@ -94,18 +94,8 @@ def main(
 ) -> None:
     """A subject's scores, penalties and effects of removal → NIfTI in mask space, and their index.
 
-    Parameters
-    ----------
-    subject
-    alignment, folder, mask
-        ``tables/alignment.tsv``, ``encoding/``, and the subject's brain mask.
-    score, alpha, q, effects, effects_q
-        4-D NIfTI to write (``.nii.gz``): r of the original, log10 of the penalties, adjusted p of r, residual −
-        original, its adjusted p.
-    index
-        Table to write: what each volume is.
-    gap, options
-        ``encoding.gap``, and section `statistics` as JSON.
+    Reads ``tables/alignment.tsv``, ``encoding/`` (`folder`) and the subject's brain `mask`; writes the five images and
+    the `index`. `gap` is ``encoding.gap``, `options` are section `statistics`.
     """
     import pandas as pd
 
@@ -130,15 +120,12 @@ def main(
     def effect(cell: dict) -> np.ndarray:
         return voxel_scores(scores(cell)) - voxel_scores(read_scores(original_path(folder, cell)))
 
-    def adjusted(blocks: np.ndarray, fold: np.ndarray) -> np.ndarray:
-        return voxel_test(blocks, fold, options, gap)["q"]
-
-    def score_q(cell: dict) -> np.ndarray:
-        return adjusted(scores(cell).blocks, scores(cell).fold)
-
-    def effect_q(cell: dict) -> np.ndarray:
-        before = read_scores(original_path(folder, cell))
-        return adjusted(scores(cell).blocks.astype(float) - before.blocks, before.fold)
+    def adjusted_p(cell: dict) -> np.ndarray:
+        one = scores(cell)
+        blocks = one.blocks.astype(float)
+        if cell["removal"] != "none":
+            blocks -= read_scores(original_path(folder, cell)).blocks
+        return voxel_test(blocks, one.fold, options, gap)["q"]
 
     def volumes(image: str, quantity: str, shown: list[dict], value: Callable) -> Iterator[np.ndarray]:
         for volume, cell in enumerate(progress(shown, f"maps: {image}")):
@@ -157,9 +144,9 @@ def main(
     for path, image, quantity, shown, value in (
         (score, "score", "r", original, lambda cell: voxel_scores(scores(cell))),
         (alpha, "alpha", "log10_alpha", original, log10_alpha),
-        (q, "q", "q", original, score_q),
+        (q, "q", "q", original, adjusted_p),
         (effects, "effects", "difference", removed, effect),
-        (effects_q, "effects_q", "q", removed, effect_q),
+        (effects_q, "effects_q", "q", removed, adjusted_p),
     ):
         text = f"dynalign {quantity}, subject {subject}"[:79]
         write_volumes(path, volumes(image, quantity, shown, value), len(shown), mask_image, text)
