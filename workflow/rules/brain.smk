@@ -50,8 +50,8 @@ if STUDY.story.layout == "table":
                 name
             input:
                 **{option: f"{R}/{folder}/{{subject}}.nii.gz" for option, folder in images.items()},
-                index=f"{R}/maps/{{subject}}.tsv",
                 **more,
+                index=f"{R}/maps/{{subject}}.tsv",
             output:
                 drawn(file, "Maps of the brain", shows=shows, subject="{subject}"),
             log:
