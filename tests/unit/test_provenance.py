@@ -107,7 +107,8 @@ def test_every_step_of_the_package_is_followed_beyond_itself():
             "np.rint(np.linspace(",
             {
                 *("removal.fit", "removal.probing", "encoding.encode"),
-                *("statistics.effects", "statistics.group", "statistics.ceiling"),
+                *("statistics.effects", "statistics.group", "statistics.ceiling", "statistics.regions"),
+                "statistics.maps",
             },
         ),
         ("encoding.ridge", "TIE = 1e-6", "TIE = 2e-6", {"encoding.encode", "statistics.ceiling"}),

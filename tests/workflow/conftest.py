@@ -44,7 +44,7 @@ SMALL = {
     "properties": yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8"))["properties"],
     "training": {"steps": 128, "depth": 2},
     "model": {"source": "trained", "depth": 2, "steps": [0, 128], "layers": [2], "device": "cpu"},
-    "probing": {"permutations": 10},
+    "probing": {"permutations": 10, "C": [0.01, 1.0]},
     "removal": {"permutations": 5},
     "encoding": {"inner_folds": 5},
     "threads": {"representation": 1, "encoding": 1, "training": 1},

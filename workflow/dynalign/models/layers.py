@@ -74,5 +74,5 @@ def read_layer(path: str | Path, layer: int) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path}: not a safetensors file: {error}; delete it and run again") from None
     for name, values in found.items():
         if name in written and _digest(values) != written[name]:
-            raise InputError(f"{path}: {name} is damaged: it differs from its checksum; delete the file and run again")
+            raise InputError(f"{path}: {name} differs from its checksum: damaged; delete it and run again")
     return found[f"layer-{layer}"].astype(np.float32, copy=False), found["word_index"]
