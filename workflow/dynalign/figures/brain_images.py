@@ -58,7 +58,9 @@ def outline(panel, inside: np.ndarray) -> None:
         # Many points to a pixel, so that the border keeps its corners; one pixel more lets it close at the edge.
         fine = np.kron(np.pad(inside, 1).T, np.ones((10, 10)))
         span = (-1.5, inside.shape[0] + 0.5, -1.5, inside.shape[1] + 0.5)
+        limits = panel.axis()
         panel.contour(fine, [0.5], extent=span, colors="black", linewidths=0.9)
+        panel.axis(limits)
 
 
 def picture_grid(
