@@ -195,7 +195,9 @@ def main(
     headline = removal_options.headline
     controls = {(method, name): (headline, name) for method, name in arms if method.endswith("control")}
     with located(f"{representation} layer {layer}, {responses}"):
-        results = encode(X, arms, design, measured, options, False, device, targets, controls, block)
+        results = encode(
+            X, arms, design, measured, options, device=device, targets=targets, same_penalties=controls, block=block
+        )
     with atomic_folder(output_dir) as folder:
         for (method, name), scores in results.items():
             write_scores(folder / f"{method}.{name}.npz", scores)

@@ -360,7 +360,7 @@ def fit_fold(
         for prediction in predictions(run, operators.refit, device_y[: len(train)], choice):
             agreed = agreement(run, prediction, truth)
             means = [agreed[rows[0] : rows[-1] + 1].mean(axis=0, dtype=run.xp.float64) for rows in parted]
-            blocks.append(np.stack([run.get(mean) for mean in means]))
+            blocks.append(run.get(run.xp.stack(means)))
             course.append(run.get(agreed.sum(axis=1, dtype=run.xp.float64)))
         r = np.stack([weights @ means for means in blocks])
         return r, choice, best, np.stack(blocks).astype(np.float16), np.stack(course)

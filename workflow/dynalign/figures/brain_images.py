@@ -70,8 +70,7 @@ def picture_grid(
 
     The scale is symmetric, up to the percentile :data:`SHARE` of the absolute `values`, and `label` names it with its
     unit; `significant` pixels, rows of boolean arrays, are outlined; `rows` and `columns` are titles, `notes` stand
-    below each picture. The image's affine, of shape (4, 4), gives
-    the size of a voxel.
+    below each picture. The image's affine, of shape (4, 4), gives the size of a voxel.
     """
     from matplotlib import colormaps
 
