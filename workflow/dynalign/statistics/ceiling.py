@@ -103,9 +103,7 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, settings: Sta
     """
     if scores.r.shape != ceiling.r.shape or not np.array_equal(scores.fold, ceiling.fold):
         these, those = (" × ".join(map(str, part.r.shape)) for part in (scores, ceiling))
-        raise InputError(
-            f"scores of {these} (folds × voxels), a ceiling of {those}; both need the same responses and folds"
-        )
+        raise InputError(f"scores: {these} folds × voxels, ceiling: {those}; both need the same responses and folds")
     valid = chosen & np.isfinite(scores.r).all(axis=0)
     row: dict[str, float] = {"n_voxels": int(valid.sum())}
     if not valid.any():
