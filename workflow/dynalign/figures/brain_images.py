@@ -209,8 +209,7 @@ def effect_projections(
         "residual − original (difference of r)",
         [[reading(row, name) for name in names] for row in checkpoints],
     )
-    note = f"Removal by {method}. Blue: it hurts. Outlined: p < {level:g} adjusted over voxels. Below: r as the encoder"
-    note += " reads the property, before → after."
+    note = f"Removal by {method}. Blue: it hurts. Outlined: p < {level:g}, adjusted. Below: r read, before → after."
     heading = f"Participant {subject}: what removing each property changes, voxel by voxel"
     style.title(figure, heading, note + left_out)
     return figure, None
