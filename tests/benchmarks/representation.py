@@ -173,7 +173,7 @@ def main() -> None:
                     *("--tokens", str(folder / "tokens.npz"), "--checkpoint", str(folder / "model")),
                     *("--name", "step-0", "--step", "0", "--threads", str(args.threads)),
                     *("--output", str(folder / "x.safetensors"), "--layers", str(folder / "layers.tsv")),
-                    *("--perplexity", str(folder / "perplexity.tsv")),
+                    *("--perplexity", str(folder / "perplexity.tsv"), "--surprisal", str(folder / "surprisal.tsv")),
                 ]
             )
             minutes = (clock() - start) / 60

@@ -1,16 +1,20 @@
-"""Baselines: noise that is noise, types that are kept, controls counted by hand."""
+"""Baselines: noise that is noise, types that are kept, controls counted by hand, tables of one's own."""
+
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
+import wordfreq
 from scipy import stats
 from tests.helpers import flags
 
-from dynalign.config.encoding import CONTROLS
+from dynalign.config.features import CONTROLS
 from dynalign.io.arrays import write_record
 from dynalign.io.errors import InputError
 from dynalign.models import baselines, tokens
 from dynalign.models.layers import read_layer
+from dynalign.stimulus.features import control_values
 from dynalign.tables.writer import write_table
 
 HIDDEN = 8
@@ -46,14 +50,17 @@ def table_of(words, **columns) -> pd.DataFrame:
     return pd.DataFrame(plain | columns)
 
 
-def command(tmp_path, kind, words, story, seed=5, name="x") -> list[np.ndarray]:
+def command(tmp_path, kind, words, story, seed=5, name="x", features=None) -> list[np.ndarray]:
     """Run the command; the layers that it wrote."""
     write_table(words, tmp_path / "words.tsv")
+    tr = np.arange(words["tr"].max() + 1)
+    write_table(pd.DataFrame({"tr": tr, "run": 1, "time": 2.0 * tr, "kept": 1}), tmp_path / "trs.tsv")
     write_record(tmp_path / "tokens.npz", story)
     output = tmp_path / f"{name}.safetensors"
-    paths = flags(kind=kind, words=tmp_path / "words.tsv", tokens=tmp_path / "tokens.npz", output=output)
+    paths = flags(kind=kind, words=tmp_path / "words.tsv", trs=tmp_path / "trs.tsv", output=output)
+    paths += flags(tokens=tmp_path / "tokens.npz", features=json.dumps(features or {}))
     baselines.main([*paths, *flags(seed=seed)])
-    n_layers = 1 if kind == "controls" else story.depth + 1
+    n_layers = 1 if kind not in ("random", "random_types") else story.depth + 1
     layers = []
     for layer in range(n_layers):
         X, word_index = read_layer(output, layer)
@@ -111,6 +118,11 @@ def test_word_types():
     assert [baselines.word_type(form) for form in forms] == types
 
 
+def in_the_list(word: str) -> float:
+    """Zipf frequency by the list's own bins: those of words in bin k make up 10^(−k/100) of English."""
+    return next(9 - k / 100 for k, words in enumerate(wordfreq.get_frequency_list("en")) if word in words)
+
+
 def test_controls_counted_by_hand(tmp_path):
     """Two runs, a dropped word, two sentences; the first word has no representation."""
     words = table_of(
@@ -127,8 +139,7 @@ def test_controls_counted_by_hand(tmp_path):
         # TRs 0, 1, 2, 9 show 3 words (the dropped one too), 3, 1, 3.
         "word_rate": [3, 3, 3, 3, 1, 3, 3, 3],
         "length": [3, 3, 3, 4, 4, 3, 3, 3],
-        # Of 9 words seen: the 3, owl 2, all others 1.
-        "log_frequency": np.log(np.array([2, 1, 3, 1, 1, 1, 3, 2]) / 9),
+        "log_frequency": list(map(in_the_list, ["owl", "saw", "the", "cat", "owls", "see", "the", "owl"])),
         "position_in_sentence": [1, 2, 3, 4, 0, 1, 2, 3],
         "position_in_run": [0.5, 1.5, 2, 2.5, 3, 0, 0.5, 1],
     }
@@ -137,14 +148,38 @@ def test_controls_counted_by_hand(tmp_path):
     np.testing.assert_allclose(X, stats.zscore(np.column_stack(list(raw.values()))), atol=1e-6)
 
 
+def test_a_word_that_the_list_lacks_counts_as_its_rarest():
+    forms = ["the", "Xqzzyv", "+", "—", "“The,”", "THE."]
+    found = control_values(table_of(forms))["log_frequency"].tolist()
+    last = wordfreq.get_frequency_list("en")[-1]
+    assert found == pytest.approx([in_the_list("the"), *3 * [in_the_list(last[0])], *2 * [in_the_list("the")]])
+    with pytest.raises(InputError, match=r"story\.language: no frequencies of words in 'xx': No wordlist"):
+        control_values(table_of(forms), "xx")
+
+
 def test_a_control_that_never_changes_is_zero():
     """The Harry Potter words come at a constant rate."""
     words = table_of(["one", "two", "six", "ten"] * 5)
-    X = baselines.controls(words, np.arange(20))
-    assert (X[:, [0, 1, 2]] == 0).all()
+    X = baselines.standardised(control_values(words))
+    assert (X[:, [0, 1]] == 0).all()
     np.testing.assert_allclose(X[:, 4].std(), 1, rtol=1e-6)
 
 
 def test_words_of_another_story(tmp_path):
     with pytest.raises(InputError, match=r"words\.tsv.*lacks word 5 \(2 of 6 represented words are missing\)"):
         command(tmp_path, "random_types", table_of([*"abcde"]), story_of(7, 1))
+
+
+def test_own_features_have_a_value_per_word_and_no_layers(tmp_path):
+    """Of a table of words its rows, of a series the mean of the word's TR; words without a value are average."""
+    words, story = table_of([*"abcdefgh"], dropped=[0, 1, 0, 0, 0, 0, 0, 0]), story_of(7, 1, np.delete(np.arange(8), 1))
+    (tmp_path / "concrete.tsv").write_text("word_index\tx\ty\n7\t1\t2\n3\t4\t8\n2\t4\t5\n1\t9\t9\n")
+    (tmp_path / "loud.tsv").write_text("run\tonset\tdB\n1\t0\t10\n1\t1.9\t30\n1\t2\t50\n")
+    features = {name: {"table": str(tmp_path / f"{name}.tsv")} for name in ("concrete", "loud")}
+    (X,) = command(tmp_path, "concrete", words, story, features=features)
+    given = np.array([[4, 5], [4, 8], [3, 5], [3, 5], [3, 5], [1, 2]])
+    np.testing.assert_allclose(X, stats.zscore(given), atol=1e-6)
+    (X,) = command(tmp_path, "loud", words, story, features=features)
+    np.testing.assert_allclose(X[:, 0], stats.zscore([20, 20, 50, 50, 50, 50]), atol=1e-6)
+    with pytest.raises(InputError, match="no baseline 'quiet'"):
+        command(tmp_path, "quiet", words, story, features=features)

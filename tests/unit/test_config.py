@@ -99,6 +99,27 @@ def test_the_published_code_is_reproduced_as_method_says():
             {"baselines": ["controls"], "encoding": {"pca_components": 10}},
             r"`controls` has 5 dimensions, encoding\.pca_components asks for 10",
         ),
+        (
+            {"features": {"loud": {"table": "a.tsv", "columns": ["x"]}}, "baselines": ["loud"]}
+            | {"encoding": {"pca_components": 10}},
+            r"`loud` has 1 dimensions, encoding\.pca_components asks for 10",
+        ),
+        (
+            {"baselines": ["loud"]},
+            r"baselines: unknown 'loud'; allowed: random, random_types, controls and names of the section",
+        ),
+        ({"shares": {"nuisance": ["loud"]}}, r"shares\.nuisance: unknown 'loud'; allowed: word_rate, .*word_types, su"),
+        ({"shares": {"ratios": [1, 0.1]}}, r"shares\.ratios: must rise"),
+        ({"properties": {"nuisance": {"random": 2}}}, r"properties: 'nuisance' names nuisance features"),
+        ({"features": {"loud": {}}}, r"features\.loud\.table: Field required"),
+        (
+            {"features": {"loud": {"table": "a.tsv", "colums": ["x"]}}},
+            r"features\.loud\.colums: .*did you mean 'columns'",
+        ),
+        *(
+            ({"features": {name: {"table": "a.tsv"} for name in names}}, rf"features: .*'{names[0]}' .*choose another")
+            for names in (["tense"], ["controls"], ["length"], ["surprisal"], ["step-1"], ["word"], ["a", "a_b"])
+        ),
         ({"rois": {}}, r"rois: needs exactly one of arrays, image; got none"),
         ({"rois": {"arrays": "{subject}.npy", "names": ["a"]}}, r"arrays: '\{subject\}\.npy' lacks \{roi\}"),
         ({"rois": {"arrays": "{subject}/{roi}.npy"}}, r"arrays: needs `names`"),
@@ -158,10 +179,28 @@ def test_revision_names_of_other_suites(model, step, revision):
     assert load(study.model_dump(mode="json")) == study
 
 
-def test_controls_have_no_layers():
-    study = load({"baselines": ["random_types", "controls"]})
-    assert study.layers_of("controls") == (0,)
+def test_controls_and_own_features_have_no_layers():
+    study = load({"features": {"loud": {"table": "a.tsv"}}, "baselines": ["random_types", "controls", "loud"]})
+    assert study.layers_of("controls") == study.layers_of("loud") == (0,)
     assert study.layers_of("random_types") == study.layers_of("step-0") == study.model.layers
+
+
+def test_what_shares_are_computed_for():
+    properties = tuple(load({}).properties)
+    assert load({}).shared_with == (*properties, "nuisance")
+    assert load({"shares": {"nuisance": []}}).shared_with == properties
+    assert load({"shares": {"compute": False}}).shared_with == ()
+    own = {"features": {"loud": {"table": "a.tsv"}}, "shares": {"nuisance": ["loud", "surprisal", "length"]}}
+    study = load(own)
+    assert study.shares.nuisance == ("loud", "surprisal", "length")
+    assert load(study.model_dump(mode="json")) == study
+
+
+def test_the_readmes_nuisance_features_are_valid():
+    text = (ROOT / "config/README.md").read_text(encoding="utf-8").split("## Nuisance features")[1]
+    study = load(yaml.safe_load(text.split("```yaml\n")[1].split("```")[0]))
+    assert list(study.features) == ["concreteness", "loudness", "motion"]
+    assert study.checkpoints[-1] == "loudness"
 
 
 def test_training_must_save_the_steps_that_are_studied():
@@ -193,6 +232,9 @@ def test_missing_files_are_named_with_their_key(tmp_path):
     study = arrays_study(tmp_path, ["A"], annotation={"file": str(tmp_path / "parse.conllu")})
     with pytest.raises(InputError, match=r"annotation\.file: no such file .*parse\.conllu"):
         preflight.check_files(study)
+    own = arrays_study(tmp_path, ["A"], features={"loud": {"table": str(tmp_path / "loud.tsv")}})
+    with pytest.raises(InputError, match=r"features\.loud\.table: no such file .*loud\.tsv"):
+        preflight.check_files(own)
     local = arrays_study(tmp_path, ["A"], model={"source": f"{tmp_path}", "steps": [0]})
     with pytest.raises(InputError, match=r"model: no such file .*step0/config\.json"):
         preflight.check_files(local)

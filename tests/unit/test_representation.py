@@ -191,16 +191,21 @@ def test_bits_per_word_counts_only_whole_words():
     # A word that begins where the predictions begin is whole.
     nll = np.log(2) * np.array([5, 1, 1, 1])
     assert representation.predictability(nll, replace(story, context_tokens=4))["bits_per_word"] == pytest.approx(8 / 3)
+    word_index, bits = representation.word_surprisal(nll, replace(story, context_tokens=4))
+    assert word_index.tolist() == [2, 3, 4]
+    np.testing.assert_allclose(bits, [5, 2, 1])
 
 
-def run_command(folder, story, tmp_path, **model) -> tuple[Path, Path, Path]:
-    """Run the command; its safetensors file, table of layers, perplexity."""
+def run_command(folder, story, tmp_path, **model) -> tuple[Path, Path, Path, Path]:
+    """Run the command; its safetensors file, table of layers, perplexity, surprisal."""
     write_record(tmp_path / "tokens.npz", story)
-    outputs = [tmp_path / f"step-8.{suffix}" for suffix in ("safetensors", "layers.tsv", "perplexity.tsv")]
+    outputs = [
+        tmp_path / f"step-8.{suffix}" for suffix in ("safetensors", "layers.tsv", "perplexity.tsv", "surprisal.tsv")
+    ]
     representation.main(
         flags(tokens=tmp_path / "tokens.npz", checkpoint=folder, name="step-8", step=8, threads=1)
         + flags(options=Model(batch_tokens=700, **model).model_dump_json())
-        + flags(output=outputs[0], layers=outputs[1], perplexity=outputs[2])
+        + flags(output=outputs[0], layers=outputs[1], perplexity=outputs[2], surprisal=outputs[3])
     )
     return tuple(outputs)
 
@@ -212,7 +217,7 @@ def test_command(folder, story, tmp_path):
         outputs = run_command(checkpoint, story, tmp_path)
         contents.append([path.read_bytes() for path in outputs])
     assert contents[0] == contents[1]
-    output, about, table = outputs
+    output, about, table, surprisal = outputs
     assert output.stat().st_mode == table.stat().st_mode
 
     layers, nll = representation.read_story(representation.load_model(folder()), story, 700)
@@ -221,11 +226,23 @@ def test_command(folder, story, tmp_path):
         np.testing.assert_array_equal(X, layers[layer])
         assert word_index.tolist() == story.word_index[story.represented].tolist()
     assert (X.dtype, word_index.dtype) == (np.float32, np.int64)
+    losses = token_loop(folder(), story.ids)
+    # Word by word: the sum over its tokens; where one of them is not predicted, no row.
+    bits = {
+        word: sum(losses[token - CONTEXT] for token in range(first, last + 1)) / np.log(2)
+        for word, first, last in zip(story.word_index, story.first, story.last, strict=True)
+        if first >= CONTEXT
+    }
+    rows = read_table(surprisal, kind="surprisal")
+    assert rows["word_index"].tolist() == list(bits)
+    np.testing.assert_allclose(rows["surprisal"], list(bits.values()), rtol=1e-4)
+    assert set(word_index) <= set(bits), "every represented word has one"
+    assert np.ptp(story.last - story.first) > 0, "words of one token and of several"
     row = read_table(table).iloc[0]
     assert row.to_dict() == {
         "checkpoint": "step-8",
         "step": 8,
-        "perplexity": pytest.approx(np.exp(token_loop(folder(), story.ids).mean()), rel=1e-4),
+        "perplexity": pytest.approx(np.exp(losses.mean()), rel=1e-4),
         "bits_per_word": pytest.approx(representation.predictability(nll, story)["bits_per_word"], rel=1e-6),
         "n_tokens": len(story.ids) - CONTEXT,
     }
@@ -253,7 +270,7 @@ def test_layers_are_named_for_what_they_are(kind, last, folder, story, tmp_path)
     hooks = sum(len(module._forward_hooks) for module in model.modules())
     assert representation.layer_names(model, story.ids[:CONTEXT]) == names
     assert hooks == sum(len(module._forward_hooks) for module in model.modules()), "none stays behind"
-    output, _, _ = run_command(folder(kind), story, tmp_path)
+    output, *_ = run_command(folder(kind), story, tmp_path)
     with safe_open(output, framework="np") as stored:
         assert json.loads(stored.metadata()["dynalign"])["last_layer"] == last
 
@@ -278,7 +295,7 @@ def test_a_model_without_a_final_norm_is_named_by_its_last_block(story):
 
 
 def test_bfloat16_is_measured_against_float32(folder, story, tmp_path):
-    output, about, _ = run_command(folder(), story, tmp_path, precision="bfloat16")
+    output, about, *_ = run_command(folder(), story, tmp_path, precision="bfloat16")
     exact, _ = representation.read_story(representation.load_model(folder()), story, 700)
     rows = read_table(about)
     assert set(rows["precision"]) == {"bfloat16"}
@@ -293,7 +310,7 @@ def test_bfloat16_is_measured_against_float32(folder, story, tmp_path):
 
 def test_float16_storage_halves_the_file_and_states_its_error(folder, story, tmp_path):
     full = run_command(folder(), story, tmp_path)[0].stat().st_size
-    output, about, _ = run_command(folder(), story, tmp_path, storage="float16")
+    output, about, *_ = run_command(folder(), story, tmp_path, storage="float16")
     assert output.stat().st_size < 0.55 * full
     exact, _ = representation.read_story(representation.load_model(folder()), story, 700)
     errors = read_table(about)["storage_error"]

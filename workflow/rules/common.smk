@@ -88,9 +88,34 @@ def section(part, *names, without=()):
     return lambda wildcards: text
 
 
+#: The tables of the study's own features.
+OWN_FEATURES = {name: feature.table for name, feature in STUDY.features.items()}
+
+
+def own_features(*names):
+    """Features of the study's own as JSON; their delays are for the encoding."""
+    chosen = {name: STUDY.features[name].model_dump(mode="json", exclude={"delays"}) for name in names}
+    return lambda wildcards: json.dumps(chosen)
+
+
+def own_feature(wildcards):
+    """The baseline itself if it is a feature of the study's own."""
+    return [wildcards.baseline] if wildcards.baseline in OWN_FEATURES else []
+
+
+#: Delays of the study's own features that have some.
+FEATURE_DELAYS = {name: one.delays for name, one in STUDY.features.items() if one.delays is not None}
+
+
+def surprisal_of(wildcards):
+    """The surprisal of a checkpoint's words, where it is nuisance; baselines have none."""
+    asked = "nuisance" in STUDY.shared_with and "surprisal" in STUDY.shares.nuisance and step_of(wildcards.ckpt)
+    return [f"{R}/representation/{wildcards.ckpt}.surprisal.tsv"] if asked else []
+
+
 def by_option(wildcards, input):
     """A job's named inputs as options of its command."""
-    return [part for option, path in input.items() for part in (f"--{option}", path)]
+    return [part for option, path in input.items() for part in (f"--{option.replace('_', '-')}", path)]
 
 
 def on_gpu(device):
@@ -121,6 +146,11 @@ def scores_of(ckpt, subject="{subject}"):
     """The digests of a checkpoint's scores in every layer, of one subject or several."""
     pattern = f"{R}/encoding/{ckpt}/layer-{{layer}}/{{subject}}.sha256"
     return expand(pattern, layer=STUDY.layers_of(ckpt), subject=subject)
+
+
+def subjects_of(wildcards):
+    """The subject that a job is for, or all of them."""
+    return [wildcards.subject] if wildcards.get("subject") else list(STUDY.subjects)
 
 
 #: The digests of a subject's scores, for every checkpoint and layer.

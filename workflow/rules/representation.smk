@@ -136,6 +136,7 @@ rule representation:
         vectors=f"{R}/representation/{{ckpt}}.safetensors",
         layers=f"{R}/representation/{{ckpt}}.layers.tsv",
         perplexity=f"{R}/representation/{{ckpt}}.perplexity.tsv",
+        surprisal=f"{R}/representation/{{ckpt}}.surprisal.tsv",
         digest=f"{R}/representation/{{ckpt}}.safetensors.sha256",
     log:
         f"{R}/logs/representation/{{ckpt}}.log",
@@ -157,7 +158,7 @@ rule representation:
         "{params.malloc} python -m dynalign.models.representation --tokens {input.tokens:q} --checkpoint {input.checkpoint[0]:q}"
         " --name {wildcards.ckpt} --step {params.step} --options {params.options:q} --threads {threads}"
         " --gpus {resources.gpu} --output {output.vectors:q} --layers {output.layers:q}"
-        " --perplexity {output.perplexity:q} &> {log:q}"
+        " --perplexity {output.perplexity:q} --surprisal {output.surprisal:q} &> {log:q}"
 
 
 if STUDY.baselines:
@@ -165,19 +166,25 @@ if STUDY.baselines:
     rule baseline:
         input:
             words=f"{R}/story/words.tsv",
+            trs=f"{R}/story/trs.tsv",
             tokens=f"{R}/representation/tokens.npz",
+            tables=lambda wildcards: ancient(given(*(OWN_FEATURES[name] for name in own_feature(wildcards)))),
         output:
             vectors=f"{R}/representation/{{baseline}}.safetensors",
             digest=f"{R}/representation/{{baseline}}.safetensors.sha256",
         log:
             f"{R}/logs/representation/{{baseline}}.log",
         wildcard_constraints:
-            baseline="|".join(STUDY.baselines),
+            baseline="|".join(map(re.escape, STUDY.baselines)),
         resources:
             mem_mb=4000,
         params:
             code=code("models.baselines"),
+            features=lambda wildcards: own_features(*own_feature(wildcards))(wildcards),
+            content=lambda wildcards: [fingerprint(OWN_FEATURES[name]) for name in own_feature(wildcards)],
+            language=STUDY.story.language,
             seed=STUDY.seed,
         shell:
-            "python -m dynalign.models.baselines --kind {wildcards.baseline} --words {input.words:q} --tokens {input.tokens:q}"
-            " --seed {params.seed} --output {output.vectors:q} &> {log:q}"
+            "python -m dynalign.models.baselines --kind {wildcards.baseline} --words {input.words:q} --trs {input.trs:q}"
+            " --tokens {input.tokens:q} --features {params.features:q} --language {params.language:q} --seed {params.seed}"
+            " --output {output.vectors:q} &> {log:q}"

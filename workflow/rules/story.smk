@@ -48,8 +48,28 @@ rule story:
     localrule: True
     params:
         code=code("stimulus.timing"),
-        options=section(STUDY.story),
+        options=section(STUDY.story, without=("language",)),
         content=content(*([] if STUDY.simulation or STUDY.story.download else STORY)),
     shell:
         "python -m dynalign.stimulus.timing --options {params.options:q} --words {output.words:q} --trs {output.trs:q}"
         " &> {log:q}"
+
+
+rule features:
+    input:
+        words=f"{R}/story/words.tsv",
+        trs=f"{R}/story/trs.tsv",
+        tables=ancient(given(*OWN_FEATURES.values())),
+    output:
+        f"{R}/story/features.tsv",
+    log:
+        f"{R}/logs/features.log",
+    localrule: True
+    params:
+        code=code("stimulus.features"),
+        features=own_features(*OWN_FEATURES),
+        content=content(*OWN_FEATURES.values()),
+        language=STUDY.story.language,
+    shell:
+        "python -m dynalign.stimulus.features --words {input.words:q} --trs {input.trs:q} --features {params.features:q}"
+        " --language {params.language:q} --output {output:q} &> {log:q}"

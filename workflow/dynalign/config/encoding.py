@@ -1,13 +1,10 @@
-"""The section `encoding`, and the baselines that are encoded beside checkpoints."""
+"""The section `encoding`."""
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from dynalign.config.fields import Grid, Natural, Positive, Section, powers_of_ten, unique
-
-#: Dimensions of the baseline `controls` (METHOD section 8).
-CONTROLS = ("word_rate", "length", "log_frequency", "position_in_sentence", "position_in_run")
 
 
 class Encoding(Section):

@@ -58,6 +58,8 @@ def check_files(study: Study, root: str | Path = ".") -> None:
     for name, entry in study.properties.items():
         if entry.table is not None:
             need(f"properties.{name}.table", entry.table)
+    for name, feature in study.features.items():
+        need(f"features.{name}.table", feature.table)
     if study.training is not None:
         for path in study.training.texts or (study.training.grammar,):
             need("training", path)

@@ -34,6 +34,7 @@ class Story(Section):
         (), description="words that parser and model do not see (they keep their time, e.g. the cross '+')"
     )
     replace: dict[str, str] = Field({}, description="text replaced inside words before parsing, e.g. {'@': ''}")
+    language: Name = Field("en", description="language of the words, whose frequencies `wordfreq` knows (ISO 639)")
 
     @model_validator(mode="after")
     def _complete(self):

@@ -2,18 +2,20 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from dynalign.config.brain import Brain, Rois
 from dynalign.config.embedded import Simulation, Training
-from dynalign.config.encoding import CONTROLS, Encoding
+from dynalign.config.encoding import Encoding
+from dynalign.config.features import BASELINES, BUILT_IN, CONTROLS, Feature, check_known, check_names
 from dynalign.config.fields import Name, Natural, Positive, Section, need_placeholders, unique
 from dynalign.config.figures import Figures
 from dynalign.config.model import Model
 from dynalign.config.properties import RAW_VALUES, Property, paper_properties
 from dynalign.config.removal import Probing, Removal
+from dynalign.config.shares import NUISANCE, Shares
 from dynalign.config.statistics import NoiseCeiling, Statistics
 from dynalign.config.story import Annotation, Story
 from dynalign.io.errors import InputError
@@ -42,13 +44,15 @@ class Study(Section):
         default_factory=paper_properties, description="linguistic properties, each with its classes"
     )
     model: Model = Field(Model(), description="the language model")
-    baselines: Annotated[tuple[Literal["random", "random_types", "controls"], ...], AfterValidator(unique)] = Field(
+    baselines: Annotated[tuple[Name, ...], AfterValidator(unique)] = Field(
         ("random",),
         description="baselines beside the checkpoints: `random`, a seeded normal tensor; `random_types`, one "
         "normal vector per word type; `controls`, word rate, length, log frequency, position in sentence and "
-        "in run (no layers: it stands as layer 0)",
+        "in run; names of `features` (these and `controls` have no layers and stand as layer 0)",
     )
+    features: dict[Name, Feature] = Field({}, description="nuisance features of your own")
     removal: Removal = Field(Removal(), description="removal of properties")
+    shares: Shares = Field(Shares(), description="shares of variance")
     probing: Probing = Field(Probing(), description="probing")
     encoding: Encoding = Field(Encoding(), description="encoding models")
     statistics: Statistics = Field(Statistics(), description="statistics")
@@ -105,16 +109,29 @@ class Study(Section):
                     f"properties.{name}: no raw value has that name; give `raw` (one of {', '.join(RAW_VALUES)}), "
                     "`table` or `random`"
                 )
-        components = self.encoding.pca_components or 0
-        if "controls" in self.baselines and components > len(CONTROLS):
-            raise ValueError(
-                f"baselines: `controls` has {len(CONTROLS)} dimensions, encoding.pca_components asks for "
-                f"{components}; drop one of the two"
-            )
-        if "original" in self.properties:
-            raise ValueError("properties: 'original' names the representation without removal")
+        for name, meaning in (("original", "the representation without removal"), (NUISANCE, "nuisance features")):
+            if name in self.properties:
+                raise ValueError(f"properties: {name!r} names {meaning}")
         if unknown := [name for name in self.figures.properties if name not in self.properties]:
             raise ValueError(f"figures.properties: unknown {unknown[0]!r}; {allowed}")
+        return self
+
+    @model_validator(mode="after")
+    def _features_fit(self):
+        check_names(self.features, self.properties)
+        check_known("baselines", self.baselines, BASELINES, self.features)
+        check_known("shares.nuisance", self.shares.nuisance, BUILT_IN, self.features)
+        components = self.encoding.pca_components or 0
+        # How many columns a table has is known where they are chosen; else the encoding says so.
+        sizes = {"controls": len(CONTROLS)} | {
+            name: len(one.columns) for name, one in self.features.items() if one.columns
+        }
+        for name in self.baselines:
+            if sizes.get(name, components) < components:
+                raise ValueError(
+                    f"baselines: `{name}` has {sizes[name]} dimensions, encoding.pca_components asks for {components}; "
+                    "drop one of the two"
+                )
         return self
 
     @property
@@ -123,8 +140,14 @@ class Study(Section):
         return (*(f"step-{step}" for step in self.model.steps), *self.baselines)
 
     def layers_of(self, checkpoint: str) -> tuple[int, ...]:
-        """Layers studied of a checkpoint or baseline; `controls` has no layers and stands as layer 0."""
-        return (0,) if checkpoint == "controls" else self.model.layers
+        """Layers studied of a checkpoint or baseline; `controls` and own features have none and stand as layer 0."""
+        return (0,) if checkpoint in ("controls", *self.features) else self.model.layers
+
+    @property
+    def shared_with(self) -> tuple[str, ...]:
+        """What shares of variance are computed for: the properties, and ``nuisance`` if there is any."""
+        nuisance = (NUISANCE,) if self.shares.nuisance else ()
+        return (*self.properties, *nuisance) if self.shares.compute else ()
 
     @property
     def arms(self) -> tuple[tuple[str, str], ...]:

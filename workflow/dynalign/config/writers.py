@@ -5,6 +5,7 @@
 
 import json
 from pathlib import Path
+from typing import get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -12,7 +13,6 @@ from pydantic import BaseModel
 from dynalign.cli import command, run
 from dynalign.config.fields import Section
 from dynalign.config.preflight import check_files
-from dynalign.config.properties import Property
 from dynalign.config.story import Trim
 from dynalign.config.study import Study, load, section_of
 from dynalign.io.atomic import write_text
@@ -39,6 +39,11 @@ def _flow(value) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False).removesuffix("\n...\n").strip()
 
 
+def _is_named(field) -> bool:
+    """Whether a key holds several sections of one kind, each with a name of the study's own."""
+    return get_origin(field.annotation) is dict and section_of(field.annotation) is not None
+
+
 def _yaml_lines(section: BaseModel, indent: int) -> list[str]:
     pad = "  " * indent
     lines = []
@@ -49,7 +54,7 @@ def _yaml_lines(section: BaseModel, indent: int) -> list[str]:
         lines.append(f"{pad}# {field.description}")
         if isinstance(value, Section) and not isinstance(value, Trim):
             lines += [f"{pad}{key}:", *_yaml_lines(value, indent + 1)]
-        elif section_of(field.annotation) is Property:
+        elif value and _is_named(field):
             lines += [f"{pad}{key}:", *(f"{pad}  {name}: {_flow(entry)}" for name, entry in value.items())]
         else:
             lines.append(f"{pad}{key}: {_flow(value)}")
@@ -64,13 +69,14 @@ def keys_table() -> str:
         rows = ["| key | default | meaning |", "|---|---|---|"]
         for key, field in section.model_fields.items():
             if section_of(field.annotation) in (None, Trim):
-                rows.append(f"| `{prefix}{key}` | `{_flow(field.default)}` | {field.description} |")
+                default = "needed" if field.is_required() else f"`{_flow(field.default)}`"
+                rows.append(f"| `{prefix}{key}` | {default} | {field.description} |")
         parts.append(f"### {title}\n\n{(section.__doc__ or '').strip()}\n\n" + "\n".join(rows))
 
     table("Top level", Study, "")
     for key, field in Study.model_fields.items():
         if inner := section_of(field.annotation):
-            name = f"{key}.<name>" if inner is Property else key
+            name = f"{key}.<name>" if _is_named(field) else key
             table(f"`{name}`", inner, f"{name}.")
     return "\n\n".join(parts) + "\n"
 

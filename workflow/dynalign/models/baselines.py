@@ -4,16 +4,16 @@ They go through the same stages as a checkpoint and say how much of its alignmen
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from dynalign.cli import command, run
-from dynalign.config.encoding import CONTROLS
 from dynalign.io.arrays import read_record
+from dynalign.io.errors import InputError
 from dynalign.models.layers import write_layers
 from dynalign.models.tokens import Tokens
-from dynalign.stimulus.timing import read_words, rows_of_words
+from dynalign.stimulus.features import Features, at_words, constant, control_values, own_values
+from dynalign.stimulus.timing import read_trs, read_words, rows_of_words
 
 
 def random_layer(n_words: int, hidden: int, layer: int, seed: int) -> np.ndarray:
@@ -41,61 +41,55 @@ def random_types_layer(types: Sequence[str], hidden: int, layer: int, seed: int)
     return vectors[number]
 
 
-def controls(words, word_index: np.ndarray) -> np.ndarray:
-    """The feature space `controls`: what a response may follow without any language model (METHOD section 8).
+def standardised(values) -> np.ndarray:
+    """A feature space of a data frame: float32, (n_words, n_columns), with mean 0 and variance 1 over words.
 
-    `words` is ``story/words.tsv``; `word_index`, (n_represented,), are the words wanted, none of which is dropped.
-
-    Returns
-    -------
-    array of float32, shape (n_represented, 5)
-        In the order of :data:`dynalign.config.encoding.CONTROLS`: words in the TR (shown ones, dropped or not),
-        characters, natural log of the type's share of the words seen by the model, words since the sentence began,
-        seconds since the run's first word. Each column has mean 0 and variance 1; a constant one is 0.
+    A word without a value gets the mean, a column that never changes is 0.
     """
-    import pandas as pd
-
-    seen = words[words["dropped"] == 0]
-    types = seen["word"].map(word_type)
-    values = pd.DataFrame(
-        {
-            "word_rate": words.groupby("tr")["tr"].transform("size")[seen.index],
-            "length": seen["word"].str.len(),
-            "log_frequency": np.log(types.map(types.value_counts(normalize=True)).astype(float)),
-            "position_in_sentence": seen.groupby("sentence").cumcount(),
-            "position_in_run": seen["onset"] - words.groupby("run")["onset"].transform("min")[seen.index],
-        }
-    ).set_axis(seen["word_index"])
-    chosen = values.loc[word_index, list(CONTROLS)].to_numpy(dtype=np.float64)
-    centred = chosen - chosen.mean(axis=0)
-    deviation = chosen.std(axis=0)
-    # Rounding leaves a constant column a spread of about 1e-16 of its size.
-    flat = deviation <= 1e-12 * np.abs(chosen).max(axis=0)
-    return np.where(flat, 0, centred / np.where(flat, 1, deviation)).astype(np.float32)
+    chosen = values.fillna(values.mean()).to_numpy(dtype=np.float64)
+    flat = constant(chosen)
+    return np.where(flat, 0, (chosen - chosen.mean(axis=0)) / np.where(flat, 1, chosen.std(axis=0))).astype(np.float32)
 
 
 @command
-def main(kind: Literal["random", "random_types", "controls"], words: str, tokens: str, seed: int, output: str) -> None:
-    """Make the vectors of a baseline, at every layer of the model (`controls` has one).
+def main(
+    kind: str,
+    words: str,
+    trs: str,
+    tokens: str,
+    output: str,
+    features: Features = Features({}),
+    language: str = "en",
+    seed: int = 0,
+) -> None:
+    """Make the vectors of a baseline, at every layer of the model (`controls` and own features have one).
 
     Parameters
     ----------
-    words, tokens, output
-        ``story/words.tsv``, ``representation/tokens.npz``, and ``representation/{baseline}.safetensors`` to write.
-    seed
-        Of the noise.
+    kind
+        ``random``, ``random_types``, ``controls``, or the name of one of `features`.
+    words, trs, tokens, output
+        ``story/words.tsv``, ``story/trs.tsv``, ``representation/tokens.npz``, and
+        ``representation/{baseline}.safetensors`` to write.
+    language, seed
+        Of the words, for `controls`; of the noise.
     """
     story, table = read_record(tokens, Tokens), read_words(words)
     word_index = story.word_index[story.represented]
     seen = rows_of_words(table[table["dropped"] == 0], word_index, words)
     each = range(story.depth + 1)
     if kind == "controls":
-        layers = [controls(table, word_index)]
+        layers = [standardised(control_values(table, language).loc[word_index])]
+    elif kind in features.root:
+        values = own_values(kind, features.root[kind], table, read_trs(trs))
+        layers = [standardised(at_words(values, table, word_index))]
     elif kind == "random":
         layers = [random_layer(len(word_index), story.hidden, layer, seed) for layer in each]
-    else:
+    elif kind == "random_types":
         types = [word_type(word) for word in seen["word"]]
         layers = [random_types_layer(types, story.hidden, layer, seed) for layer in each]
+    else:
+        raise InputError(f"no baseline {kind!r}")
     write_layers(output, layers, story, kind)
 
 

@@ -227,15 +227,24 @@ def layer_names(model, window: np.ndarray) -> list[str]:
     return names
 
 
+def word_surprisal(nll: np.ndarray, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
+    """How surprising each word is whose tokens are all predicted, represented words among them.
+
+    `nll` is that of :func:`read_story`. Returns `word_index`, and −log₂ p of the word's tokens in bits, each (n,).
+    """
+    whole = tokens.first >= tokens.context_tokens
+    # Tokens of a word follow each other, and words follow words.
+    bits = np.add.reduceat(nll, tokens.first[whole] - tokens.context_tokens) / np.log(2)
+    return tokens.word_index[whole], bits
+
+
 def predictability(nll: np.ndarray, tokens: Tokens) -> dict[str, float]:
     """How well a checkpoint predicts the story: the values of ``tables/perplexity.tsv`` (METHOD section 4).
 
-    Perplexity is exp of the mean negative log-likelihood per token. Bits per word, −log₂ p on average over the words
-    whose tokens are all predicted, can be compared between models with different tokenizers.
+    Perplexity is exp of the mean negative log-likelihood per token. Bits per word, the mean of
+    :func:`word_surprisal`, can be compared between models with different tokenizers.
     """
-    whole = tokens.first >= tokens.context_tokens
-    nats = nll[tokens.first[whole][0] - tokens.context_tokens :].sum()
-    bits = float(nats / np.log(2) / whole.sum())
+    bits = float(word_surprisal(nll, tokens)[1].mean())
     return {"perplexity": float(np.exp(np.mean(nll))), "bits_per_word": bits, "n_tokens": len(nll)}
 
 
@@ -282,11 +291,12 @@ def main(
     output: str,
     layers: str,
     perplexity: str,
+    surprisal: str,
     options: Model = Model(),
     threads: int = 1,
     gpus: int = 0,
 ) -> None:
-    """Compute the vectors of every word at every layer, and the perplexity, of one checkpoint.
+    """Compute the vectors of every word at every layer, perplexity and surprisal, of one checkpoint.
 
     Parameters
     ----------
@@ -294,8 +304,9 @@ def main(
         Local folder, or a file in it, of ``config.json`` and weights; its name, e.g. step-0, and training step.
     tokens
         ``representation/tokens.npz``.
-    output, layers, perplexity
-        To write: the vectors (safetensors), what each layer is (table), the perplexity (table of one row).
+    output, layers, perplexity, surprisal
+        To write: the vectors (safetensors), what each layer is (table), the perplexity (table of one row), the
+        surprisal of each word (table).
     threads, gpus
         CPU threads; GPUs given to the job (0: the CPU computes).
     """
@@ -312,6 +323,8 @@ def main(
     row = key | predictability(nll, story)
     note(f"{name}: perplexity {row['perplexity']:.4g} over {len(nll)} tokens")
     write_table(pd.DataFrame([row]), perplexity)
+    word_index, bits = word_surprisal(nll, story)
+    write_table(pd.DataFrame({"word_index": word_index, "surprisal": bits}), surprisal)
     write_table(about.assign(**key)[[*key, *about.columns]], layers)
     write_layers(output, vectors, story, name, last_layer=about["name"].iloc[-1], precision=options.precision)
 

@@ -1,0 +1,184 @@
+"""Nuisance features: what a response may follow without any language model (METHOD section 8).
+
+Controls are counted from the words. Features of a study's own come as tables: a row per word, or samples in time. A
+sample belongs to the TR that is measured when it is taken: the last TR of its run that starts at or before it (a word,
+which is seen from its onset on, to the last that starts strictly before it).
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from pydantic import RootModel
+
+from dynalign.cli import command, note, run
+from dynalign.config.features import CONTROLS, Feature
+from dynalign.config.fields import Name
+from dynalign.io.errors import InputError, located
+from dynalign.stimulus.timing import read_trs, read_words
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
+
+#: Times in tables are rounded: a sample this little, in s, before a TR is taken at its start.
+ROUNDING = 1e-3
+
+
+class Features(RootModel[dict[Name, Feature]]):
+    """The configuration's `features`: name → feature."""
+
+
+def zipf_frequencies(words, language: str) -> np.ndarray:
+    """log10 of how often each word occurs in a billion words of a language (`wordfreq`), (n_words,).
+
+    A word that the list lacks, or that is no word (``+``), counts as the rarest one in it (1.01 in English). InputError
+    for a language without a list or without the library that cuts its words.
+    """
+    import wordfreq
+
+    try:
+        rarest = min(wordfreq.get_frequency_dict(language).values())
+        known = {word: wordfreq.zipf_frequency(word, language, minimum=np.log10(rarest) + 9) for word in set(words)}
+    except (LookupError, ImportError) as error:
+        raise InputError(f"story.language: no frequencies of words in {language!r}: {error}") from None
+    return np.array([known[word] for word in words])
+
+
+def control_values(words, language: str = "en"):
+    """The controls of each word that the model sees, unscaled: a data frame with index `word_index`.
+
+    `words` is ``story/words.tsv``. In the order of :data:`dynalign.config.features.CONTROLS`: words shown in its TR,
+    dropped or not; characters; log frequency in the language (:func:`zipf_frequencies`); words since the sentence
+    began; seconds since the run's first word.
+    """
+    import pandas as pd
+
+    seen = words[words["dropped"] == 0]
+    values = pd.DataFrame(
+        {
+            "word_rate": words.groupby("tr")["tr"].transform("size")[seen.index],
+            "length": seen["word"].str.len(),
+            "log_frequency": zipf_frequencies(seen["word"], language),
+            "position_in_sentence": seen.groupby("sentence").cumcount(),
+            "position_in_run": seen["onset"] - words.groupby("run")["onset"].transform("min")[seen.index],
+        }
+    )
+    return values[list(CONTROLS)].astype(float).set_axis(seen["word_index"])
+
+
+def constant(values: np.ndarray) -> np.ndarray:
+    """Which columns of (n, n_columns) never change, (n_columns,); rounding leaves a spread of 1e-16 of their size."""
+    return np.ptp(values, axis=0) <= 1e-12 * np.abs(values).max(axis=0)
+
+
+def own_values(name: str, feature: Feature, words, trs):
+    """A feature of the study's own: a data frame of what its table says.
+
+    It has the index `word_index`, a row per word of the table that the model sees, or `tr`, a row per TR with samples,
+    each their mean. Columns are called `name`, or ``<name>_<column>`` if there are several. `words` and `trs` are
+    ``story/words.tsv`` and ``story/trs.tsv``. InputError: a cell is no number, a word or a run is unknown, a column
+    never changes, or nothing of it falls on the story.
+    """
+    import pandas as pd
+
+    path = feature.table
+    table = read_table(path)
+    keys = ["word_index"] if "word_index" in table else ["onset", "run"]
+    with located(f"features.{name}: {path}"):
+        if absent := [column for column in (*keys, *(feature.columns or ())) if column not in table]:
+            raise InputError(
+                f"lacks column {absent[0]!r}; it has {', '.join(table)}, and needs word_index, or onset and run"
+            )
+        numbers = table.apply(pd.to_numeric, errors="coerce")
+        numeric = [column for column in table if column not in keys and numbers[column].notna().any()]
+        chosen = list(feature.columns or numeric)
+        if not chosen:
+            raise InputError(f"no column of numbers beside {', '.join(keys)}")
+        for column in (*keys, *chosen):
+            wrong = np.flatnonzero(~np.isfinite(numbers[column]))
+            if len(wrong):
+                raise InputError(
+                    f"row {wrong[0]}: {column} is {str(table[column].iloc[wrong[0]])!r}, but each row needs a number; "
+                    f"correct it, or choose other columns (features.{name}.columns)"
+                )
+        place = _words_of_rows(numbers, words) if "word_index" in table else _trs_of_samples(numbers, trs)
+        values = numbers[chosen].groupby(place).mean()
+        if values.empty:
+            raise InputError("nothing of it falls on the story: no word that the model sees, or no time within a run")
+        flat = constant(values.to_numpy())
+        if flat.any():
+            column = chosen[int(np.argmax(flat))]
+            raise InputError(f"column {column} never changes; leave it out (features.{name}.columns)")
+    return values.set_axis([name] if len(chosen) == 1 else [f"{name}_{column}" for column in chosen], axis="columns")
+
+
+def _words_of_rows(numbers, words):
+    """The word of each row that the model sees, as a series `word_index`."""
+    index = numbers["word_index"]
+    for wrong, text in (
+        (~index.isin(words["word_index"]), f"is unknown; the story has 0 to {words['word_index'].max()}"),
+        (index.duplicated(), "stands twice; give each word one row"),
+    ):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise InputError(f"row {row}: word_index {index.iloc[row]:g} {text}")
+    return index[index.isin(words.loc[words["dropped"] == 0, "word_index"])]
+
+
+def _trs_of_samples(numbers, trs):
+    """The TR in which each sample within a run is taken, as a series `tr`."""
+    import pandas as pd
+
+    unknown = ~numbers["run"].isin(trs["run"])
+    if unknown.any():
+        row, runs = int(np.argmax(unknown)), ", ".join(map(str, trs["run"].unique()))
+        raise InputError(f"row {row}: run {numbers['run'].iloc[row]:g} is unknown; the story has {runs}")
+    length = np.median(np.diff(trs["time"]))
+    found = []
+    for number, series in trs.groupby("run"):
+        starts = series["time"].to_numpy() - series["time"].iloc[0]
+        samples = numbers.loc[numbers["run"] == number, "onset"]
+        place = np.searchsorted([*starts, starts[-1] + length], samples + ROUNDING, side="right") - 1
+        inside = (place >= 0) & (place < len(starts))
+        found.append(pd.Series(series["tr"].to_numpy()[place[inside]], samples.index[inside], name="tr"))
+    place = pd.concat(found)
+    if len(place) < len(numbers):
+        note(f"{len(numbers) - len(place)} of {len(numbers)} samples lie outside their runs and do not count")
+    return place
+
+
+def at_words(values, words, word_index):
+    """Values of words or TRs (:func:`own_values`) at some words: a data frame of `word_index`, NaN without one."""
+    tr = words.set_index("word_index")["tr"].loc[word_index]
+    return values.reindex(tr if values.index.name == "tr" else word_index).set_axis(word_index)
+
+
+def feature_table(words, trs, features: Mapping[str, Feature], language: str = "en"):
+    """All nuisance features of each TR, untrimmed and unscaled: ``story/features.tsv``, a data frame.
+
+    A control is the mean over the words of the TR that the model sees; word rate, which needs none, counts those shown.
+    Own features are means over their words or samples. NaN: no value in this TR.
+    """
+    import pandas as pd
+
+    tr = words.set_index("word_index")["tr"]
+    parts = [control_values(words, language), *(own_values(name, one, words, trs) for name, one in features.items())]
+    means = [part if part.index.name == "tr" else part.groupby(tr).mean() for part in parts]
+    table = pd.concat([trs[["tr", "run"]].set_index("tr"), *means], axis="columns")
+    return table.assign(word_rate=words.groupby("tr").size().reindex(table.index, fill_value=0)).reset_index()
+
+
+@command
+def main(words: str, trs: str, output: str, features: Features = Features({}), language: str = "en") -> None:
+    """Average nuisance features over each measurement (TR).
+
+    Parameters
+    ----------
+    words, trs, output
+        ``story/words.tsv``, ``story/trs.tsv``, and ``story/features.tsv`` to write.
+    language
+        Of the words, ``story.language``.
+    """
+    write_table(feature_table(read_words(words), read_trs(trs), features.root, language), output)
+
+
+if __name__ == "__main__":
+    run(main)
