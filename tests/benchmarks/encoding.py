@@ -103,7 +103,10 @@ def ours(data: Data, y, train, test, arms, threads: int, **options) -> list[ridg
     run = backend.Numpy(threads)
     kernel, changes = low_rank_kernel(data.design, data.vectors, list(arms.values()), train)
     o = data.options
-    return ridge.fit_fold(kernel, y, train, test, o.alphas, o.inner_folds, o.gap, changes, run, **options)
+    sets = ridge.FeatureSets(kernel, changes)
+    group = ridge.Group([sets], {number: (number,) for number in range(len(sets))})
+    found, _ = ridge.fit_fold(group, y, train, test, o.alphas, o.inner_folds, o.gap, run, **options)
+    return list(found.values())
 
 
 def pearson(one, other) -> np.ndarray:

@@ -25,7 +25,14 @@ def predict(kernel, y, train, test, alphas, choice, changes=()):
     """Predictions of every feature set, relative to the mean of the training rows."""
     run = backend.Numpy()
     refit = hat_matrices.refit(hat_matrices.decompose(kernel, train, test), alphas, changes)
-    return ridge.predictions(run, refit, run.put(y[train]), choice)
+    return ridge.predictions(run, [refit], run.put(y[train]), np.indices(choice.shape)[0], choice)
+
+
+def fit(kernel, y, train, test, alphas, inner_folds, gap, changes=(), *options, **more):
+    """One outer fold of a kernel and its updates, each an arm."""
+    sets = ridge.FeatureSets(kernel, changes)
+    group = ridge.Group([sets], {number: (number,) for number in range(len(sets))})
+    return list(ridge.fit_fold(group, y, train, test, alphas, inner_folds, gap, *options, **more)[0].values())
 
 
 @pytest.fixture(params=["left out", "decomposed"])
@@ -68,7 +75,7 @@ def removed(X, k, seed=1):
     theta = rng.standard_normal((k, X.shape[1])) / 2
     basis, triangle = np.linalg.qr(theta.T)
     before = X @ basis
-    return X - codes @ theta, hat_matrices.LowRankUpdate(before=before, after=before - codes @ triangle.T)
+    return X - codes @ theta, hat_matrices.LowRankUpdate.change(before, before - codes @ triangle.T)
 
 
 @pytest.mark.parametrize(("n", "p"), [(80, 120), (80, 20)], ids=["n<p", "n>p"])
@@ -150,8 +157,8 @@ def test_results_do_not_depend_on_blocks(width):
     X, y = problem()
     _, change = removed(X, 2)
     train, test = np.arange(60), np.arange(65, 80)
-    whole = ridge.fit_fold(X @ X.T, y, train, test, ALPHAS, 5, 2, [change])
-    parts = ridge.fit_fold(X @ X.T, y, train, test, ALPHAS, 5, 2, [change], backend.Numpy(width=width))
+    whole = fit(X @ X.T, y, train, test, ALPHAS, 5, 2, [change])
+    parts = fit(X @ X.T, y, train, test, ALPHAS, 5, 2, [change], backend.Numpy(width=width))
     same_scores(whole, parts, 1e-6)
 
 
@@ -160,8 +167,7 @@ def test_threads_do_not_change_a_byte():
     _, change = removed(X, 2)
     train, test = np.arange(60), np.arange(65, 80)
     one, three = (
-        ridge.fit_fold(X @ X.T, y, train, test, ALPHAS, 5, 2, [change], backend.Numpy(threads, width=16))
-        for threads in (1, 3)
+        fit(X @ X.T, y, train, test, ALPHAS, 5, 2, [change], backend.Numpy(threads, width=16)) for threads in (1, 3)
     )
     for first, second in zip(one, three, strict=True):
         for key, values in vars(first).items():
@@ -174,9 +180,9 @@ def test_torch_equals_numpy(way, width):
     X, y = problem()
     changes = [removed(X, k)[1] for k in (1, 3)]
     train, test = np.arange(60), np.arange(65, 80)
-    expected = ridge.fit_fold(X @ X.T, y, train, test, ALPHAS, 5, 2, changes)
+    expected = fit(X @ X.T, y, train, test, ALPHAS, 5, 2, changes)
     run = backend.Torch("cpu", 2, width)
-    same_scores(expected, ridge.fit_fold(X @ X.T, y, train, test, ALPHAS, 5, 2, changes, run), 1e-5)
+    same_scores(expected, fit(X @ X.T, y, train, test, ALPHAS, 5, 2, changes, run), 1e-5)
 
 
 def test_a_subset_of_voxels():
@@ -185,8 +191,8 @@ def test_a_subset_of_voxels():
     some = np.array([3, 4, 11])
     broken = y.copy()
     broken[:, 0] = np.nan
-    (whole,) = ridge.fit_fold(X @ X.T, y[:, some], train, test, ALPHAS, 5, 2)
-    (part,) = ridge.fit_fold(X @ X.T, broken, train, test, ALPHAS, 5, 2, voxels=some)
+    (whole,) = fit(X @ X.T, y[:, some], train, test, ALPHAS, 5, 2)
+    (part,) = fit(X @ X.T, broken, train, test, ALPHAS, 5, 2, voxels=some)
     np.testing.assert_array_equal(whole.r, part.r)
 
 
@@ -203,7 +209,7 @@ def test_penalties_that_are_combinations_of_others():
     )
     assert np.abs(weights).sum(axis=1).max() < 100
     less, all_of_them = (
-        ridge.fit_fold(X @ X.T, y, train, test, ALPHAS, 5, 2, changes, tolerance=tolerance)
+        fit(X @ X.T, y, train, test, ALPHAS, 5, 2, changes, tolerance=tolerance)
         for tolerance in (hat_matrices.TOLERANCE, 0)
     )
     same_scores(less, all_of_them, 2e-6)
@@ -288,7 +294,7 @@ def test_standard_scores():
 
 def test_no_features_score_nothing():
     _, y = problem(40, 5, 4)
-    (scores,) = ridge.fit_fold(np.zeros((40, 40)), y, np.arange(30), np.arange(32, 40), ALPHAS, 5, 0)
+    (scores,) = fit(np.zeros((40, 40)), y, np.arange(30), np.arange(32, 40), ALPHAS, 5, 0)
     assert not scores.r.any()
     assert not scores.timecourse.any()
     assert (scores.alpha == ALPHAS[-1]).all()
@@ -297,8 +303,8 @@ def test_no_features_score_nothing():
 def test_penalties_may_come_in_any_order():
     X, y = problem()
     train, test = np.arange(60), np.arange(65, 80)
-    (rising,) = ridge.fit_fold(X @ X.T, y, train, test, ALPHAS, 5, 2)
-    (falling,) = ridge.fit_fold(X @ X.T, y, train, test, ALPHAS[::-1], 5, 2)
+    (rising,) = fit(X @ X.T, y, train, test, ALPHAS, 5, 2)
+    (falling,) = fit(X @ X.T, y, train, test, ALPHAS[::-1], 5, 2)
     np.testing.assert_array_equal(rising.alpha, falling.alpha)
     np.testing.assert_array_equal(rising.r, falling.r)
 

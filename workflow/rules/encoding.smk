@@ -7,6 +7,8 @@ rule encoding:
         labels=f"{R}/tables/labels.tsv",
         words=f"{R}/story/words.tsv",
         trs=f"{R}/story/trs.tsv",
+        features=[f"{R}/story/features.tsv"] if "nuisance" in STUDY.shared_with else [],
+        surprisal=surprisal_of,
     # One file per arm, in one folder that appears whole. Its digests stand for it in the rules that read it: Snakemake
     # knows a folder by its time stamp alone, which a copy does not keep.
     output:
@@ -27,6 +29,11 @@ rule encoding:
         options=section(STUDY.encoding, without=("block_voxels", "device")),
         removal=section(STUDY.removal),
         seed=STUDY.seed,
+        shares=section(STUDY.shares),
+        delays=lambda wildcards: json.dumps(FEATURE_DELAYS),
+        more=lambda wildcards, input: [
+            part for name in ("features", "surprisal") for path in input[name] for part in (f"--{name}", path)
+        ],
         block=STUDY.statistics.block,
         # Takes `input`, so that it is not tracked: it changes memory, not results.
         block_voxels=lambda wildcards, input: STUDY.encoding.block_voxels,
@@ -36,4 +43,5 @@ rule encoding:
         " --responses {input.responses:q} --properties {params.properties:q} --options {params.options:q}"
         " --removal-options {params.removal:q} --seed {params.seed} --block {params.block}"
         " --threads {threads} --gpus {resources.gpu} --block-voxels {params.block_voxels}"
-        " --output-dir {output.scores:q} --digests {output.digests:q} &> {log:q}"
+        " --output-dir {output.scores:q} --digests {output.digests:q}"
+        " --shares {params.shares:q} --feature-delays {params.delays:q} {params.more:q} &> {log:q}"

@@ -1,6 +1,6 @@
 """Features of the original vectors and of every arm, and their kernels (METHOD section 7)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from dynalign import folds
 from dynalign.config.encoding import Encoding
 from dynalign.encoding import delays, hat_matrices, ridge
 from dynalign.io.errors import InputError
+from dynalign.removal.erasers import design
 
 #: A change of the words' vectors, ``X − A @ B − b``: A (n_words, k), B (k, hidden), b (hidden,).
 LowRank = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -56,6 +57,16 @@ def outer_splits(runs, n_folds: int | str, gap: int) -> list[tuple[np.ndarray, n
         if len(block) < 2:
             raise InputError(f"encoding.folds: {n_folds!r} of {n_rows} TRs leaves a test fold of one TR; ask for fewer")
     return [(folds.training_rows(n_rows, block, gap), block) for block in blocks]
+
+
+def class_means(codes, word_trs, n_trs: int) -> tuple[np.ndarray, np.ndarray]:
+    """A property's regressors: one-hot class codes, (n_words,), averaged over the words of each TR.
+
+    A word without a label (NaN) does not count; two classes are one column. As :func:`delays.word_means`.
+    """
+    labelled = np.isfinite(codes)
+    one_hot = design(codes[labelled], "onehot")
+    return delays.word_means(one_hot[:, one_hot.shape[1] == 2 :], np.asarray(word_trs)[labelled], n_trs)
 
 
 def scaling(reference, present, trs) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +146,7 @@ def low_rank_update(features, codes, directions, source) -> hat_matrices.LowRank
     rank = max(1, int((size > 1e-10 * size[0]).sum()))
     before = features @ (basis @ right[:rank].T)
     after = before - left[:, :rank] * size[:rank]
-    return hat_matrices.LowRankUpdate(before=delays.delayed(before, source), after=delays.delayed(after, source))
+    return hat_matrices.LowRankUpdate.change(delays.delayed(before, source), delays.delayed(after, source))
 
 
 def low_rank_kernel(
@@ -151,18 +162,3 @@ def low_rank_kernel(
         centred = standardise(averaged, present, used, 1.0)
         updates.append(low_rank_update(features, centred, directions * factor, design.source))
     return delays.delayed_kernel(features, design.source), updates
-
-
-def feature_sets(
-    design: Design, original, arms: Sequence[LowRank], train, test, choices: Encoding, direct: bool = False
-) -> Iterator[tuple[np.ndarray, list[hat_matrices.LowRankUpdate]]]:
-    """Kernels and their updates that together are the original and all arms, in order.
-
-    The direct way is also taken where an option gives the arms features that are no low-rank change of the original's.
-    """
-    if not (direct or choices.pca_components is not None or choices.test_scaling == "own"):
-        yield low_rank_kernel(design, original, arms, train)
-        return
-    yield direct_kernel(design, original, original, train, test, choices), []
-    for codes, directions, offset in arms:
-        yield direct_kernel(design, original, original - codes @ directions - offset, train, test, choices), []

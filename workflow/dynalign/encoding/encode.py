@@ -15,21 +15,23 @@ arm's own features: the reference, taken also where an option gives the arms fea
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from pydantic import RootModel
 
 from dynalign.cli import command, note, run
 from dynalign.config.encoding import Encoding
 from dynalign.config.removal import Removal
+from dynalign.config.shares import NUISANCE, Shares
 from dynalign.config.statistics import Statistics
-from dynalign.encoding import backend, ridge
-from dynalign.encoding.arms import Design, LowRank, feature_sets, make_design, outer_splits
+from dynalign.encoding import backend, joint, ridge
+from dynalign.encoding.arms import Design, LowRank, direct_kernel, low_rank_kernel, make_design, outer_splits
 from dynalign.encoding.crossfit import Arm, Crossfit, training_trs
 from dynalign.encoding.readability import Targets, make_targets
-from dynalign.encoding.scores import ORIGINAL, Scores, write_scores
-from dynalign.io.arrays import read_array
+from dynalign.encoding.scores import ORIGINAL, SHARES, Partition, Scores
+from dynalign.io.arrays import read_array, write_record
 from dynalign.io.atomic import atomic_folder
 from dynalign.io.digests import write_digests
 from dynalign.io.errors import InputError, located
@@ -37,6 +39,11 @@ from dynalign.removal.data import read_words
 from dynalign.removal.erasers import low_rank, read_erasers
 from dynalign.removal.permutations import permuted
 from dynalign.stimulus import timing
+from dynalign.tables.reader import read_table
+
+
+class Delays(RootModel[dict[str, tuple[int, ...]]]):
+    """Delays in TRs of features of the study's own."""
 
 
 def encode(
@@ -50,7 +57,9 @@ def encode(
     targets: Targets | None = None,
     same_penalties: Mapping[tuple[str, str], tuple[str, str]] | None = None,
     block: int = Statistics().block,
-) -> dict[tuple[str, str], Scores]:
+    spaces: Mapping[str, joint.Space] | None = None,
+    ratios: Sequence[float] = Shares().ratios,
+) -> dict[tuple[str, str], Scores | Partition]:
     """Predict every voxel from the original and from every arm: the same bytes on any number of CPU threads.
 
     InputError if shapes do not match, a vector is not finite, folds cannot be cut, or no voxel can be scored.
@@ -72,11 +81,16 @@ def encode(
         Whose penalties and inner scores it takes, where arms are updates of one kernel.
     block : int
         Test rows in a block.
+    spaces : mapping of name to Space, optional
+        Features that predict alone, and together with the original.
+    ratios : sequence of float
+        What the features' penalty is over the vectors', tried in joint models, where both spread alike.
 
     Returns
     -------
-    dict of (method, property) to Scores
-        The original (``("none", "original")``) first.
+    dict
+        (method, property) to Scores, the original (``("none", "original")``) first, and ``("shares", name)`` to the
+        Partition of every space.
     """
     if len(responses) != len(design.trs):
         raise InputError(f"{len(responses)} rows of responses, but the story keeps {len(design.trs)} TRs")
@@ -93,21 +107,54 @@ def encode(
     if n_invalid == len(scored):
         raise InputError(f"none of the {n_invalid} voxels can be scored: all are constant or not finite in some fold")
 
-    def features(train, test):
+    def fitted(train, test):
         trs = training_trs(design, train, test)
-        changes = [arm(trs) if callable(arm) else arm for arm in arms.values()]
-        return feature_sets(design, original, changes, train, test, choices, direct)
+        changes = {name: arm(trs) if callable(arm) else arm for name, arm in arms.items()}
+        return _groups(design, original, changes, train, test, choices, direct, same_penalties, spaces, ratios)
 
-    names = [ORIGINAL, *arms]
-    same = [names.index((same_penalties or {}).get(name, name)) for name in names]
     columns = None if targets is None else targets.columns
-    found = ridge.fit_folds(responses, scored, splits, features, choices, device, columns, same, block)
-    if targets is None:
-        return {name: scores for name, (scores, _) in zip(names, found, strict=True)}
-    return {
-        name: replace(scores, readable=targets.mean_by_labelling(r).astype(np.float32))
-        for name, (scores, r) in zip(names, found, strict=True)
-    }
+    found, partitions = ridge.fit_folds(responses, scored, splits, fitted, choices, device, columns, block)
+    results: dict[tuple[str, str], Scores | Partition] = {}
+    for name in (ORIGINAL, *arms):
+        scores, read = found[name]
+        if targets is not None:
+            scores = replace(scores, readable=targets.mean_by_labelling(read).astype(np.float32))
+        results[name] = scores
+    return results | {(SHARES, name): partition for name, partition in partitions.items()}
+
+
+def _groups(
+    design: Design,
+    original,
+    arms: Mapping[tuple[str, str], LowRank],
+    train,
+    test,
+    choices: Encoding,
+    direct: bool = False,
+    same: Mapping[tuple[str, str], tuple[str, str]] | None = None,
+    spaces: Mapping[str, joint.Space] | None = None,
+    ratios: Sequence[float] = (),
+) -> Iterator[ridge.Group]:
+    """What a fold fits: the original, the arms, and the original with other features (:mod:`dynalign.encoding.joint`).
+
+    The direct way is also taken where an option gives the arms features that are no low-rank change of the original's.
+    """
+    direct = direct or choices.pca_components is not None or choices.test_scaling == "own"
+    if direct:
+        kernel, changes = direct_kernel(design, original, original, train, test, choices), []
+    else:
+        kernel, changes = low_rank_kernel(design, original, list(arms.values()), train)
+    read = [ORIGINAL, *(arms if changes else ())]
+    own: dict[Hashable, Sequence[int]] = {name: (number,) for number, name in enumerate(read)}
+    sets, more = joint.joined(ridge.FeatureSets(kernel, changes), design, spaces or {}, ratios, train)
+    partitions = {name: (ORIGINAL, ("alone", name), ("joint", name)) for name in spaces or {}}
+    yield ridge.Group(
+        sets, {**own, **more}, dict(same or {}) if changes else {}, with_targets=read, partitions=partitions
+    )
+    if direct:
+        for name, (codes, directions, offset) in arms.items():
+            kernel = direct_kernel(design, original, original - codes @ directions - offset, train, test, choices)
+            yield ridge.Group([ridge.FeatureSets(kernel)], {name: (0,)})
 
 
 def _arms(
@@ -158,6 +205,10 @@ def main(
     block: int = Statistics().block,
     block_voxels: int = Encoding().block_voxels,
     digests: str | None = None,
+    shares: Shares = Shares(compute=False),
+    features: str | None = None,
+    surprisal: str | None = None,
+    feature_delays: Delays = Delays({}),
 ) -> None:
     """Score the original of one layer and every arm on a subject's responses.
 
@@ -175,6 +226,9 @@ def main(
         Of permuted labels.
     threads, gpus, block, block_voxels
         CPU threads; GPUs given to the job, if any; ``statistics.block``; voxels at a time on each of a GPU's streams.
+    shares, features, surprisal, feature_delays
+        Section `shares`; ``story/features.tsv``; ``representation/{ckpt}.surprisal.tsv``, if there is one; delays of
+        the study's own features that have some.
     """
     device = backend.choose(gpus, threads, block_voxels, options.tf32)
     X, codes, table = read_words(representation, layer, labels, properties, ["sentence"])
@@ -194,13 +248,23 @@ def main(
     targets = make_targets(codes, sentence, design, removal_options.permutations, seed)
     headline = removal_options.headline
     controls = {(method, name): (headline, name) for method, name in arms if method.endswith("control")}
+    spaces = {}
+    if shares.compute:
+        spaces = {name: joint.property_space(values, design) for name, values in codes.items()}
+        if shares.nuisance:
+            table = read_table(features, kind="features")
+            known = None if surprisal is None else read_table(surprisal, kind="surprisal").set_index("word_index")
+            told = None if known is None else known["surprisal"].reindex(seen["word_index"]).to_numpy()
+            more = (feature_delays.root, seen["word"], told)
+            spaces[NUISANCE] = joint.nuisance_space(shares.nuisance, table, series["run"].to_numpy(), design, *more)
     with located(f"{representation} layer {layer}, {responses}"):
         results = encode(
-            X, arms, design, measured, options, device=device, targets=targets, same_penalties=controls, block=block
-        )
+            X, arms, design, measured, options, device=device, targets=targets, same_penalties=controls, block=block,
+            spaces=spaces, ratios=shares.ratios,
+        )  # fmt: skip
     with atomic_folder(output_dir) as folder:
-        for (method, name), scores in results.items():
-            write_scores(folder / f"{method}.{name}.npz", scores)
+        for (method, name), result in results.items():
+            write_record(folder / f"{method}.{name}.npz", result)
     if digests is not None:
         write_digests(output_dir, digests)
 

@@ -17,21 +17,24 @@ fitted again, intercept included, the residuals of B are, exactly,
 so no inner fold needs a decomposition of its own. R_BB is singular where B cannot be told from the penalty (fewer
 rows left than features, and λ next to nothing): such a fold is decomposed by itself (:func:`own_search`).
 
-**An update** is another feature set that differs from the first only inside a few directions (a property removed
-from it). With coordinates `before` and `after` along these directions and ``removed = before − after``,
+**An update** is other feature sets whose kernels differ from the first one's by ``U C Uᵀ``, with one thin U and a C
+for each set. A property is removed inside a few directions: with coordinates `before` and `after` along these and
+``removed = before − after``,
 
-    K_a = K + U C Uᵀ,   U = [before, removed],   C⁻¹ = [[−I, −I], [−I, 0]],
+    U = [before, removed],   C⁻¹ = [[−I, −I], [−I, 0]].
 
-and Woodbury's identity gives its hat matrix, ``S = U_restᵀ G_rest U_rest`` centred by the intercept:
+A band of features Z joins them with a penalty of its own, λ/w: ``U = Z, C = w I``, a set for every w. Woodbury's
+identity gives the hat matrix of a set, ``S = U_restᵀ G_rest U_rest`` centred by the intercept:
 
-    H_a = H + E_b(U) (C⁻¹ + S)⁻¹ U_restᵀ G_rest = H + Q W
+    H_a = H + E_b(U) (C⁻¹ + S)⁻¹ U_restᵀ G_rest = H + Q T U_restᵀ G_rest,
 
-where Q, of few columns, is made orthonormal (its triangular factor T goes into W). Leaving B out also is a small
-update of products over all rows, for U and Y alike:
+where Q is an orthonormal basis of E_b(U), the same for all sets of an update. Leaving B out also is a small update of
+products over all rows, for U and Y alike:
 
-    S = Uᵀ R U − (R U)_Bᵀ E_B(U),   W Y = T (Uᵀ R Y − (R U)_Bᵀ E_B(Y)),
+    S = Uᵀ R U − (R U)_Bᵀ E_B(U),   U_restᵀ G_rest Y = Uᵀ R Y − (R U)_Bᵀ E_B(Y),
 
-so a fold costs an update only products with the residuals of B. Where these two terms cancel, W is formed first.
+so a fold costs an update only products with the residuals of B, and its sets only products of a few rows. Where these
+two terms cancel, ``U_restᵀ G_rest`` is formed first.
 
 **Penalties alike.** Over the eigenvalues s of a kernel, ``s / (s + λ)`` of 17 penalties from 1e-6 to 1e10 are, to
 float32's precision, combinations of about 10 to 13 of them, and so are the predicted deviations from the mean of
@@ -45,7 +48,6 @@ METHOD section 7. Saunders, Gammerman & Vovk (1998) for the dual form; Woodbury 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -58,8 +60,9 @@ TOLERANCE = 1e-7
 #: terms of an update cancel. Features of the paper's size give about 15.
 WORST_CONDITION = 1e6
 
-#: Standard deviation, in that of the responses, of a term of W Y up to which it is formed in float32 from products
-#: over all rows and with residuals; their difference may be much smaller where the rows left fit almost perfectly.
+#: Standard deviation, in that of the responses, of a term of ``T U_restᵀ G_rest Y`` up to which it is formed in float32
+#: from products over all rows and with residuals; their difference may be much smaller where the rows left fit almost
+#: perfectly.
 LARGEST_TERM = 30.0
 
 #: Where the kernel is singular, eigenvalues of a fold may lie below its smallest positive one by this factor.
@@ -68,20 +71,27 @@ SHRINKAGE = 1e-3
 
 @dataclass(frozen=True)
 class LowRankUpdate:
-    """A feature set that differs from the first one inside a few directions."""
+    """Feature sets with the kernels ``K + U C Uᵀ``, where K is that of the first feature set."""
 
-    before: np.ndarray  #: (n_rows, n_directions), coordinates of the first feature set along orthonormal directions
-    after: np.ndarray  #: the same of this feature set
+    factor: np.ndarray  #: U, (n_rows, n_columns)
+    inverse_cores: np.ndarray  #: C⁻¹ of every set, (n_sets, n_columns, n_columns)
 
-    @property
-    def factor(self) -> np.ndarray:
-        """U, shape (n_rows, 2 n_directions)."""
-        return np.concatenate([self.before, self.before - self.after], axis=1)
+    @classmethod
+    def change(cls, before, after) -> "LowRankUpdate":
+        """One feature set that differs from the first inside a few directions.
 
-    @property
-    def inverse_core(self) -> np.ndarray:
-        """C⁻¹, shape (2 n_directions, 2 n_directions)."""
-        return np.kron([[-1.0, -1.0], [-1.0, 0.0]], np.eye(self.before.shape[1]))
+        `before` and `after`, (n_rows, n_directions), are both sets' coordinates along orthonormal directions.
+        """
+        core = np.kron([[-1.0, -1.0], [-1.0, 0.0]], np.eye(before.shape[1]))
+        return cls(np.concatenate([before, before - after], axis=1), core[None])
+
+    @classmethod
+    def band(cls, features, weights) -> "LowRankUpdate":
+        """The first features with more of them, (n_rows, n_features), whose penalty is λ over each of the `weights`."""
+        # Orthogonal columns: features that resemble each other would cost precision.
+        left, size, _ = np.linalg.svd(features, full_matrices=False)
+        rank = max(1, int((size > 1e-10 * size[0]).sum()))
+        return cls(left[:, :rank] * size[:rank], np.eye(rank) / np.asarray(weights, dtype=float)[:, None, None])
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ class InnerFold:
     """What one inner fold multiplies the responses Y of the outer fold's training rows with; arrays in float32.
 
     Rows are counted among these training rows, and taken cyclically: the rows `rest` that are left to train on
-    follow those left out, and go on at the top. `total_rank` counts the rows of all updates.
+    follow those left out, and go on at the top. `total_rank` and `total_columns` count Q's and U's of all updates.
     """
 
     rows: slice  #: left-out rows whose residuals are formed
@@ -118,19 +128,17 @@ class InnerFold:
     hats: np.ndarray  #: (n_kept * n_left_out, n_rest), ``H − 1/n_rest``: predicts deviations from the mean of the rest
     weights: np.ndarray  #: (n_alphas, n_kept + 1), residuals as combinations of these predictions, and the deviations
     left: np.ndarray  #: (n_alphas, total_rank, n_left_out), −2 Qᵀ of every update, zero outside the validation block
-    right: np.ndarray | None  #: (n_alphas, total_rank, n_left_out), −T (R U)_Bᵀ of every update
-    triangles: list[np.ndarray]  #: (n_alphas, rank, 2 n_directions), T of every update
-    direct: np.ndarray | None  #: (n_alphas * total_rank, n_rest), W of every update; replaces `right` and `triangles`
-    spans: list[slice]  #: the rows of each update
+    right: np.ndarray | None  #: (n_alphas, total_columns, n_left_out), −(R U)_Bᵀ of every update
+    direct: np.ndarray | None  #: (n_alphas * total_columns, n_rest), ``U_restᵀ G_rest``; replaces `right`
+    triangles: list[np.ndarray]  #: (n_sets, n_alphas, rank, n_columns), T of every set of every update
 
 
 @dataclass(frozen=True)
 class Refit:
-    """What the test rows are predicted with; arrays in float32. `total_rank` counts the rows of all updates."""
+    """What the test rows are predicted with; arrays in float32. `total_columns` counts those of U of all updates."""
 
-    hats: np.ndarray  #: (n_alphas, n_test + total_rank, n_train), the first hat matrix, then W of every update
-    lefts: list[np.ndarray]  #: (n_alphas, n_test, rank), Q of every update
-    spans: list[slice]  #: the rows of each update
+    hats: np.ndarray  #: (n_alphas, n_test + total_columns, n_train), the first hat matrix, then Uᵀ G of every update
+    lefts: list[np.ndarray]  #: (n_sets, n_alphas, n_test, n_columns), Q T of every set of every update
 
 
 def decompose(kernel, train, held) -> Spectrum:
@@ -142,7 +150,8 @@ def decompose(kernel, train, held) -> Spectrum:
     # eigenvalue: an average one keeps its rounding from being divided by the smallest penalty.
     average = float(np.trace(centred)) / len(train)
     centred += average / len(train)
-    values, basis = np.linalg.eigh(centred)
+    # No features at all: any basis will do.
+    values, basis = np.linalg.eigh(centred) if average else (np.zeros(len(train)), np.eye(len(train)))
     across = kernel[np.ix_(held, train)]
     cross = (across - across.mean(axis=1, keepdims=True) - means + means.mean()) @ basis
     # The same rounding in directions that the features do not span (more rows than features).
@@ -152,26 +161,32 @@ def decompose(kernel, train, held) -> Spectrum:
     return Spectrum(np.asarray(train), np.asarray(held), values, basis, cross, average)
 
 
-def low_rank_hats(spectrum: Spectrum, update: LowRankUpdate, shrinkage) -> tuple[np.ndarray, np.ndarray]:
-    """What an update adds to the hat matrix, as a product of two thin factors (see the module's head).
+def low_rank_hats(spectrum: Spectrum, update: LowRankUpdate, shrinkage) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the sets of an update add to the hat matrix, ``Q T UᵀG`` (see the module's head).
 
-    `shrinkage` is :meth:`Spectrum.shrinkage`. The rank is min(n_held, 2 n_directions).
+    `shrinkage` is :meth:`Spectrum.shrinkage`. The rank is min(n_held, n_columns).
 
     Returns
     -------
     left : array of float64, shape (n_alphas, n_held, rank)
         Q, orthonormal columns.
-    right : array of float64, shape (n_alphas, rank, n_train)
-        ``W V``: W in the basis of the eigenvectors.
+    triangles : array of float64, shape (n_sets, n_alphas, rank, n_columns)
+        T of every set.
+    right : array of float64, shape (n_alphas, n_columns, n_train)
+        ``UᵀG V``: in the basis of the eigenvectors.
     """
     u = update.factor
     u = u - u[spectrum.train].mean(axis=0)
     u_train = spectrum.basis.T @ u[spectrum.train]
     shrunk = shrinkage[:, :, None] * u_train
-    core = update.inverse_core + u_train.T @ shrunk
-    residual = u[spectrum.held] - spectrum.cross @ shrunk
-    left, triangle = np.linalg.qr(residual @ np.linalg.inv(core))
-    return left, triangle @ shrunk.transpose(0, 2, 1)
+    left, triangles = _orthonormal(u[spectrum.held] - spectrum.cross @ shrunk, u_train.T @ shrunk, update)
+    return left, triangles, shrunk.transpose(0, 2, 1)
+
+
+def _orthonormal(residual, products, update: LowRankUpdate) -> tuple[np.ndarray, np.ndarray]:
+    """Q and T of an update, from E_b(U), (n_alphas, n_held, n_columns), and S, (n_alphas, n_columns, n_columns)."""
+    left, triangle = np.linalg.qr(residual)
+    return left, triangle @ np.linalg.inv(update.inverse_cores[:, None] + products)
 
 
 def skeleton(low: float, high: float, alphas, tolerance: float = TOLERANCE) -> tuple[np.ndarray, np.ndarray]:
@@ -210,8 +225,8 @@ class ResidualOperators:
     weights: np.ndarray  #: (n_alphas, n_kept), from :func:`skeleton`
     formers: list[np.ndarray]  #: (n_train, n_train), R of the penalties kept
     updates: Sequence[LowRankUpdate]
-    factors: list[np.ndarray]  #: (n_train, 2 n_directions), U of every update
-    formed: list[np.ndarray]  #: (n_alphas, n_train, 2 n_directions), R U of every update
+    factors: list[np.ndarray]  #: (n_train, n_columns), U of every update
+    formed: list[np.ndarray]  #: (n_alphas, n_train, n_columns), R U of every update
 
     def shrinks(self, rows: slice) -> bool:
         """Whether leaving rows out may lower the smallest positive eigenvalue by more than :data:`SHRINKAGE`.
@@ -260,11 +275,6 @@ def residual_operators(
     return ResidualOperators(spectrum, alphas, kept, weights, formers, updates, factors, formed)
 
 
-def _spans(ranks: Sequence[int]) -> list[slice]:
-    ends = np.cumsum([0, *ranks])
-    return [slice(int(first), int(last)) for first, last in pairwise(ends)]
-
-
 def block_search(operators: ResidualOperators, left_out: slice, held: slice) -> InnerFold | None:
     """Operators of an inner fold from the outer fold's residual formers; None if some R_BB is too close to singular.
 
@@ -298,16 +308,16 @@ def block_search(operators: ResidualOperators, left_out: slice, held: slice) -> 
         part = formed[:, left_out]
         residual = inverses @ part
         products = u.T @ formed - part.transpose(0, 2, 1) @ residual
-        q, triangle = np.linalg.qr(residual[:, held] @ np.linalg.inv(update.inverse_core + products))
+        q, triangle = _orthonormal(residual[:, held], products, update)
         left = np.zeros((len(q), q.shape[2], size))
         left[:, :, held] = -2 * q.transpose(0, 2, 1)
         lefts.append(left)
-        rights.append(-triangle @ part.transpose(0, 2, 1))
-        triangles.append(triangle)
+        rights.append(-part.transpose(0, 2, 1))
+        triangles.append(triangle.astype(np.float32))
         residuals.append(residual)
         terms = np.abs(triangle) @ np.linalg.norm(formed, axis=1)[:, :, None]
         noise = max(noise, float(terms.max()))
-    direct = _whole_rows(operators, left_out, rest, residuals, triangles) if noise > LARGEST_TERM else None
+    direct = _whole_rows(operators, left_out, rest, residuals) if noise > LARGEST_TERM else None
     nothing = np.empty((len(operators.alphas), 0, size))
     return InnerFold(
         rows=slice(left_out.start + inside.start, left_out.start + inside.stop),
@@ -317,21 +327,20 @@ def block_search(operators: ResidualOperators, left_out: slice, held: slice) -> 
         weights=_residual_weights(operators.weights),
         left=np.concatenate([nothing, *lefts], axis=1).astype(np.float32),
         right=np.concatenate([nothing, *rights], axis=1).astype(np.float32) if direct is None else None,
-        triangles=[triangle.astype(np.float32) for triangle in triangles],
         direct=direct,
-        spans=_spans([triangle.shape[1] for triangle in triangles]),
+        triangles=triangles,
     )
 
 
-def _whole_rows(operators: ResidualOperators, left_out: slice, rest, residuals, triangles) -> np.ndarray:
-    """W of every update in full, ``T ((R U)_rest − R_rest,B E_B(U))ᵀ``, shape (n_alphas * total_rank, n_rest)."""
+def _whole_rows(operators: ResidualOperators, left_out: slice, rest, residuals) -> np.ndarray:
+    """``U_restᵀ G_rest`` of every update, ``((R U)_rest − R_rest,B E_B(U))ᵀ``, (n_alphas * total_columns, n_rest)."""
     shrinkage = operators.spectrum.shrinkage(operators.alphas)
     basis, block = operators.spectrum.basis[rest], operators.spectrum.basis[left_out]
     rows = []
-    for formed, residual, triangle in zip(operators.formed, residuals, triangles, strict=True):
+    for formed, residual in zip(operators.formed, residuals, strict=True):
         across = basis @ (shrinkage[:, :, None] * (block.T @ residual))
         across -= operators.spectrum.constants(operators.alphas)[:, None, None] * residual.sum(axis=1, keepdims=True)
-        rows.append(triangle @ (formed[:, rest] - across).transpose(0, 2, 1))
+        rows.append((formed[:, rest] - across).transpose(0, 2, 1))
     return np.concatenate(rows, axis=1).reshape(-1, len(rest)).astype(np.float32)
 
 
@@ -347,10 +356,10 @@ def own_search(kernel, operators: ResidualOperators, left_out: slice, held: slic
     spectrum = decompose(kernel, train, rows[inside])
     shrinkage = spectrum.shrinkage(operators.alphas)
     hats = (shrinkage[:, None, :] * spectrum.cross) @ spectrum.basis.T
-    pairs = [low_rank_hats(spectrum, update, shrinkage) for update in operators.updates]
+    thin = [low_rank_hats(spectrum, update, shrinkage) for update in operators.updates]
     n_alphas, n_held = len(operators.alphas), inside.stop - inside.start
-    left = [np.empty((n_alphas, 0, n_held)), *(-2 * q.transpose(0, 2, 1) for q, _ in pairs)]
-    direct = [np.empty((n_alphas, 0, len(train))), *(w @ spectrum.basis.T for _, w in pairs)]
+    left = [np.empty((n_alphas, 0, n_held)), *(-2 * q.transpose(0, 2, 1) for q, _, _ in thin)]
+    direct = [np.empty((n_alphas, 0, len(train))), *(right @ spectrum.basis.T for _, _, right in thin)]
 
     def cyclic(columns):
         return np.roll(columns, -left_out.start, axis=2).reshape(-1, len(train)).astype(np.float32)
@@ -363,9 +372,8 @@ def own_search(kernel, operators: ResidualOperators, left_out: slice, held: slic
         weights=_residual_weights(np.eye(n_alphas)),
         left=np.concatenate(left, axis=1).astype(np.float32),
         right=None,
-        triangles=[],
         direct=cyclic(np.concatenate(direct, axis=1)),
-        spans=_spans([q.shape[2] for q, _ in pairs]),
+        triangles=[triangle.astype(np.float32) for _, triangle, _ in thin],
     )
 
 
@@ -385,13 +393,12 @@ def search(kernel, operators: ResidualOperators, train, held) -> InnerFold:
 def refit(spectrum: Spectrum, alphas, updates: Sequence[LowRankUpdate]) -> Refit:
     """Operators that predict the held-out rows of an outer fold, relative to the mean of its training rows."""
     shrinkage = spectrum.shrinkage(alphas)
-    pairs = [low_rank_hats(spectrum, update, shrinkage) for update in updates]
-    spans = _spans([left.shape[2] for left, _ in pairs])
-    n_rows = len(spectrum.held) + (spans[-1].stop if spans else 0)
+    thin = [low_rank_hats(spectrum, update, shrinkage) for update in updates]
+    n_rows = len(spectrum.held) + sum(right.shape[1] for _, _, right in thin)
     hats = np.empty((len(shrinkage), n_rows, len(spectrum.train)), dtype=np.float32)
     # An orthonormal basis adds no error beyond the rounding of the factors: float32 will do.
     basis = spectrum.basis.astype(np.float32)
     for j, hat in enumerate(hats):
-        rows = np.concatenate([shrinkage[j] * spectrum.cross, *(right[j] for _, right in pairs)])
+        rows = np.concatenate([shrinkage[j] * spectrum.cross, *(right[j] for _, _, right in thin)])
         np.matmul(rows.astype(np.float32), basis.T, out=hat)
-    return Refit(hats, [left.astype(np.float32) for left, _ in pairs], spans)
+    return Refit(hats, [(left @ triangles).astype(np.float32) for left, triangles, _ in thin])

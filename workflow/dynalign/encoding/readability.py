@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynalign.encoding.arms import Design
-from dynalign.encoding.delays import delayed, word_means
-from dynalign.removal.erasers import design
+from dynalign.encoding.arms import Design, class_means
+from dynalign.encoding.delays import delayed
 from dynalign.removal.permutations import permuted
 
 
@@ -46,15 +45,13 @@ def make_targets(
     parts, owner = [], []
     for number, (name, values) in enumerate(codes.items()):
         rng = np.random.default_rng([seed, zlib.crc32(name.encode()), 1])
+        values = np.array(values, dtype=float)
         labelled = np.isfinite(values)
         own = values[labelled].astype(np.int64)
         for labelling in range(1 + n_permutations):
-            labels = permuted(own, sentence[labelled], rng) if labelling else own
-            one_hot = design(labels, "onehot")
-            # The two columns of two classes are one.
-            one_hot = one_hot[:, 1:] if one_hot.shape[1] == 2 else one_hot
-            means, told = word_means(one_hot, where.word_trs[labelled], where.n_trs)
+            values[labelled] = permuted(own, sentence[labelled], rng) if labelling else own
+            means, told = class_means(values, where.word_trs, where.n_trs)
             means[told] -= means[told].mean(axis=0)
             parts.append(delayed(means, where.source[:, [middle]]))
-            owner += [number * (1 + n_permutations) + labelling] * one_hot.shape[1]
+            owner += [number * (1 + n_permutations) + labelling] * means.shape[1]
     return Targets(np.concatenate(parts, axis=1), np.array(owner), (len(codes), 1 + n_permutations))

@@ -3,15 +3,16 @@
 The hat matrices come from :mod:`dynalign.encoding.hat_matrices`, in float64. Here they meet the responses, in
 float32, a tile of voxels at a time: residuals of all penalties from one large product per inner fold, their
 squared sums while they are in cache, the penalty of each voxel, the prediction of the test rows and its scores. A
-change (an arm) costs a thin product with the residuals E of the first feature set, as its squared error follows:
+set of an update costs thin products with the residuals E of the first feature set, as its squared error follows from
+what it adds to the prediction, ``Q w``:
 
-    ‖E − Q W Y‖² = ‖E‖² − 2 (QᵀE)·(W Y) + ‖W Y‖²,
+    ‖E − Q w‖² = ‖E‖² − 2 (QᵀE)·w + ‖w‖²,
 
 voxel by voxel. No array is as long as responses × features, or × penalties beyond a tile.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 
@@ -22,7 +23,8 @@ from dynalign.cli import note, progress
 from dynalign.config.encoding import Encoding
 from dynalign.config.statistics import Statistics
 from dynalign.encoding import backend, hat_matrices
-from dynalign.encoding.scores import Scores
+from dynalign.encoding.partition import FoldPartition, join, parts
+from dynalign.encoding.scores import Partition, Scores
 from dynalign.io.errors import InputError
 
 #: Mean inner R² values this close are one value in float32; the largest of their penalties is taken.
@@ -33,8 +35,43 @@ FLAT = 1e-6
 
 
 @dataclass(frozen=True)
+class FeatureSets:
+    """A kernel and its updates: the first feature set, then those of every update in turn."""
+
+    kernel: np.ndarray  #: of float64, (n_rows, n_rows), over all rows
+    updates: Sequence[hat_matrices.LowRankUpdate] = ()
+
+    def numbers(self, first: int) -> list[range]:
+        """The numbers of the feature sets, counted from `first`: of the kernel itself, and of each update."""
+        sizes = [1, *(len(update.inverse_cores) for update in self.updates)]
+        ends = [first, *(first + np.cumsum(sizes)).tolist()]
+        return [range(*pair) for pair in pairwise(ends)]
+
+    def __len__(self) -> int:
+        return self.numbers(0)[-1].stop
+
+
+@dataclass(frozen=True)
+class Group:
+    """Feature sets that are searched together, and the arms, which choose among them voxel by voxel."""
+
+    sets: Sequence[FeatureSets]
+
+    #: Numbers of each arm's candidates, counted over all `sets`; the best by inner score is taken, the first of equals.
+    arms: Mapping[Hashable, Sequence[int]]
+
+    #: Arms of one candidate that take another arm's penalties and inner scores.
+    same: Mapping[Hashable, Hashable] = field(default_factory=dict)
+
+    with_targets: Collection[Hashable] | None = None  #: arms that predict targets too; default all
+
+    #: Variance partitions: the arms of the vectors, of other features, and of both together.
+    partitions: Mapping[str, tuple[Hashable, Hashable, Hashable]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class FoldScores:
-    """Scores of one feature set on one outer fold, in float64."""
+    """Scores of one arm on one outer fold, in float64."""
 
     r: np.ndarray  #: (n_voxels,), Pearson correlation of prediction and response; 0 where the prediction is constant
     alpha: np.ndarray  #: (n_voxels,), penalty chosen by the inner folds
@@ -70,7 +107,7 @@ class Operators:
     """All that an outer fold multiplies responses with, on the device."""
 
     searches: list[hat_matrices.InnerFold]  #: one per inner fold
-    thin: np.ndarray  #: (n_alphas, total_directions, n_train) in float32, (R U)ᵀ of all updates
+    thin: np.ndarray  #: (n_alphas, total_columns, n_train) in float32, (R U)ᵀ of the updates searched
     refit: hat_matrices.Refit
 
 
@@ -133,14 +170,15 @@ def search_scores(run, operators: Operators, y, device_y) -> np.ndarray:
 
     Returns
     -------
-    array of float64, shape (1 + n_searched, n_alphas, n_voxels)
+    array of float64, shape (n_sets, n_alphas, n_voxels)
+        Of the first feature set, then of every set of the updates searched.
     """
     xp, n_voxels = run.xp, y.shape[1]
-    n_alphas, n_directions = operators.thin.shape[:2]
-    n_sets = 1 + len(operators.searches[0].spans)
+    n_alphas, n_columns = operators.thin.shape[:2]
+    n_sets = 1 + sum(map(len, operators.searches[0].triangles))
     total = run.zeros((n_sets, n_alphas, n_voxels))
-    thin = operators.thin.reshape(n_alphas * n_directions, len(y)) @ device_y[: len(y)]
-    thin = thin.reshape(n_alphas, n_directions, n_voxels)
+    thin = operators.thin.reshape(n_alphas * n_columns, len(y)) @ device_y[: len(y)]
+    thin = thin.reshape(n_alphas, n_columns, n_voxels)
     for found in operators.searches:
         n_rows = found.rows.stop - found.rows.start
         n_kept = found.weights.shape[1] - 1
@@ -161,19 +199,16 @@ def search_scores(run, operators: Operators, y, device_y) -> np.ndarray:
         if n_sets == 1:
             continue
         gain = found.left @ errors
-        if found.direct is None:
-            update = found.right @ errors
-            first = 0
-            for span, triangle in zip(found.spans, found.triangles, strict=True):
-                last = first + triangle.shape[2]
-                update[:, span] += triangle @ thin[:, first:last]
-                first = last
-        else:
-            update = (found.direct @ rest).reshape(gain.shape)
-        gain += update
-        for change, span in enumerate(found.spans, 1):
-            changed = squared + xp.einsum("abv,abv->av", gain[:, span], update[:, span])
-            total[change] += live - changed * inverse
+        fitted = found.right @ errors + thin if found.direct is None else (found.direct @ rest).reshape(thin.shape)
+        number = 1
+        for triangles in found.triangles:
+            rank, columns = triangles.shape[2:]
+            for triangle in triangles:
+                update = triangle @ fitted[:, :columns]
+                changed = squared + xp.einsum("abv,abv->av", gain[:, :rank] + update, update)
+                total[number] += live - changed * inverse
+                number += 1
+            gain, fitted = gain[:, rank:], fitted[:, columns:]
     return run.get(total) / len(operators.searches)
 
 
@@ -186,27 +221,57 @@ def choose(scores) -> np.ndarray:
     return scores.shape[-2] - 1 - np.argmax(tied[..., ::-1, :], axis=-2)
 
 
-def predictions(run, refit: hat_matrices.Refit, device_y, choice) -> list:
-    """Predict the test rows with every feature set, each voxel with its own penalty.
+def select(scores, arms: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The feature set and the penalty of every arm and voxel.
 
-    `device_y` and the predictions, relative to the mean of the training rows, are float32 on the device, of shape
-    (n_train, n_voxels) and (n_test, n_voxels); `choice`, (1 + n_changes, n_voxels), is the index of the penalty.
+    `scores`, (n_sets, n_alphas, n_voxels), are mean R² of rising penalties; `arms` are rows of it, each arm's
+    candidates, of which within :data:`TIE` of the best the first is taken. Arrays of shape (n_arms, n_voxels): the row,
+    the index of the penalty, the score.
     """
-    n_test = refit.hats.shape[1] - (refit.spans[-1].stop if refit.spans else 0)
-    parts = [[] for _ in choice]
-    for index in np.unique(choice):
-        chosen = choice == index
-        voxels = np.flatnonzero(chosen.any(axis=0))
-        products = refit.hats[index] @ run.columns(device_y, voxels)
-        first, thin = products[:n_test], products[n_test:]
-        for number, mine in enumerate(chosen[:, voxels]):
-            places = np.flatnonzero(mine)
-            part = run.columns(first, places)
-            if number:
-                part += refit.lefts[number - 1][index] @ run.columns(thin[refit.spans[number - 1]], places)
-            parts[number].append(part)
-    # Parts come by penalty, and by voxel within one.
-    orders = (np.argsort(np.argsort(row, kind="stable")) for row in choice)
+    choice = choose(scores)
+    best = np.take_along_axis(scores, choice[:, None], axis=1)[:, 0]
+    rows = []
+    for candidates in map(np.asarray, arms):
+        tied = best[candidates] >= best[candidates].max(axis=0) - TIE
+        rows.append(candidates[np.argmax(tied, axis=0)])
+    chosen = np.array(rows)
+    return chosen, np.take_along_axis(choice, chosen, axis=0), np.take_along_axis(best, chosen, axis=0)
+
+
+def predictions(run, refits: Sequence[hat_matrices.Refit], device_y, chosen, choice) -> list:
+    """Predict the test rows with every arm, each voxel with its own feature set and penalty.
+
+    `refits` are those of each kernel. `device_y` and the predictions, relative to the mean of the training rows, are
+    float32 on the device, of shape (n_train, n_voxels) and (n_test, n_voxels); `chosen` and `choice`, (n_arms,
+    n_voxels), are the number of the feature set, counted over all kernels, and the index of the penalty.
+    """
+    parts: list[list] = [[] for _ in choice]
+    places: list[list] = [[] for _ in choice]
+    first = 0
+    for refit in refits:
+        n_test = refit.hats.shape[1] - sum(lefts.shape[3] for lefts in refit.lefts)
+        # What each further feature set adds: Q T, and the rows of the products that hold UᵀG Y.
+        thin, row = [], n_test
+        for lefts in refit.lefts:
+            thin += [(left, slice(row, row + lefts.shape[3])) for left in lefts]
+            row += lefts.shape[3]
+        here = (chosen >= first) & (chosen <= first + len(thin))
+        for index in np.unique(choice[here]):
+            mine = here & (choice == index)
+            voxels = np.flatnonzero(mine.any(axis=0))
+            products = refit.hats[index] @ run.columns(device_y, voxels)
+            for arm in np.flatnonzero(mine.any(axis=1)):
+                numbers = np.where(mine[arm], chosen[arm], -1)[voxels]
+                for number in np.unique(numbers[numbers >= 0]):
+                    inside = np.flatnonzero(numbers == number)
+                    part = run.columns(products[:n_test], inside)
+                    if number > first:
+                        left, rows = thin[number - first - 1]
+                        part += left[index] @ run.columns(products[rows], inside)
+                    parts[arm].append(part)
+                    places[arm].append(voxels[inside])
+        first += 1 + len(thin)
+    orders = (np.argsort(np.concatenate(place)) for place in places)
     return [run.columns(run.xp.concatenate(part, axis=1), order) for part, order in zip(parts, orders, strict=True)]
 
 
@@ -280,36 +345,31 @@ def standardised(columns, train) -> np.ndarray:
 
 
 def fit_fold(
-    kernel,
+    group: Group,
     responses,
     train,
     test,
     alphas,
     inner_folds: int,
     gap: int,
-    updates: Sequence[hat_matrices.LowRankUpdate] = (),
     run=None,
     voxels=None,
     tolerance: float = hat_matrices.TOLERANCE,
     targets=None,
-    same: Sequence[int] | None = None,
     block: int = Statistics().block,
-) -> list[FoldScores]:
+) -> tuple[dict[Hashable, FoldScores], dict[str, FoldPartition]]:
     """One outer fold: choose penalties inside the training rows, refit on all of them, score the test rows.
 
     InputError if the inner folds cannot be cut.
 
     Parameters
     ----------
-    kernel : array of float64, shape (n_rows, n_rows)
-        Kernel of the first feature set over all rows.
+    group : Group
     responses : array of shape (n_rows, n_voxels)
         Finite, and varying in the training rows.
     train, test : arrays of int
     alphas, inner_folds, gap
         Penalties; contiguous validation blocks of the training rows; rows left out on both sides of one.
-    updates : sequence of LowRankUpdate
-        Further feature sets.
     run : backend.Numpy or backend.Torch, optional
         Where products run, and how many voxels at a time.
     voxels : array of int, optional
@@ -318,73 +378,109 @@ def fit_fold(
         See :func:`dynalign.encoding.hat_matrices.skeleton`; test rows in a block.
     targets : array of shape (n_rows, n_targets), optional
         Predicted like voxels, but no part of the time course.
-    same : sequence of int, optional
-        For each feature set, the one whose penalties it takes; default its own.
 
     Returns
     -------
-    list of FoldScores, length 1 + n_changes
-        Of the first feature set, then of each change.
+    dict of FoldScores by arm, dict of FoldPartition by name
     """
     run = run or backend.Numpy()
     voxels = np.arange(responses.shape[1]) if voxels is None else np.asarray(voxels)
     alphas = np.sort(np.asarray(alphas, dtype=np.float64))
-    splits = inner_splits(len(kernel), train, inner_folds, gap)
+    splits = inner_splits(len(responses), train, inner_folds, gap)
 
     def standardise(tile: slice) -> np.ndarray:
         return standardised(responses[:, voxels[tile]], train)
 
     # A decomposition keeps one thread busy: the others standardise meanwhile.
-    tasks: list[Callable] = [partial(hat_matrices.decompose, kernel, train, test)]
+    tasks: list[Callable] = [partial(hat_matrices.decompose, sets.kernel, train, test) for sets in group.sets]
     tasks += [partial(standardise, tile) for tile in tiles(len(voxels), run.width)]
-    spectrum, *parts = backend.spread(lambda task: task(), tasks, run.threads)
-    if targets is not None and targets.shape[1]:
-        parts += [standardised(targets[:, tile], train) for tile in tiles(targets.shape[1], run.width)]
-    same = range(1 + len(updates)) if same is None else same
-    searched = sorted(set(same) - {0})
-    operators = prepare(kernel, spectrum, splits, alphas, updates, run, tolerance, [k - 1 for k in searched])
-    place = [[0, *searched].index(k) for k in same]
+    done = backend.spread(lambda task: task(), tasks, run.threads)
+    spectra, pieces = done[: len(group.sets)], done[len(group.sets) :]
+
+    names = list(group.arms)
+    searched = {number for name in names if name not in group.same for number in group.arms[name]}
+    kernels, rows, first = [], [], 0
+    for sets, spectrum in zip(group.sets, spectra, strict=True):
+        numbers = sets.numbers(first)
+        used = [k for k, own in enumerate(numbers[1:]) if searched & set(own)]
+        kernels.append(prepare(sets.kernel, spectrum, splits, alphas, sets.updates, run, tolerance, used))
+        rows.append([first, *(number for k in used for number in numbers[1 + k])])
+        first = numbers[-1].stop
 
     parted = folds.blocks(len(test), block)
-    weights = np.array([len(rows) for rows in parted]) / len(test)
+    weights = np.array([len(held) for held in parted]) / len(test)
 
-    def solve(y: np.ndarray):
+    def solve(arms: Sequence[Hashable], y: np.ndarray):
+        """Scores of some arms in one tile, of shape (n_arms, …), and partitions."""
+        needed = {number for name in arms for number in group.arms[group.same.get(name, name)]}
         twice = np.concatenate([y[train], y[train]])
         device_y = run.put(twice)
-        scores = search_scores(run, operators, twice[: len(train)], device_y)
-        choice = choose(scores)
-        best = np.take_along_axis(scores, choice[:, None], axis=1)[place, 0]
-        choice = choice[place]
-        truth = run.put(standard_scores(y[test]))
-        blocks, course = [], []
-        for prediction in predictions(run, operators.refit, device_y[: len(train)], choice):
-            agreed = agreement(run, prediction, truth)
-            means = [agreed[rows[0] : rows[-1] + 1].mean(axis=0, dtype=run.xp.float64) for rows in parted]
-            blocks.append(run.get(run.xp.stack(means)))
-            course.append(run.get(agreed.sum(axis=1, dtype=run.xp.float64)))
-        r = np.stack([weights @ means for means in blocks])
-        return r, choice, best, np.stack(blocks).astype(np.float16), np.stack(course)
+        scores, known = [], []
+        for operators, numbers in zip(kernels, rows, strict=True):
+            if needed & set(numbers):
+                scores.append(search_scores(run, operators, twice[: len(train)], device_y))
+                known += numbers
+        candidates = [[known.index(k) for k in group.arms[group.same.get(name, name)]] for name in arms]
+        chosen, choice, best = select(np.concatenate(scores), candidates)
+        chosen = np.asarray(known)[chosen]
+        for k, name in enumerate(arms):
+            if name in group.same:
+                chosen[k] = group.arms[name][0]
+        truth, measured = run.put(standard_scores(y[test])), run.put(y[test])
+        refits = [operators.refit for operators in kernels]
+        predicted = predictions(run, refits, device_y[: len(train)], chosen, choice)
 
-    found = run.map(solve, parts)
+        def in_blocks(values) -> np.ndarray:
+            means = [values[held[0] : held[-1] + 1].mean(axis=0, dtype=run.xp.float64) for held in parted]
+            return run.get(run.xp.stack(means))
+
+        def over_voxels(values) -> np.ndarray:
+            return run.get(values.sum(axis=1, dtype=run.xp.float64))
+
+        agreed = [agreement(run, prediction, truth) for prediction in predicted]
+        blocks = np.stack([in_blocks(values) for values in agreed])
+        course = np.stack([over_voxels(values) for values in agreed])
+        partitions = []
+        for names in group.partitions.values() if len(arms) == len(group.arms) else ():
+            three = [predicted[arms.index(name)] for name in names]
+            errors = [run.xp.square(measured - prediction).sum(axis=0) for prediction in three]
+            r2 = [run.get(1 - error / run.xp.square(measured).sum(axis=0)) for error in errors]
+            found = parts(run, measured, *three)
+            course_of, blocks_of = (np.stack([take(part) for part in found]) for take in (over_voxels, in_blocks))
+            partitions.append((np.stack(r2), course_of, blocks_of.astype(np.float32)))
+        return weights @ blocks, choice, best, blocks.astype(np.float16), course, partitions
+
+    found = run.map(partial(solve, names), pieces)
     r, choice, best, blocks = (np.concatenate([part[i] for part in found], axis=-1) for i in range(4))
-    n = len(voxels)
-    course = sum(part[4] for part in found[: len(tiles(n, run.width))]) / n
-    values = zip(r[:, :n], alphas[choice[:, :n]], best[:, :n], course, blocks[..., :n], r[:, n:], strict=True)
-    return [FoldScores(*value) for value in values]
+    course = sum(part[4] for part in found) / len(voxels)
+    n_targets = 0 if targets is None else targets.shape[1]
+    read = [name for name in names if group.with_targets is None or name in group.with_targets]
+    target_r = np.full((len(names), n_targets), np.nan)
+    if n_targets and read:
+        columns = [standardised(targets[:, tile], train) for tile in tiles(n_targets, run.width)]
+        beside = run.map(partial(solve, read), columns)
+        target_r[[names.index(name) for name in read]] = np.concatenate([part[0] for part in beside], axis=-1)
+    values = zip(r, alphas[choice], best, course, blocks, target_r, strict=True)
+    partitions = {}
+    for k, name in enumerate(group.partitions):
+        r2, courses, shares = zip(*(part[5][k] for part in found), strict=True)
+        partitions[name] = FoldPartition(
+            np.concatenate(r2, axis=-1), sum(courses) / len(voxels), np.concatenate(shares, axis=-1)
+        )
+    return {name: FoldScores(*value) for name, value in zip(names, values, strict=True)}, partitions
 
 
 def fit_folds(
     responses,
     scored,
     splits,
-    features: Callable,
+    groups: Callable[..., Iterable[Group]],
     choices: Encoding,
     run,
     targets=None,
-    same=None,
     block: int = Statistics().block,
-) -> list[tuple[Scores, np.ndarray]]:
-    """Scores of every feature set over all outer folds.
+) -> tuple[dict[Hashable, tuple[Scores, np.ndarray]], dict[str, Partition]]:
+    """Scores of every arm, and variance partitions, over all outer folds.
 
     Parameters
     ----------
@@ -393,51 +489,61 @@ def fit_folds(
         From :func:`scorable`; the other voxels' scores are NaN.
     splits : sequence of (train, test) pairs of arrays of int
         The test rows follow each other.
-    features : callable
-        Gives the kernels of a fold, called with its train and test, each with its updates.
+    groups : callable
+        Gives a fold's groups of arms, called with its train and test.
     choices : Encoding
         ``alphas``, ``inner_folds`` and ``gap`` count.
-    run, targets, same, block
-        As for :func:`fit_fold`; `same` counts where feature sets are updates of one kernel.
+    run, targets, block
+        As for :func:`fit_fold`.
 
     Returns
     -------
-    list of (Scores, array of shape (n_targets,))
-        Per feature set, with the mean r of each target; NaN for one that cannot be scored.
+    dict of (Scores, array of shape (n_targets,)) by arm, dict of Partition by name
+        Scores with the mean r of each target; NaN for one that cannot be scored.
     """
     from threadpoolctl import threadpool_limits
 
     voxels = np.flatnonzero(scored)
     targets = np.empty((len(responses), 0)) if targets is None else targets
     able = np.flatnonzero(scorable(targets, splits)) if targets.shape[1] else np.arange(0)
-    found: list[list[FoldScores]] = []
+    found: list[dict[Hashable, FoldScores]] = []
+    cut: list[dict[str, FoldPartition]] = []
+    named: dict[str, tuple] = {}
     # Threads share out voxels and folds (dynalign.encoding.backend); a BLAS with threads of its own would fight them.
     with threadpool_limits(1):
         for train, test in progress(splits, "outer folds"):
-            results: list[FoldScores] = []
-            for kernel, updates in features(train, test):
+            results: dict[Hashable, FoldScores] = {}
+            partitions: dict[str, FoldPartition] = {}
+            for group in groups(train, test):
                 numbers = (choices.alphas, choices.inner_folds, choices.gap)
-                beside = {"targets": targets[:, able], "same": same if updates else None, "block": block}
-                fit = partial(fit_fold, kernel, responses, train, test, *numbers, updates, **beside)
+                fit = partial(fit_fold, group, responses, train, test, *numbers, targets=targets[:, able], block=block)
                 if isinstance(run, backend.Torch) and run.tf32 and not found and not results:
-                    report_tf32(*(fit(run=on, voxels=voxels[: run.width]) for on in (run, run.exact())))
-                results += fit(run=run, voxels=voxels)
+                    some = (fit(run=on, voxels=voxels[: run.width]) for on in (run, run.exact()))
+                    report_tf32(*(list(part.values()) for part, _ in some))
+                scores, parted = fit(run=run, voxels=voxels)
+                results, partitions, named = results | scores, partitions | parted, {**named, **group.partitions}
             found.append(results)
+            cut.append(partitions)
     fold = np.repeat(np.arange(len(splits), dtype=np.int16), [len(test) for _, test in splits])
-    joined = []
-    for folds_of_set in zip(*found, strict=True):
+    joined = {}
+    for arm in found[0]:
+        folds_of_arm = [results[arm] for results in found]
         parts = {}
         for name in ("r", "alpha", "inner_score"):
             parts[name] = np.full((len(splits), len(scored)), np.nan, dtype=np.float32)
-            parts[name][:, scored] = [getattr(one, name) for one in folds_of_set]
-        blocks = np.concatenate([one.blocks for one in folds_of_set])
+            parts[name][:, scored] = [getattr(one, name) for one in folds_of_arm]
+        blocks = np.concatenate([one.blocks for one in folds_of_arm])
         parts["blocks"] = np.full((len(blocks), len(scored)), np.nan, dtype=np.float16)
         parts["blocks"][:, scored] = blocks
         target_r = np.full((len(splits), targets.shape[1]), np.nan)
-        target_r[:, able] = [one.target_r for one in folds_of_set]
-        timecourse = np.concatenate([one.timecourse for one in folds_of_set])
-        joined.append((Scores(**parts, timecourse=timecourse, fold=fold), target_r.mean(axis=0)))
-    return joined
+        target_r[:, able] = [one.target_r for one in folds_of_arm]
+        timecourse = np.concatenate([one.timecourse for one in folds_of_arm])
+        joined[arm] = (Scores(**parts, timecourse=timecourse, fold=fold), target_r.mean(axis=0))
+    whole = {}
+    for name, three in named.items():
+        vectors, others, both = (joined[arm][0] for arm in three)
+        whole[name] = join([one[name] for one in cut], vectors, others, both, scored)
+    return joined, whole
 
 
 def report_tf32(rough: Sequence[FoldScores], exact: Sequence[FoldScores]) -> None:

@@ -1,4 +1,4 @@
-"""Scores of one arm: what an encoding job keeps."""
+"""What an encoding job keeps: scores of each arm, and variance partitions."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +9,12 @@ from dynalign.io.arrays import read_record, write_record
 
 #: The arm without removal.
 ORIGINAL = ("none", "original")
+
+#: Stands for a removal in the names of variance partitions.
+SHARES = "shares"
+
+#: Parts of a variance partition: of the vectors alone, of the other features alone, of either, and all of it.
+PARTS = ("unique_model", "unique_features", "shared", "joint")
 
 
 @dataclass(frozen=True)
@@ -42,3 +48,26 @@ def write_scores(path: str | Path, scores: Scores) -> None:
 def read_scores(path: str | Path) -> Scores:
     """Read what :func:`write_scores` wrote; an `InputError` if the file is missing, broken, or lacks an array."""
     return read_record(path, Scores)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Shares of variance of the vectors and of other features (METHOD section 5), parts in the order of :data:`PARTS`.
+
+    NaN for a voxel without a score. Shares are those of :func:`dynalign.encoding.ridge.parts`; the parts of `r` and
+    `r2` are differences of the scores of joint model, features alone, and vectors alone.
+    """
+
+    share: np.ndarray  #: of float32, (n_parts, n_voxels), share of the test rows' variance, mean over folds
+    scatter: np.ndarray  #: of float32, (n_parts, n_voxels), its blocks' Σ (weight · (mean − share))²
+    timecourse: np.ndarray  #: of float64, (n_parts, n_rows), the share row by row, mean over the scored voxels
+    r: np.ndarray  #: of float32, (n_parts, n_voxels), Pearson r, mean over folds
+    r_timecourse: np.ndarray  #: of float64, (n_parts, n_rows), of c(t)
+    r2: np.ndarray  #: of float32, (n_parts, n_voxels), R² against the mean of the training rows, mean over folds
+    fold: np.ndarray  #: of int16, (n_rows,), outer fold that tests the row
+    n_blocks: np.ndarray  #: of int, (), blocks of rows in `scatter`
+
+
+def read_partition(path: str | Path) -> Partition:
+    """Read ``encoding/{ckpt}/layer-{layer}/{subject}/shares.{space}.npz``; an `InputError` as :func:`read_scores`."""
+    return read_record(path, Partition)

@@ -81,11 +81,11 @@ def intersubject(
     if not scored.any():
         raise InputError(f"none of the {len(scored)} voxels varies and is finite in every fold")
 
-    def features(train, _):
-        yield kernel(others, train, threads), ()
+    def group(train, _):
+        yield ridge.Group([ridge.FeatureSets(kernel(others, train, threads))], {"others": (0,)})
 
-    ((scores, _),) = ridge.fit_folds(responses, scored, splits, features, choices, device, block=block)
-    return scores
+    found, _ = ridge.fit_folds(responses, scored, splits, group, choices, device, block=block)
+    return found["others"][0]
 
 
 def above(ceiling: Scores, threshold: float) -> np.ndarray:

@@ -1,0 +1,155 @@
+"""Joint models: the model's vectors together with other features (METHOD section 5, shares of variance).
+
+Banded ridge: the vectors X and the features Z of a space have a penalty each. Z has few columns, so its band is a
+low-rank update of the kernel of X, one set for each ratio of the two penalties; X alone and Z alone are candidates
+too, so that a band which adds nothing costs nothing. Z alone is an update of no features at all.
+
+Word types are as many columns as there are words, so they come as a kernel of their own: with the other features as an
+update of it, alone and mixed with that of X.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dynalign.config.features import columns_of
+from dynalign.encoding import delays
+from dynalign.encoding.arms import Design, class_means, scaling, standardise
+from dynalign.encoding.hat_matrices import LowRankUpdate
+from dynalign.encoding.ridge import FeatureSets
+from dynalign.models.baselines import word_type
+
+#: Spread of word types over that of the vectors, where a joint model mixes the two.
+MIXES = (10**-0.5, 10**0.5)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Features over the untrimmed series."""
+
+    features: np.ndarray  #: (n_trs, n_features)
+    present: np.ndarray  #: of bool, (n_trs,), TRs that have a value
+    source: np.ndarray  #: of int, (n_rows, n_delays), from :func:`dynalign.encoding.delays.sources`
+
+
+@dataclass(frozen=True)
+class Space:
+    """What the vectors are set against."""
+
+    bands: Sequence[Band]  #: few columns, which share a penalty
+    types: Band | None = None  #: one-hot word types, with a penalty of their own
+
+
+def property_space(codes, design: Design) -> Space:
+    """The regressors of class codes, (n_words,), NaN without a label: one-hot means over the words of each TR."""
+    return Space([Band(*class_means(codes, design.word_trs, design.n_trs), design.source)])
+
+
+def nuisance_space(
+    names: Sequence[str], features, runs, design: Design, own_delays: Mapping, words, surprisal=None
+) -> Space:
+    """The nuisance features of these names.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As in the configuration's ``shares.nuisance``.
+    features : pandas.DataFrame
+        ``story/features.tsv``, a row per TR of the untrimmed series.
+    runs : array of shape (n_trs,)
+    own_delays : mapping of name to sequence of int
+        Of features that have delays of their own.
+    words : sequence of str, (n_words,)
+        The represented words.
+    surprisal : array of shape (n_words,), or None
+        Of each, NaN where it is unknown; None for a baseline, which has none.
+    """
+    bands, types = [], None
+    for name in names:
+        if name == "word_types":
+            _, number = np.unique([word_type(word) for word in words], return_inverse=True)
+            one_hot = np.eye(number.max() + 1, dtype=np.float32)[number]
+            types = Band(*delays.word_means(one_hot, design.word_trs, design.n_trs), design.source)
+        elif name == "surprisal":
+            if surprisal is not None:
+                known = np.isfinite(surprisal)
+                values = np.asarray(surprisal)[known, None]
+                bands.append(Band(*delays.word_means(values, design.word_trs[known], design.n_trs), design.source))
+        else:
+            values = features[columns_of(name, features)].to_numpy(dtype=float)
+            present = np.isfinite(values).all(axis=1)
+            kept = np.isin(np.arange(design.n_trs), design.trs)
+            source = delays.sources(runs, kept, own_delays[name]) if name in own_delays else design.source
+            bands.append(Band(np.where(present[:, None], values, 0), present, source))
+    return Space(bands, types)
+
+
+def _standardised(band: Band, trs, scale: bool = True) -> np.ndarray:
+    """A band standardised by the training TRs `trs`, as the vectors are, or with `scale` False only centred."""
+    used, factor = scaling(band.features, band.present, trs)
+    return standardise(band.features, band.present, used, factor if scale else 1.0)
+
+
+def _spread(kernel, train) -> float:
+    """Sum of squares of the features of a kernel over its training rows."""
+    inside = kernel[np.ix_(train, train)]
+    return float(np.trace(inside) - inside.sum() / len(train))
+
+
+def joined(
+    vectors: FeatureSets, design: Design, spaces: Mapping[str, Space], ratios: Sequence[float], train
+) -> tuple[list[FeatureSets], dict[Hashable, list[int]]]:
+    """Feature sets of joint models, and the candidates of their arms.
+
+    Parameters
+    ----------
+    vectors : FeatureSets
+        The original's kernel, with what updates it has already.
+    design, train
+        Where words stand in time, and the training rows.
+    spaces : mapping of name to Space
+    ratios : sequence of float
+        What the vectors' penalty is over that of a space's bands, where both spread alike.
+
+    Returns
+    -------
+    sets : list of FeatureSets
+        `vectors` with further updates, and others.
+    arms : dict
+        ``("alone", name)`` and ``("joint", name)`` to numbers of feature sets.
+    """
+    trs = design.trs[train]
+    total = _spread(vectors.kernel, train)
+    thin, bands = {}, {}
+    for name, space in spaces.items():
+        if space.bands:
+            parts = [delays.delayed(_standardised(band, trs), band.source) for band in space.bands]
+            thin[name] = np.concatenate(parts, axis=1)
+            inside = thin[name][train]
+            spread = np.square(inside - inside.mean(axis=0)).sum()
+            bands[name] = LowRankUpdate.band(thin[name], total / spread * np.asarray(ratios))
+    nothing = FeatureSets(np.zeros_like(vectors.kernel), [LowRankUpdate.band(part, [1.0]) for part in thin.values()])
+    sets = [replace(vectors, updates=[*vectors.updates, *bands.values()])]
+    own = dict(zip(bands, sets[0].numbers(0)[1 + len(vectors.updates) :], strict=True))
+    first = sets[0].numbers(0)[-1].stop
+    alone: dict[str, list[int]] = {name: [] for name in spaces}
+    both: dict[str, list[int]] = {name: [0, *own.get(name, [])] for name in spaces}
+    if thin:
+        sets.append(nothing)
+        for name, numbers in zip(thin, nothing.numbers(first)[1:], strict=True):
+            alone[name] += numbers
+        first = nothing.numbers(first)[-1].stop
+    for name, space in spaces.items():
+        if space.types is None:
+            continue
+        types = delays.delayed_kernel(_standardised(space.types, trs, scale=False), space.types.source)
+        types *= total / _spread(types, train)
+        for mix in (None, *MIXES):
+            kernel = types if mix is None else vectors.kernel + mix * types
+            sets.append(FeatureSets(kernel, [bands[name]] if name in bands else []))
+            numbers = range(first, first + len(sets[-1]))
+            (alone if mix is None else both)[name] += numbers
+            first = numbers.stop
+    arms: dict[Hashable, list[int]] = {("alone", name): numbers for name, numbers in alone.items()}
+    return sets, arms | {("joint", name): [*both[name][:1], *alone[name], *both[name][1:]] for name in spaces}
