@@ -140,6 +140,32 @@ def test_without_baselines_alignment_is_compared_with_zero_and_the_untrained_net
         emergence.emergence_table(alignment({}, baselines={"random": 0.1}), None, None, [])
 
 
+def test_alignment_over_nuisance_emerges_where_the_interval_of_the_shares_leaves_zero():
+    """Layer 0 clears from step 100 on, layer 1 never; the subjects' mean by its own rows, tested apart."""
+    lows = {0: (-0.01, -0.01, 0.001, 0.02, 0.02), 1: (-0.04,) * 5}
+    rows = [
+        {"checkpoint": name, "step": step, "layer": layer, "features": features, "part": part, "subject": subject}
+        | {"mean_r": low + 0.02, "share_low": low + (0.012 if subject == "mean" else 0), "ci_low": -1, "ci_high": 1}
+        for layer, values in lows.items()
+        for name, step, low in zip(
+            [*(f"step-{s}" for s in STEPS), "random"], [*STEPS, NAN], [*values, 1.0], strict=True
+        )
+        for features, part in (("nuisance", "unique_model"), ("nuisance", "joint"), ("tense", "unique_model"))
+        for subject in ("F", "M", "mean")
+    ]
+    found = pd.DataFrame(emergence.unique_rows(pd.DataFrame(rows)))
+    assert len(found) == 3 * 3
+    assert set(zip(found["quantity"], found["reference"], found["level"], strict=True)) == {
+        ("unique_alignment", "zero", 0.0)
+    }
+    when = found.set_index(["subject", "layer"])["emergence_step"]
+    np.testing.assert_equal([when["F", 0], when["mean", 0], when["M", 1], when["F", "mean"]], [100, 0, NAN, NAN])
+    # (0.02 − 0.04) / 2 + 0.012 = 0.002: over layers bounds are averaged.
+    assert when["mean", "mean"] == 1000
+    one = pd.DataFrame([row for row in rows if row["subject"] == "F"])
+    assert set(pd.DataFrame(emergence.unique_rows(one))["subject"]) == {"F", "mean"}
+
+
 def test_no_model_without_context_beats_the_entropy_of_the_words():
     rng = np.random.default_rng(2)
     words = [f"w{k}" for k in rng.zipf(1.6, 2000) % 90]
@@ -212,6 +238,9 @@ def test_the_commands_write_the_tables(tmp_path):
         "perplexity": perplexity((14, 9, 5, 3, 2)),
         "probing": probing({"tense": (0.5,) * 5}),
         "labels": pd.DataFrame({"word": ["null", "a", "a"]}),
+        "shares": scores[(scores["subject"] == "F") & (scores["layer"] == 0)]
+        .drop(columns=["removal", "property"])
+        .assign(features="nuisance", part="unique_model"),
     }
     flags = {}
     for name, table in tables.items():
@@ -230,3 +259,5 @@ def test_the_commands_write_the_tables(tmp_path):
     table = reader.read_table(out)
     assert len(table) == 3 * 3 * 2 + 1 + 3
     assert table["emergence_step"].dtype.kind == "f"
+    emergence.main(["steps", *both, *flags["probing"], *flags["labels"], *flags["shares"]])
+    assert (reader.read_table(out)["quantity"] == "unique_alignment").sum() == 2 * 2

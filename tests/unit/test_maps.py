@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from tests.helpers import flags, made_scores
+from tests.helpers import flags, made_partition, made_scores
 
 from dynalign.encoding.scores import write_scores
+from dynalign.io.arrays import write_record
 from dynalign.io.errors import InputError
 from dynalign.statistics import maps
 from dynalign.tables.reader import read_table
@@ -24,6 +25,7 @@ AFFINES = {
 }
 COLUMNS = ["checkpoint", "step", "layer", "removal", "property", "subject", "mean_r", "inner_score"]
 INVALID = 3
+FOLD = np.repeat(np.arange(5), 2).astype(np.int16)
 
 
 def build(folder, affine=AFFINES["flipped"], codes=(2, 1)):
@@ -43,13 +45,16 @@ def build(folder, affine=AFFINES["flipped"], codes=(2, 1)):
                 r[key] = rng.normal(0.1, 0.1, (5, n)).astype(np.float32)
                 alpha[key] = (10.0 ** rng.integers(-3, 4, (5, n))).astype(np.float32)
                 r[key][:, INVALID] = alpha[key][:, INVALID] = np.nan
-                made = made_scores(r[key], np.repeat(np.arange(5), 2).astype(np.int16))
+                made = made_scores(r[key], FOLD)
                 path = folder / f"encoding/{checkpoint}/layer-{layer}/S/{arm[0]}.{arm[1]}.npz"
                 write_scores(path, replace(made, alpha=alpha[key], inner_score=np.zeros_like(r[key])))
                 for subject in ("S", "T"):
                     # The reported score prefers layer 0; the inner score layer 2, but for step-9.
                     inner = 0.2 if (layer == 2) != (checkpoint == "step-9") else 0.1
                     rows.append([checkpoint, step, layer, *arm, subject, 0.3 - inner, inner])
+            r[checkpoint, layer, "shares"] = made_partition(rng, FOLD, n, INVALID)
+            path = folder / f"encoding/{checkpoint}/layer-{layer}/S/shares.nuisance.npz"
+            write_record(path, r[checkpoint, layer, "shares"][0])
     table = pd.DataFrame(rows, columns=COLUMNS).assign(ci_low=0, ci_high=1, n_voxels=n, n_invalid=1)
     write_table(table.assign(share_significant=0), folder / "alignment.tsv")
     return mask, r, alpha
@@ -61,6 +66,7 @@ def run(folder, output):
         + flags(mask=folder / "mask.nii.gz", score=output / "S.nii.gz", index=output / "S.tsv")
         + flags(alpha=output / "alpha.nii.gz", effects=output / "effects.nii.gz", gap=0)
         + flags(q=output / "q.nii.gz", effects_q=output / "effects_q.nii.gz")
+        + flags(unique=output / "unique.nii.gz", unique_q=output / "unique_q.nii.gz")
     )
 
 
@@ -112,13 +118,35 @@ def test_effects_are_those_of_the_layer_chosen_by_inner_score(study):
         np.testing.assert_allclose(data[mask][:, volume], difference, atol=1e-6)
 
 
+def test_what_the_vectors_add_is_that_of_the_same_layers_and_only_where_it_is_asked_for(study, tmp_path):
+    folder, mask, r, _, index = study
+    data, rows = volumes(folder, "unique.nii.gz", index, "unique")
+    assert rows[["checkpoint", "layer"]].apply(tuple, axis=1).tolist() == [("step-0", 2), ("step-9", 0), ("random", 2)]
+    for row in rows.itertuples():
+        partition, _ = r[row.checkpoint, row.layer, "shares"]
+        np.testing.assert_allclose(data[mask][:, row.volume], partition.r[0], atol=1e-6)
+    asked = flags(subject="S", alignment=folder / "alignment.tsv", folder=folder / "encoding", gap=0)
+    asked += flags(mask=folder / "mask.nii.gz", index=tmp_path / "S.tsv")
+    images = ("score", "alpha", "q", "effects", "effects_q")
+    maps.main(asked + flags(**{name: tmp_path / f"{name}.nii.gz" for name in images}))
+    assert set(read_table(tmp_path / "S.tsv")["image"]) == set(images)
+    assert (tmp_path / "effects.nii.gz").read_bytes() == (folder / "effects.nii.gz").read_bytes()
+
+
 def test_every_voxel_is_tested_over_blocks_and_p_adjusted_over_voxels(study):
     """A block is a fold here: scipy's t over the five folds, its variance 1/5 + 1/4 instead of 1/5."""
     folder, mask, r, _, index = study
-    for image, name, original in (("q", "q.nii.gz", None), ("effects_q", "effects_q.nii.gz", ("none", "original"))):
+    for image, name, original in (
+        ("q", "q.nii.gz", None),
+        ("effects_q", "effects_q.nii.gz", ("none", "original")),
+        ("unique_q", "unique_q.nii.gz", None),
+    ):
         data, rows = volumes(folder, name, index, image)
         for row in rows.itertuples():
-            values = r[row.checkpoint, row.layer, row.removal, row.property].astype(np.float16).astype(float)
+            if image == "unique_q":
+                values = r[row.checkpoint, row.layer, "shares"][1][0]
+            else:
+                values = r[row.checkpoint, row.layer, row.removal, row.property].astype(np.float16).astype(float)
             if original:
                 values -= r[row.checkpoint, row.layer, *original].astype(np.float16)
             t = stats.ttest_1samp(values, 0).statistic / 1.5
@@ -158,7 +186,8 @@ def test_the_space_is_the_masks(tmp_path, codes):
 def test_the_same_scores_give_the_same_bytes(study, tmp_path):
     folder = study[0]
     run(folder, tmp_path)
-    for name in ("S.nii.gz", "alpha.nii.gz", "q.nii.gz", "effects.nii.gz", "effects_q.nii.gz", "S.tsv"):
+    images = ("S", "alpha", "q", "effects", "effects_q", "unique", "unique_q")
+    for name in ("S.tsv", *(f"{image}.nii.gz" for image in images)):
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()
 
 

@@ -46,7 +46,9 @@ def test_many_time_courses_are_tested_each_by_itself():
     assert np.isnan([found[name][2] for name in ("mean", "p", "q")]).all()
     adjusted = stats.false_discovery_control([single[voxel]["p"] for voxel in (0, 1, 3, 4, 5, 6)])
     np.testing.assert_allclose(np.delete(found["q"], 2), adjusted)
-    low, high = effects.voxel_shares(np.column_stack([blocks, -blocks[:, 6]]), fold, SMALL, GAP)
+    low, high = effects.voxel_shares(
+        block_tests.voxel_test(np.column_stack([blocks, -blocks[:, 6]]), fold, SMALL, GAP), SMALL.alpha
+    )
     assert (low, high) == (1 / 7, np.mean([found["q"][k] < 0.05 for k in (0, 1, 3, 4, 5, 6)]) * 6 / 7)
     with pytest.raises(InputError, match=r"scores in 40 blocks, but statistics\.block: 10 makes 20; encode again"):
         block_tests.voxel_test(blocks, fold, Statistics(block=10), GAP)

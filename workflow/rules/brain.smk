@@ -5,17 +5,19 @@ if STUDY.story.layout == "table":
 
     PICTURES += expand(f"{R}/maps/{{subject}}.nii.gz", subject=STUDY.subjects)
 
+    #: Images of a subject, by option: the subject's scores, and what is tested of them.
+    MAPS = {"score": "maps", "alpha": "maps/alpha", "q": "maps/q"}
+    MAPS |= {"effects": "maps/effects", "effects_q": "maps/effects_q"}
+    if "nuisance" in STUDY.shared_with:
+        MAPS |= {"unique": "maps/unique", "unique_q": "maps/unique_q"}
+
     rule score_maps:
         input:
             alignment=f"{R}/tables/alignment.tsv",
             scores=SCORES,
             mask=given(*MASK),
         output:
-            score=f"{R}/maps/{{subject}}.nii.gz",
-            alpha=f"{R}/maps/alpha/{{subject}}.nii.gz",
-            q=f"{R}/maps/q/{{subject}}.nii.gz",
-            effects=f"{R}/maps/effects/{{subject}}.nii.gz",
-            effects_q=f"{R}/maps/effects_q/{{subject}}.nii.gz",
+            **{option: f"{R}/{folder}/{{subject}}.nii.gz" for option, folder in MAPS.items()},
             index=f"{R}/maps/{{subject}}.tsv",
         log:
             f"{R}/logs/score_maps/{{subject}}.log",
@@ -25,11 +27,11 @@ if STUDY.story.layout == "table":
             folder=folder_of_scores,
             options=section(STUDY.statistics, "alpha", "block"),
             gap=STUDY.encoding.gap,
+            written=lambda wildcards, output: by_option(wildcards, output),
         shell:
             "python -m dynalign.statistics.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
-            " --folder {params.folder:q} --mask {input.mask:q} --score {output.score:q} --alpha {output.alpha:q}"
-            " --q {output.q:q} --effects {output.effects:q} --effects-q {output.effects_q:q} --index {output.index:q}"
-            " --options {params.options:q} --gap {params.gap} &> {log:q}"
+            " --folder {params.folder:q} --mask {input.mask:q} {params.written:q} --options {params.options:q}"
+            " --gap {params.gap} &> {log:q}"
 
     #: Maps drawn, by rule: sub-command, file, images by option, further table, what it shows, options.
     DRAWN_MAPS = {
@@ -43,6 +45,9 @@ if STUDY.story.layout == "table":
             ["--removal", STUDY.removal.headline, "--properties", *PROPERTIES],
         ),
     }
+    if "unique" in MAPS:
+        images = {"image": MAPS["unique"], "q": MAPS["unique_q"]}
+        DRAWN_MAPS["figure_unique_map"] = ("unique", "unique-map-{subject}", images, {}, "over nuisance", [])
     for name, (entry, file, images, more, shows, options) in DRAWN_MAPS.items():
 
         rule:

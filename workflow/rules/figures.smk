@@ -1,6 +1,10 @@
 # Tables → the paper's figures and tables and those beyond it.
 from dynalign.figures.draw import FIGURES as DRAWINGS, PAPER_FIGURES
 
+#: The tables that the study has.
+THERE = {Path(entry["path"]).stem.replace("_", "-") for entry in REPORTED if entry["category"] == "Tables"}
+DRAWINGS = {name: drawing for name, drawing in DRAWINGS.items() if THERE.issuperset(drawing.tables)}
+
 #: What nothing else asks for: figures for print, maps of scores.
 PICTURES = expand(f"{R}/figures/{{name}}.{{suffix}}", name=DRAWINGS, suffix=("pdf", "svg"))
 
@@ -13,7 +17,11 @@ for name, drawing in DRAWINGS.items():
         name:
             name.replace("-", "_")
         input:
-            **{kind: f"{R}/tables/{kind}.tsv" for kind in (name.replace("-", "_") for name in drawing.tables)},
+            **{
+                (kind := name.replace("-", "_")): f"{R}/tables/{kind}.tsv"
+                for name in (*drawing.tables, *drawing.optional)
+                if name in THERE
+            },
         output:
             drawn(name, category, "tsv", figure=number, shows=" ".join(words)),
         log:

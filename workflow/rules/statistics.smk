@@ -51,6 +51,35 @@ rule group_statistics:
         " --output {output:q} &> {log:q}"
 
 
+#: Tables of shares of variance of a checkpoint: of each subject and, of several, of their mean.
+SHARES = ["{subject}.shares", *(["group_shares"] if len(STUDY.subjects) > 1 else [])] if STUDY.shared_with else []
+
+for file in SHARES:
+
+    rule:
+        name:
+            f"{file.removeprefix('{subject}.')}_statistics"
+        input:
+            lambda wildcards: scores_of(wildcards.ckpt, subjects_of(wildcards)),
+        output:
+            f"{R}/statistics/{{ckpt}}/{file}.tsv",
+        log:
+            f"{R}/logs/shares_statistics/{{ckpt}}.{file}.log",
+        resources:
+            mem_mb=4000,
+        params:
+            **{key: value for key, value in CELL.items() if key != "arms"},
+            code=code("statistics.shares"),
+            options=section(STUDY.statistics, "alpha", "block"),
+            features=list(STUDY.shared_with),
+            subjects=subjects_of,
+        shell:
+            "python -m dynalign.statistics.shares --checkpoint {wildcards.ckpt} --step={params.step}"
+            " --subjects {params.subjects:q} --folder {params.folder:q} --layers {params.layers}"
+            " --features {params.features:q} --options {params.options:q} --gap {params.gap}"
+            " --output {output:q} &> {log:q}"
+
+
 rule removal_effects_group_table:
     input:
         cells=expand(f"{R}/statistics/{{ckpt}}/group.tsv", ckpt=STUDY.checkpoints),
@@ -75,6 +104,9 @@ COLLECTED = {
     "alignment": ("alignment", cells_of("statistics/{ckpt}/{subject}.alignment"), False),
     "removal_effects": ("removal effects", cells_of("statistics/{ckpt}/{subject}.effects"), True),
 }
+if STUDY.shared_with:
+    cells = [table for file in SHARES for table in cells_of(f"statistics/{{ckpt}}/{file}")]
+    COLLECTED["shares"] = ("shares of variance", cells, True)
 if STUDY.rois is not None:
     COLLECTED["roi_alignment"] = ("alignment by region", cells_of("rois/{subject}.alignment"), False)
     COLLECTED["roi_effects"] = ("removal effects by region", cells_of("rois/{subject}.effects"), True)
@@ -101,10 +133,13 @@ for name, (label, cells, adjusted) in COLLECTED.items():
             "python -m dynalign.tables.collect --tables {input:q} {params.fdr:q} --output {output:q} &> {log:q}"
 
 
+#: The table of shares where the study asks for it.
+SHARED = ["shares"] if STUDY.shared_with else []
+
 #: Tables on training as a whole: sub-command, label in the report, tables read, options.
 TEST = ["--level", STUDY.statistics.alpha, "--seed", STUDY.seed]
 EMERGENCE = {
-    "emergence": ("steps", "emergence", ("alignment", "probing", "perplexity", "labels"), []),
+    "emergence": ("steps", "emergence", ("alignment", "probing", "perplexity", "labels", *SHARED), []),
     "perplexity_alignment": ("correlation", "perplexity and alignment", ("alignment", "perplexity"), TEST),
 }
 

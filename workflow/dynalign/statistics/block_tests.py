@@ -20,6 +20,7 @@ import numpy as np
 
 from dynalign import folds
 from dynalign.config.statistics import Statistics
+from dynalign.encoding.scores import PARTS, Partition
 from dynalign.io.errors import InputError
 
 
@@ -79,21 +80,36 @@ def corrected_t(
     ----------
     Nadeau & Bengio (2003), Inference for the generalization error, Machine Learning 52, eq. 9.
     """
-    from scipy.special import stdtr, stdtrit
-
     k = len(means)
     if k < 2:
         raise InputError(f"a test over parts of a time course needs 2 parts or more, got {k}")
     weights = np.full(k, 1 / k) if weights is None else weights
     mean = weights @ means
-    squares = np.square(weights * (means - mean).T).sum(axis=-1)
-    error = np.sqrt(k * k / (k - 1) * squares * (1 / k + test_train_ratio))
+    found = scatter_t(mean, np.square(weights * (means - mean).T).sum(axis=-1), k, test_train_ratio, level)
+    return found if means.ndim > 1 else {name: float(value) for name, value in found.items()}
+
+
+def scatter_t(mean, scatter, k: int, test_train_ratio: float, level: float) -> dict[str, Any]:
+    """The test of :func:`corrected_t` from the weighted mean of k parts and their scatter, ``Σ w² (m − m̄)²``."""
+    from scipy.special import stdtr, stdtrit
+
+    error = np.sqrt(k * k / (k - 1) * scatter * (1 / k + test_train_ratio))
     half = stdtrit(k - 1, 1 - level / 2) * error
     varies = error > 0
     t = np.where(varies, mean / np.where(varies, error, 1), np.where(mean == 0, 0, np.copysign(np.inf, mean)))
     p = 2 * stdtr(k - 1, -np.abs(t))
-    found = {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "t": t, "p": p, "error": error}
-    return found if means.ndim > 1 else {name: float(value) for name, value in found.items()}
+    return {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "t": t, "p": p, "error": error}
+
+
+def _share(n_blocks: int, fold: np.ndarray, settings: Statistics, gap: int) -> float:
+    """n_test / n_train of a block; InputError if the blocks are not those of the settings, or too few to test."""
+    k = len(_blocks(fold, settings.block)[1])
+    if n_blocks != k:
+        raise InputError(f"scores in {n_blocks} blocks, but statistics.block: {settings.block} makes {k}; encode again")
+    if k < 2:
+        raise InputError(f"statistics.block: {settings.block} TRs leave one block of {len(fold)}; ask for less")
+    # With M blocks in K folds, a block's n_test / n_train is K/M of a fold's.
+    return len(np.unique(fold)) / k * test_train_ratio(fold, gap)
 
 
 def mean_test(means: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, Any]:
@@ -101,17 +117,19 @@ def mean_test(means: np.ndarray, fold: np.ndarray, settings: Statistics, gap: in
 
     It is an InputError if the blocks are not those of the settings.
     """
-    _, weights = _blocks(fold, settings.block)
-    k = len(weights)
-    if len(means) != k:
-        raise InputError(
-            f"scores in {len(means)} blocks, but statistics.block: {settings.block} makes {k}; encode again"
-        )
-    if k < 2:
-        raise InputError(f"statistics.block: {settings.block} TRs leave one block of {len(fold)}; ask for less")
-    # With M blocks in K folds, a block's n_test / n_train is K/M of a fold's.
-    share = len(np.unique(fold)) / k * test_train_ratio(fold, gap)
-    return corrected_t(means, share, settings.alpha, weights)
+    share = _share(len(means), fold, settings, gap)
+    return corrected_t(means, share, settings.alpha, _blocks(fold, settings.block)[1])
+
+
+def _over_voxels(test: dict[str, np.ndarray], scored: np.ndarray) -> dict[str, np.ndarray]:
+    """``mean``, ``p`` and ``q``, p adjusted over the voxels (BH), of the voxels `scored`, (n_voxels,); else NaN."""
+    from scipy.stats import false_discovery_control
+
+    found = {}
+    for name, values in (("mean", test["mean"]), ("p", test["p"]), ("q", false_discovery_control(test["p"]))):
+        found[name] = np.full(len(scored), np.nan)
+        found[name][scored] = values
+    return found
 
 
 def voxel_test(blocks: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, np.ndarray]:
@@ -119,16 +137,17 @@ def voxel_test(blocks: np.ndarray, fold: np.ndarray, settings: Statistics, gap: 
 
     Gives arrays of shape (n_voxels,), NaN without a score: ``mean``, ``p``, and ``q``, p adjusted over the voxels (BH).
     """
-    from scipy.stats import false_discovery_control
-
     blocks = np.asarray(blocks, dtype=np.float64)
     scored = np.isfinite(blocks).all(axis=0)
-    test = mean_test(blocks[:, scored], fold, settings, gap)
-    found = {}
-    for name, values in (("mean", test["mean"]), ("p", test["p"]), ("q", false_discovery_control(test["p"]))):
-        found[name] = np.full(len(scored), np.nan)
-        found[name][scored] = values
-    return found
+    return _over_voxels(mean_test(blocks[:, scored], fold, settings, gap), scored)
+
+
+def part_test(partition: Partition, part: str, settings: Statistics, gap: int) -> dict[str, np.ndarray]:
+    """As :func:`voxel_test`, for each voxel's share of a part of a variance partition."""
+    mean, scatter = (values[PARTS.index(part)].astype(float) for values in (partition.share, partition.scatter))
+    scored, k = np.isfinite(mean), int(partition.n_blocks)
+    ratio = _share(k, partition.fold, settings, gap)
+    return _over_voxels(scatter_t(mean[scored], scatter[scored], k, ratio, settings.alpha), scored)
 
 
 def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, float]:
@@ -157,7 +176,7 @@ def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, g
     means, _ = block_means(timecourse, fold, settings.block)
     test = mean_test(means, fold, settings, gap)
     k = len(means)
-    scale = np.sqrt(1 / k + len(np.unique(fold)) / k * test_train_ratio(fold, gap))
+    scale = np.sqrt(1 / k + _share(k, fold, settings, gap))
     if test["error"] > 0:
         tails = (1 - settings.alpha / 2, settings.alpha / 2)
         low, high = (float(scale * nctdtrinc(k - 1, tail, test["t"])) for tail in tails)

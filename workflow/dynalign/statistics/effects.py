@@ -50,11 +50,10 @@ def voxel_scores(scores: Scores) -> np.ndarray:
     return scores.r.mean(axis=0, dtype=float)
 
 
-def voxel_shares(blocks: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> tuple[float, float]:
-    """Shares of the scored voxels that are significantly below and above 0, p adjusted over them (`voxel_test`)."""
-    test = voxel_test(blocks, fold, settings, gap)
+def voxel_shares(test: Mapping[str, np.ndarray], level: float) -> tuple[float, float]:
+    """Shares of the scored voxels that are significantly below and above 0, from a test adjusted over voxels."""
     n_scored = np.isfinite(test["q"]).sum()
-    found = test["q"] < settings.alpha
+    found = test["q"] < level
     return float((found & (test["mean"] < 0)).sum() / n_scored), float((found & (test["mean"] > 0)).sum() / n_scored)
 
 
@@ -72,7 +71,7 @@ def alignment_row(scores: Scores, settings: Statistics, gap: int) -> dict[str, f
         "inner_score": float(np.mean(scores.inner_score[:, valid], dtype=float)),
         "n_voxels": len(voxels),
         "n_invalid": int((~valid).sum()),
-        "share_significant": voxel_shares(scores.blocks, scores.fold, settings, gap)[1],
+        "share_significant": voxel_shares(voxel_test(scores.blocks, scores.fold, settings, gap), settings.alpha)[1],
     }
 
 
@@ -89,7 +88,7 @@ def effect_row(residual: Scores, original: Scores, settings: Statistics, gap: in
     after, before = voxel_scores(residual), voxel_scores(original)
     t, p = paper_t(after, before, settings.paper_test)
     changes = residual.blocks.astype(float) - original.blocks
-    harmed, relieved = voxel_shares(changes, original.fold, settings, gap)
+    harmed, relieved = voxel_shares(voxel_test(changes, original.fold, settings, gap), settings.alpha)
     return (
         {"mean_difference": test["mean"]}
         | {name: test[name] for name in TESTED}

@@ -120,6 +120,31 @@ def alignment_rows(alignment) -> list[dict]:
     return rows
 
 
+def unique_at_layer(shares, layer: int | str):
+    """As :func:`at_layer`, what the vectors add to nuisance features; ``mean`` is the subjects' mean time course.
+
+    ``clears`` says whether the interval of their unique share of variance, which is what is tested, lies above 0.
+    """
+    import pandas as pd
+
+    cells = summaries.over_nuisance(shares)
+    cells = cells if layer == "mean" else cells[cells["layer"] == layer]
+    values, tested = map(summaries.layer_means, (cells, cells.assign(ci_low=cells["share_low"])))
+    values = values.assign(clears=tested["ci_low"] > 0)
+    alone = values.assign(subject="mean") if "mean" not in set(values["subject"]) else None
+    return pd.concat([values, alone], ignore_index=True)
+
+
+def unique_rows(shares) -> list[dict]:
+    """Emergence of alignment over nuisance features: per layer (and mean over layers) and subject, above 0."""
+    key = {"quantity": "unique_alignment", "property": "original", "reference": ZERO, "level": 0.0}
+    return [
+        key | {"subject": subject, "layer": layer} | emergence(curve["step"], curve["clears"])
+        for layer in layers_shown(summaries.over_nuisance(shares))
+        for subject, curve in summaries.trained(unique_at_layer(shares, layer)).groupby("subject", sort=False)
+    ]
+
+
 def probing_curves(probing):
     """Accuracy of the probes without removal: one row per checkpoint, property and layer, and mean over layers.
 
@@ -166,7 +191,7 @@ def perplexity_row(perplexity, words: Sequence[str]) -> dict:
     return key | emergence(curve["step"], curve["bits_per_word"] < level)
 
 
-def emergence_table(alignment, probing, perplexity, words: Sequence[str]):
+def emergence_table(alignment, probing, perplexity, words: Sequence[str], shares=None):
     """``tables/emergence.tsv``: ``quantity property subject layer reference level`` and what :func:`emergence` finds.
 
     InputError if no checkpoint has a step.
@@ -175,7 +200,9 @@ def emergence_table(alignment, probing, perplexity, words: Sequence[str]):
 
     if alignment["step"].isna().all():
         raise InputError("alignment table: no checkpoint has a step, so nothing can emerge")
-    return pd.DataFrame([*alignment_rows(alignment), perplexity_row(perplexity, words), *probing_rows(probing)])
+    unique = [] if shares is None else unique_rows(shares)
+    rows = [*alignment_rows(alignment), *unique, perplexity_row(perplexity, words), *probing_rows(probing)]
+    return pd.DataFrame(rows)
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -239,11 +266,12 @@ def correlation_table(alignment, perplexity, level: float, seed: int):
     return pd.DataFrame(rows)
 
 
-def steps(alignment: str, perplexity: str, probing: str, labels: str, output: str) -> None:
+def steps(alignment: str, perplexity: str, probing: str, labels: str, output: str, shares: str | None = None) -> None:
     """Find when things emerge: the tables named → ``tables/emergence.tsv``; `labels` give the words of the story."""
     scores, probes = summaries.read(alignment, "alignment"), summaries.read(probing, "probing")
     words = read_table(labels, ["word"])["word"]
-    write_table(emergence_table(scores, probes, summaries.read(perplexity, "perplexity"), words), output)
+    parts = None if shares is None else summaries.read(shares, "shares")
+    write_table(emergence_table(scores, probes, summaries.read(perplexity, "perplexity"), words, parts), output)
 
 
 def correlation(alignment: str, perplexity: str, output: str, level: float = 0.05, seed: int = 0) -> None:

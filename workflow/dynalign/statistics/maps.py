@@ -1,6 +1,7 @@
 """Scores back in the brain: NIfTI images in mask space and a table of what each volume is.
 
-Five images per subject, each with one kind of number, so that a viewer's colour scale fits the whole image:
+Five images per subject, seven where it asks for shares of variance, each with one kind of number, so that a viewer's
+colour scale fits the whole image:
 
 ============================ =============== ========================================================
 ``maps/{subject}``           ``r``           score of the original: Pearson r, mean over folds
@@ -8,6 +9,8 @@ Five images per subject, each with one kind of number, so that a viewer's colour
 ``maps/q/{subject}``         ``q``           p of the score
 ``maps/effects/{subject}``   ``difference``  residual − original, difference of r
 ``maps/effects_q/{subject}`` ``q``           p of the difference
+``maps/unique/{subject}``    ``difference``  nuisance features and vectors − nuisance features alone
+``maps/unique_q/{subject}``  ``q``           p of the vectors' unique share of variance
 ============================ =============== ========================================================
 
 The first three hold every checkpoint and layer, the others each checkpoint's best layer: the one with the highest inner
@@ -21,12 +24,13 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.cli import command, progress, run
+from dynalign.config.shares import NUISANCE
 from dynalign.config.statistics import Statistics
-from dynalign.encoding.scores import Scores, read_scores
+from dynalign.encoding.scores import PARTS, SHARES, Scores, read_partition, read_scores
 from dynalign.io.errors import InputError
 from dynalign.io.images import gzipped, load_image
 from dynalign.statistics import summaries
-from dynalign.statistics.block_tests import voxel_test
+from dynalign.statistics.block_tests import part_test, voxel_test
 from dynalign.statistics.effects import CELL, original_path, read_cells, scores_path, voxel_scores
 from dynalign.tables.writer import write_table
 
@@ -90,12 +94,15 @@ def main(
     effects_q: str,
     index: str,
     gap: int,
+    unique: str | None = None,
+    unique_q: str | None = None,
     options: Statistics = Statistics(),
 ) -> None:
     """A subject's scores, penalties and effects of removal → NIfTI in mask space, and their index.
 
-    Reads ``tables/alignment.tsv``, ``encoding/`` (`folder`) and the subject's brain `mask`; writes the five images and
-    the `index`. `gap` is ``encoding.gap``, `options` are section `statistics`.
+    Reads ``tables/alignment.tsv``, ``encoding/`` (`folder`) and the subject's brain `mask`; writes the images and the
+    `index`. `unique` and `unique_q`, both or neither, are what the vectors add to nuisance features. `gap` is
+    ``encoding.gap``, `options` are section `statistics`.
     """
     import pandas as pd
 
@@ -127,6 +134,12 @@ def main(
             blocks -= read_scores(original_path(folder, cell)).blocks
         return voxel_test(blocks, one.fold, options, gap)["q"]
 
+    def over_nuisance(cell: dict) -> np.ndarray:
+        return read_partition(scores_path(folder, cell)).r[PARTS.index("unique_model")]
+
+    def unique_q_of(cell: dict) -> np.ndarray:
+        return part_test(read_partition(scores_path(folder, cell)), "unique_model", options, gap)["q"]
+
     def volumes(image: str, quantity: str, shown: list[dict], value: Callable) -> Iterator[np.ndarray]:
         for volume, cell in enumerate(progress(shown, f"maps: {image}")):
             voxels = value(cell)
@@ -141,13 +154,18 @@ def main(
 
     original = [cell for cell in cells if cell["removal"] == "none"]
     removed = [cell for cell in cells if cell["removal"] != "none" and cell["best_layer"]]
+    shared = [{**cell, "removal": SHARES, "property": NUISANCE} for cell in original if cell["best_layer"]]
     for path, image, quantity, shown, value in (
         (score, "score", "r", original, lambda cell: voxel_scores(scores(cell))),
         (alpha, "alpha", "log10_alpha", original, log10_alpha),
         (q, "q", "q", original, adjusted_p),
         (effects, "effects", "difference", removed, effect),
         (effects_q, "effects_q", "q", removed, adjusted_p),
+        (unique, "unique", "difference", shared, over_nuisance),
+        (unique_q, "unique_q", "q", shared, unique_q_of),
     ):
+        if path is None:
+            continue
         text = f"dynalign {quantity}, subject {subject}"[:79]
         write_volumes(path, volumes(image, quantity, shown, value), len(shown), mask_image, text)
     write_table(pd.DataFrame(described), index)

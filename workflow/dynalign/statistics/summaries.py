@@ -6,6 +6,7 @@ from os import PathLike
 import numpy as np
 
 from dynalign.config.properties import RARE
+from dynalign.config.shares import NUISANCE
 from dynalign.io.errors import InputError
 from dynalign.tables import reader
 
@@ -73,6 +74,30 @@ def layer_means(alignment):
     """
     means = original(alignment).groupby(CELL, dropna=False, sort=False)[BOUNDS].mean().reset_index()
     return means.dropna(subset="mean_r").sort_values(["step", "checkpoint"], kind="stable", ignore_index=True)
+
+
+def at_best(table, alignment):
+    """The rows of `table` in the layer of their checkpoint and subject with the highest inner score."""
+    best = best_layers(alignment)[["checkpoint", "subject", "layer_by_inner_score"]]
+    return table.merge(best.rename(columns={"layer_by_inner_score": "layer"}), on=["checkpoint", "subject", "layer"])
+
+
+def over_nuisance(shares):
+    """Rows of the table of shares as rows of the table of alignment: what the vectors add to nuisance features."""
+    rows = shares[(shares["features"] == NUISANCE) & (shares["part"] == "unique_model")]
+    return rows.assign(removal="none", property="original")
+
+
+def over_nuisance_of(values, shares):
+    """Alignment over nuisance features of the subjects and layers that `values` are of.
+
+    `values` come from :func:`best_layers` (its layers by the reported alignment) or from :func:`layer_means`. A data
+    frame ``checkpoint step subject mean_r ci_low ci_high``.
+    """
+    rows = over_nuisance(shares)
+    rows = rows if "layer" in values else layer_means(rows)
+    key = [name for name in (*CELL, "layer") if name in values and name != "step"]
+    return values[[*key, "step"]].merge(rows[[*key, *BOUNDS]], on=key)[[*CELL, *BOUNDS]]
 
 
 def _averaged(values, by: Sequence[str], bounds: Sequence[str] = BOUNDS):
