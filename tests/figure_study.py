@@ -60,6 +60,43 @@ def class_counts():
     )
 
 
+def shares(seed=1):
+    """``tables/shares.tsv`` of the checkpoints below; what the vectors add to nuisance features rises in training."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for checkpoint, step in [*((f"step-{step}", step) for step in STEPS), ("random", np.nan)]:
+        grown = 0 if np.isnan(step) else np.log10(1 + step) / 5
+        for layer in LAYERS:
+            for k, space in enumerate([*PROPERTIES, "nuisance"]):
+                own, shared = (0.004, 0.006) if space == "nuisance" else (0.0003 * k, 0.0006 * k * grown)
+                for subject in SUBJECTS:
+                    model, own_here, both = rng.normal([0.008 * grown + 0.012 - shared, own, shared], 0.0004)
+                    parts = {"unique_model": model, "unique_property": own_here, "shared": both}
+                    parts["joint"] = sum(parts.values())
+                    for part, share in parts.items():
+                        part = "unique_nuisance" if (part, space) == ("unique_property", "nuisance") else part
+                        cell = {"checkpoint": checkpoint, "step": step, "layer": layer, "features": space, "part": part}
+                        r = share / 3 - (0.002 if part == "unique_model" else 0)
+                        rows.append(
+                            cell
+                            | {
+                                "subject": subject,
+                                "share": share,
+                                # It leaves 0 where the interval of r does.
+                                "share_low": 3 * (r - 0.001),
+                                "share_high": share + 0.001,
+                            }
+                            | {"mean_r": r, "ci_low": r - 0.001, "ci_high": r + 0.0012, "r2": share - 0.002}
+                            | {"effect_size": 1.0, "effect_low": 0.5, "effect_high": 1.5, "p": 0.01, "p_fdr": 0.02}
+                            | {"n_voxels": 20000, "share_significant": min(max(20 * share, 0), 1), "significant": 1}
+                        )
+    table = pd.DataFrame(rows)
+    values = [name for name in table if table[name].dtype.kind in "fi" and name not in ("step", "layer")]
+    key = ["checkpoint", "step", "layer", "features", "part"]
+    means = table.groupby(key, dropna=False, sort=False)[values].mean().reset_index().assign(subject="mean")
+    return pd.concat([table, means[table.columns]], ignore_index=True)
+
+
 def study(seed=0):
     """Tables as the steps write them: 6 checkpoints and `random`, 4 layers, 3 subjects, 2 methods."""
     rng = np.random.default_rng(seed)
@@ -75,7 +112,7 @@ def study(seed=0):
                 base = level + profile + 0.0015 * rng.standard_normal()
                 common = {"checkpoint": checkpoint, "step": step, "layer": layer}
                 score = {"subject": subject, "n_voxels": voxels[subject], "n_invalid": 0}
-                score["share_significant"] = 0.2
+                score["share_significant"] = 0.1 + 20 * max(base, 0)
                 half = 0.002 + 0.001 * rng.random()
                 ci = {"ci_low": base - half, "ci_high": base + 1.1 * half}
                 inner = base + 0.002 * rng.standard_normal()
@@ -100,7 +137,7 @@ def study(seed=0):
                             | {"readable_after": 0.25 if name == "smallest_constituent" and layer else 0.05}
                             | {"effect_size": change / 0.01, "effect_low": change / 0.02, "effect_high": change / 0.005}
                             | {"over_control": change + 1e-4, "over_control_low": change - 0.001}
-                            | {"share_harmed": 0.1, "share_relieved": 0.0}
+                            | {"share_harmed": 20 * max(-change, 0), "share_relieved": 0.0}
                             | {"over_control_high": change + 0.0016, "p_over_control": p}
                         )
             for method in METHODS:
@@ -143,7 +180,9 @@ def study(seed=0):
         "label-correlations": correlations,
     }
     three = [tables[name] for name in ("alignment", "probing", "perplexity")]
-    tables["emergence"] = emergence.emergence_table(*three, [f"word {k}" for k in range(400)])
+    tables["shares"] = shares()
+    words = [f"word {k}" for k in range(400)]
+    tables["emergence"] = emergence.emergence_table(*three, words, tables["shares"])
     tables["perplexity-alignment"] = emergence.correlation_table(three[0], perplexity, 0.05, 0)
     return tables
 

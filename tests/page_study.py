@@ -47,7 +47,7 @@ def tables(study: dict, seed: int = 0) -> dict[str, pd.DataFrame]:
     cells = [
         {"checkpoint": checkpoint, "step": step, "layer": layer, "removal": removal, "property": name}
         for checkpoint, step in checkpoints
-        for layer in ([0] if checkpoint == "controls" else study["model"]["layers"])
+        for layer in ([0] if checkpoint in ("controls", *study["features"]) else study["model"]["layers"])
         for removal, name in arms
     ]
     alignment = pd.DataFrame([cell | {"subject": subject} for cell in cells for subject in study["subjects"]])

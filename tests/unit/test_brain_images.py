@@ -103,7 +103,7 @@ def images(tmp_path):
 
 def test_slices_show_each_checkpoints_best_layer_on_one_scale(images):
     paths = [images / name for name in ("score.nii.gz", "score_q.nii.gz", "index.tsv")]
-    figure, _ = brain_images.score_slices(*paths, "F", 0.05)
+    figure, _ = brain_images.slices(*paths, "F", 0.05)
     panels = pictures(figure)
     assert len(panels) == 3 * 4
     assert {panel.get_clim() for panel in panels} == {panels[0].get_clim()}
@@ -119,6 +119,18 @@ def test_slices_show_each_checkpoints_best_layer_on_one_scale(images):
     assert [axes.get_title() for axes in figure.axes[:4]] == ["z = 0 mm", "z = 3 mm", "z = 6 mm", "z = 9 mm"]
     letters = {text.get_text(): text.get_position()[0] for text in figure.axes[0].texts}
     assert letters["L"] < letters["R"]
+
+
+def test_what_the_model_adds_is_drawn_as_scores_are(images):
+    table = read_table(images / "index.tsv")
+    unique = table[table["image"] == "score"].assign(image="unique", removal="joint", property="nuisance")
+    write_table(unique, images / "unique.tsv")
+    paths = [images / name for name in ("score.nii.gz", "score_q.nii.gz", "unique.tsv")]
+    figure, _ = brain_images.slices(*paths, "F", 0.05, "unique")
+    assert len(pictures(figure)) == 3 * 4
+    assert outlined(figure) == {4 + 3: [5.5, 6.5]}
+    assert "joint − nuisance alone (difference of r)" in [axes.get_ylabel() for axes in figure.axes]
+    assert "adds to nuisance features" in figure.get_suptitle()
 
 
 def test_effects_are_seen_from_above_by_checkpoint_and_property(images):

@@ -22,6 +22,7 @@ STUDIES = {
         "subjects": ["F"],
         "baselines": [],
         "encoding": {"folds": "runs"},
+        "shares": {"compute": True},
         "figures": {"step_axis": "log", "reference": True},
     },
 }
@@ -47,7 +48,7 @@ def test_a_caption_renders_without_a_warning_and_without_run_together_sentences(
 def test_the_front_page_names_what_was_run():
     html = publish_parts(render(FRONT, STUDIES["demo"]), writer="html")["body"]
     fields = dict(re.findall(r'<th class="field-name">(\w+):</th><td class="field-body">(.*?)</td>', html))
-    assert fields["Checkpoints"] == "steps 0, 8, 32, 128, 512; baselines: random"
+    assert fields["Checkpoints"] == "steps 0, 32, 128, 512; baselines: random"
     assert fields["Layers"].startswith("0, 2, 4")
     assert "simulated" in fields["Participants"]
     assert fields["Seed"] == "0"

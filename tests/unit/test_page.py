@@ -289,6 +289,28 @@ def test_the_highlights_are_the_tables_numbers():
     assert list(highlights({}, study)) == []
 
 
+def test_alignment_over_nuisance_stands_beside_alignment_with_its_interval():
+    study = page_study.configuration()
+    found = page_study.tables(study)
+    table = found["alignment"]
+    rng = np.random.default_rng(3)
+    original = table[table["removal"] == "none"].drop(columns=["removal", "property"])
+    unique = original.assign(mean_r=rng.uniform(0.01, 0.09, len(original)), features="nuisance", part="unique_model")
+    unique = unique.assign(ci_low=unique["mean_r"] - 0.011, ci_high=unique["mean_r"] + 0.013)
+    shown = list(highlights(found | {"shares": unique}, study))
+    expected = {}
+    for step in (0, 64):
+        here = original[original["step"] == step]
+        best = here.loc[here.groupby("subject")["mean_r"].idxmax()].index
+        expected[step] = unique.loc[best, "mean_r"].mean()
+    number, text = shown[1]
+    assert "alignment at step 64" in shown[0][1]
+    assert number == f"{expected[64]:.3f}"
+    assert f"over nuisance at step 64 ({expected[64] - 0.011:.3f} to {expected[64] + 0.013:.3f})" in text
+    assert f"{expected[0]:.3f} ({expected[0] - 0.011:.3f} to {expected[0] + 0.013:.3f}) at step 0" in text
+    assert not any("over nuisance" in text for _, text in highlights(found, study))
+
+
 def test_harm_by_a_property_that_no_model_holds_is_called_invented():
     study = page_study.configuration() | {"simulation": {"brain_only": "added"}}
     found = page_study.tables(study)

@@ -107,7 +107,13 @@ def test_every_step_of_the_package_is_followed_beyond_itself():
             "np.rint(np.linspace(",
             {
                 *("removal.fit", "removal.probing", "encoding.encode"),
-                *("statistics.effects", "statistics.group", "statistics.ceiling", "statistics.regions"),
+                *(
+                    "statistics.effects",
+                    "statistics.group",
+                    "statistics.shares",
+                    "statistics.ceiling",
+                    "statistics.regions",
+                ),
                 "statistics.maps",
             },
         ),

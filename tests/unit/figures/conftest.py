@@ -36,9 +36,8 @@ def drawn(tables, published):
     made = {}
     with style.context():
         for name, drawing in draw.FIGURES.items():
-            figure_data = data.FigureData(
-                {kind: tables[kind] for kind in drawing.tables}, Figures(reference=True), PROPERTIES, "ridge", published
-            )
+            shown = {kind: tables[kind] for kind in (*drawing.tables, *drawing.optional)}
+            figure_data = data.FigureData(shown, Figures(reference=True), PROPERTIES, "ridge", published)
             made[name] = drawing.draw(figure_data)
             style.settle(made[name][0])
     return made

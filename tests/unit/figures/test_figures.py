@@ -26,7 +26,7 @@ from tests.figure_study import (
 )
 
 from dynalign.config.figures import Figures
-from dynalign.figures import distributions, elements, layers, removal, style, training_curves
+from dynalign.figures import distributions, draw, elements, layers, removal, shares, style, training_curves
 from dynalign.statistics import summaries
 
 
@@ -268,7 +268,7 @@ def test_everything_over_training_on_one_axis_filled_where_it_clears(drawn, tabl
     when = tables["emergence"]
     shown = when[when["layer"].isin(["mean", ""]) & when["subject"].isin(["mean", ""])]
     named = {text.get_text(): k for k, text in enumerate(strip.get_yticklabels())}
-    assert len(named) == len(shown) == 2 + 1 + 9
+    assert len(named) == len(shown) == 2 + 1 + 1 + 9
     row = where(shown, quantity="alignment", reference="step-0").iloc[0]
     marks = [c.get_offsets()[0] for c in strip.collections if len(c.get_offsets()) == 1]
     place = named["alignment > untrained (step 0)"]
@@ -279,6 +279,97 @@ def test_everything_over_training_on_one_axis_filled_where_it_clears(drawn, tabl
         "bits per word",
         "percentage points",
     ]
+
+
+def over_nuisance(tables, column):
+    """What the vectors add to nuisance features as an array checkpoint × layer × subject."""
+    return cube(tables["shares"], column, features="nuisance", part="unique_model")
+
+
+def test_alignment_over_nuisance_is_drawn_beside_alignment_in_the_same_layers(drawn, tables):
+    best = cube(tables["alignment"], "mean_r", removal="none").argmax(axis=1)[:, None]
+    for number in (4, 11):
+        figure, numbers = pick(drawn, number)
+        rows = numbers.set_index(["subject", "checkpoint"])
+        for column, source in (("unique_r", "mean_r"), ("unique_low", "ci_low"), ("unique_high", "ci_high")):
+            cells = over_nuisance(tables, source)
+            expected = np.take_along_axis(cells, best, axis=1)[:, 0] if number == 4 else cells.mean(axis=1)
+            np.testing.assert_allclose(rows.loc["mean", column], expected.mean(axis=1), rtol=1e-9)
+            for k, subject in enumerate(SUBJECTS):
+                np.testing.assert_allclose(rows.loc[subject, column], expected[:, k], rtol=1e-9)
+        curve = rows.loc["mean"].iloc[:-1]
+        np.testing.assert_allclose(line(figure.axes[0], elements.UNIQUE), curve["unique_r"], rtol=1e-12)
+        bounds = curve.assign(ci_low=curve["unique_low"], ci_high=curve["unique_high"])
+        in_band(figure.axes[0], elements.UNIQUE, bounds)
+
+
+def test_figures_do_without_shares(tables):
+    for number, column in ((4, "unique_r"), (11, "unique_r"), (13, None), (18, None)):
+        drawing = draw.FIGURES[draw.figure_name(str(number))]
+        for kinds in (drawing.tables, (*drawing.tables, "shares")):
+            # A study without nuisance features among its spaces is like one without shares.
+            known = tables | {"shares": where(tables["shares"], features="tense")}
+            with style.context():
+                figure, numbers = drawing.draw(figure_data(known, *kinds, removal="ridge"))
+            assert column not in numbers
+            assert elements.UNIQUE not in legend_texts(figure)
+            assert "quantity" not in numbers or "unique_alignment" not in set(numbers["quantity"])
+
+
+def test_emergence_shows_alignment_over_nuisance_filled_where_its_interval_excludes_zero(drawn, tables):
+    figure, numbers = pick(drawn, 13)
+    expected = over_nuisance(tables, "mean_r").mean(axis=(1, 2))[:-1]
+    np.testing.assert_allclose(line(figure.axes[0], elements.UNIQUE), expected, rtol=1e-12)
+    rows = where(numbers, quantity="unique_alignment", subject="mean").iloc[:-1]
+    clear = over_nuisance(tables, "ci_low").mean(axis=(1, 2))[:-1] > 0
+    assert rows["clears"].tolist() == clear.tolist()
+    assert 0 < clear.sum() < len(clear)
+    when = where(tables["emergence"], quantity="unique_alignment", subject="mean", layer="mean")["emergence_step"]
+    assert when.item() == STEPS[clear.argmax()]
+    assert "alignment over nuisance > 0" in [text.get_text() for text in figure.axes[3].get_yticklabels()]
+
+
+def test_shares_of_variance_at_the_layer_of_the_inner_score_and_they_add_up(drawn, tables):
+    figure, numbers = pick(drawn, 17)
+    panels = {axes.get_title(): axes for axes in figure.axes if axes.axison}
+    assert list(panels) == ["nuisance features", *map(style.label, PROPERTIES)]
+    inner = cube(tables["alignment"], "inner_score", removal="none").argmax(axis=1)[:-1, None]
+    for space in (*PROPERTIES, "nuisance"):
+        own = "unique_nuisance" if space == "nuisance" else "unique_property"
+        panel = panels["nuisance features" if space == "nuisance" else style.label(space)]
+        heights = {}
+        for part, text in shares.PARTS.items():
+            name = own if part == "unique_property" else part
+            cells = cube(tables["shares"], "share", features=space, part=name)[:-1]
+            at_best = np.take_along_axis(cells, inner, axis=1)[:, 0]
+            heights[part] = line(panel, text)
+            np.testing.assert_allclose(heights[part], at_best.mean(axis=1), rtol=1e-9)
+            rows = where(numbers, features=space, part=name)
+            np.testing.assert_allclose(where(rows, subject="M")["share"], at_best[:, 1], rtol=1e-9)
+            np.testing.assert_allclose(where(rows, subject="mean")["share"], heights[part], rtol=1e-9)
+        np.testing.assert_allclose(sum(heights[part] for part in heights if part != "joint"), heights["joint"])
+
+
+def test_shares_of_significant_voxels(drawn, tables):
+    figure, numbers = pick(drawn, 18)
+    left, right = figure.axes
+    inner = cube(tables["alignment"], "inner_score", removal="none").argmax(axis=1)[:, None]
+    curves = {
+        (left, "predicted above 0"): cube(tables["alignment"], "share_significant", removal="none"),
+        (left, "predicted better than\nby nuisance features alone"): over_nuisance(tables, "share_significant"),
+    }
+    for name in Figures().properties:
+        effects = cube(tables["removal-effects"], "share_harmed", removal="ridge", property=name)
+        curves[right, style.label(name)] = effects
+    for (panel, text), cells in curves.items():
+        expected = np.take_along_axis(cells, inner, axis=1)[:, 0]
+        np.testing.assert_allclose(line(panel, text), expected[:-1].mean(axis=1), rtol=1e-9)
+        thin = [np.asarray(one.get_ydata()) for one in panel.lines if one.get_label() == "_H"]
+        assert sum(np.allclose(one, expected[:-1, 2]) for one in thin) >= 1, text
+    level = np.take_along_axis(cube(tables["alignment"], "share_significant", removal="none"), inner, axis=1)[-1].mean()
+    np.testing.assert_allclose(line(left, "random baseline"), level)
+    assert set(numbers["quantity"]) == {"alignment", "unique_alignment", "harmed"}
+    assert len(numbers) == 7 * 4 * 2 + 6 * 4 * len(Figures().properties)
 
 
 def test_heat_maps_hold_every_cell_and_both_best_layers(drawn, tables):

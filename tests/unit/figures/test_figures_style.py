@@ -134,6 +134,8 @@ def test_only_baselines_cannot_be_drawn_over_training(tables):
         (14, "alignment"),
         (15, "alignment"),
         (16, "alignment"),
+        (17, "alignment"),
+        (18, "alignment"),
     ):
         drawing = draw.FIGURES[draw.figure_name(str(number))]
         shown = baseline | {name: tables[name] for name in ("emergence", "perplexity-alignment")}
@@ -182,7 +184,8 @@ def test_distributions_take_added_properties_and_do_without_a_level(tables):
 
 def command(files_of, number, *outputs, extra=()):
     name = draw.figure_name(str(number))
-    paths = [files_of[kind] for kind in draw.FIGURES[name].tables]
+    drawing = draw.FIGURES[name]
+    paths = [files_of[kind] for kind in (*drawing.tables, *drawing.optional)]
     return [*flags(figure=name, tables=paths, output=outputs), *extra]
 
 
@@ -219,7 +222,7 @@ def test_bad_input_gets_one_clear_error(files_of, tmp_path, tables):
 
     out = flags(output=tmp_path / "x.png")
     alignment = flags(tables=files_of["alignment"])
-    fails("no figure '17'; choose a number from 1 to 16 or one of figure-01", "--figure", "17", *alignment, *out)
+    fails("no figure '19'; choose a number from 1 to 18 or one of figure-01", "--figure", "19", *alignment, *out)
     needs = "figure-07-removal-bars needs removal_effects.tsv among its --tables"
     fails(needs, "--figure", "7", *alignment, *out)
     fails(r"x.gif: figures are written as .png, .pdf, .svg", *command(files_of, 3, tmp_path / "x.gif"))

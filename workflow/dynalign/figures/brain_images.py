@@ -139,10 +139,21 @@ def shown_volumes(image_path: str, data: np.ndarray, q: np.ndarray, rows, index)
     return shown, volumes[x, y], q[x, y], "" if n == total else f" {n} of {total} checkpoints; the image holds all."
 
 
-def score_slices(image_path: str, q_path: str, index_path: str, subject: str, level: float):
-    """Axial slices of each checkpoint's best layer (by inner score), one row per checkpoint; q < `level` outlined."""
+#: Images drawn slice by slice: what the colour scale shows, what the title says.
+SLICES = {
+    "score": ("Pearson r (mean over folds)", "score of every voxel over training"),
+    "unique": ("joint − nuisance alone (difference of r)", "what the model adds to nuisance features, voxel by voxel"),
+}
+
+
+def slices(image_path: str, q_path: str, index_path: str, subject: str, level: float, image: str = "score"):
+    """Axial slices of each checkpoint's best layer (by inner score), one row per checkpoint; q < `level` outlined.
+
+    `image` is one of :data:`SLICES`.
+    """
     data, affine = upright(load_image(image_path))
-    index = read_index(index_path, "score", data.shape[3])
+    index = read_index(index_path, image, data.shape[3])
+    label, heading = SLICES[image]
     q, _ = upright(load_image(q_path))
     best, volumes, q, left_out = shown_volumes(image_path, data, q, index[index["best_layer"] == 1], index)
     chosen = evenly_spaced(np.flatnonzero(np.isfinite(volumes).any(axis=(0, 1, 3))), MOST_SLICES)
@@ -155,10 +166,10 @@ def score_slices(image_path: str, q_path: str, index_path: str, subject: str, le
         volumes,
         [row_title(row) for row in best.itertuples()],
         [f"z = {height:.0f} mm".replace("-", "−") for height in heights],
-        "Pearson r (mean over folds)",
+        label,
     )
     note = f"Outlined: above 0, p < {level:g} adjusted over voxels. Left: the participant's left. Grey: no score."
-    style.title(figure, f"Participant {subject}: score of every voxel over training", note + left_out)
+    style.title(figure, f"Participant {subject}: {heading}", note + left_out)
     return figure, None
 
 
@@ -294,7 +305,12 @@ def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
 
 def scores(image: str, q: str, index: str, subject: str, output: list[str], level: float) -> None:
     """Draw a participant's scores from above; `q` tells the voxels that are significant at `level`."""
-    style.write(output, score_slices, image, q, index, subject, level)
+    style.write(output, slices, image, q, index, subject, level)
+
+
+def unique(image: str, q: str, index: str, subject: str, output: list[str], level: float) -> None:
+    """As `scores`, what the vectors add to nuisance features."""
+    style.write(output, slices, image, q, index, subject, level, "unique")
 
 
 def effects(
@@ -324,7 +340,7 @@ def ceiling(alignment: str, ratios: str, ceilings: str, output: list[str], optio
     style.write(output, ceiling_over_training, *tables, options)
 
 
-main = commands(scores, effects, rois, ceiling)
+main = commands(scores, unique, effects, rois, ceiling)
 
 if __name__ == "__main__":
     run(main)

@@ -32,6 +32,12 @@ class FigureData:
         return style.marks(dict.fromkeys([*self.properties, *sorted(others)]))
 
     @property
+    def shares(self):
+        """``tables/shares.tsv``; None in a study without, or without nuisance features among them."""
+        table = self.tables.get("shares")
+        return None if table is None or summaries.over_nuisance(table).empty else table
+
+    @property
     def subjects(self) -> dict[str, style.Mark]:
         """The mark of every participant."""
         return style.subject_marks(list(dict.fromkeys(self.tables["alignment"]["subject"])))
@@ -53,8 +59,10 @@ def need_steps(table, what: str) -> None:
         raise InputError(f"alignment table: no checkpoint has a step; {what} needs one beside the baselines")
 
 
-def residuals(figure_data: FigureData, name: str):
+def residuals(figure_data: FigureData, name: str, every_step: bool = False):
     """What figures 6 to 8 show of table `name`: its rows, and the steps, the properties and the method of removal.
+
+    Figure 18 shows `every_step`.
 
     `InputError` if the table lacks the asked method.
     """
@@ -67,6 +75,7 @@ def residuals(figure_data: FigureData, name: str):
         raise InputError(f"--removal {method}: the table has {', '.join(methods) or 'no removal'}; name one of these")
     removed = removed[removed["removal"] == method]
     names = summaries.shown_properties(figure_data.options.properties, figure_data.in_order(removed["property"]))
+    steps = sorted(set(removed["step"])) if every_step else steps
     return removed[removed["step"].isin(steps) & removed["property"].isin(names)], steps, names, method
 
 

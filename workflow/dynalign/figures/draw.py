@@ -1,4 +1,4 @@
-"""The paper's eleven figures and five beyond it, drawn from the study's tables.
+"""The paper's eleven figures and seven beyond it, drawn from the study's tables.
 
 ``python -m dynalign.figures.draw --figure 4 --tables alignment.tsv --output X.png X.tsv`` draws one; a ``.tsv`` output
 holds the numbers drawn. :data:`FIGURES` says which tables each figure needs.
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dynalign.cli import command, run
 from dynalign.config.figures import Figures
 from dynalign.config.properties import paper_properties
-from dynalign.figures import distributions, layers, removal, style, training_curves
+from dynalign.figures import distributions, layers, removal, shares, style, training_curves
 from dynalign.figures.data import FigureData
 from dynalign.io.errors import InputError
 from dynalign.io.shipped import shipped
@@ -27,6 +27,8 @@ class Drawing(NamedTuple):
     draw: Callable[[FigureData], tuple]
     tables: tuple[str, ...]
     reference: bool = False
+    #: Tables that it shows too in a study that has them.
+    optional: tuple[str, ...] = ()
 
 
 #: All figures by name: the paper's in its order, then those that it does not have.
@@ -34,21 +36,25 @@ FIGURES = {
     "figure-01-perplexity": Drawing(training_curves.perplexity, ("perplexity",), True),
     "figure-02-sentence-classes": Drawing(distributions.sentence_classes, ("class-counts",)),
     "figure-03-word-classes": Drawing(distributions.word_classes, ("class-counts",)),
-    "figure-04-best-layer-alignment": Drawing(training_curves.best_layer_alignment, ("alignment",), True),
+    "figure-04-best-layer-alignment": Drawing(training_curves.best_layer_alignment, ("alignment",), True, ("shares",)),
     "figure-05-best-layer": Drawing(layers.best_layer, ("alignment",)),
     "figure-06-significant-layers": Drawing(removal.significant, ("removal-effects",)),
     "figure-07-removal-bars": Drawing(removal.representation_bars, ("alignment", "removal-effects")),
     "figure-08-alignment-by-layer": Drawing(layers.alignment_by_layer, ("alignment", "removal-effects")),
     "figure-09-sentence-distributions": Drawing(distributions.sentence_distributions, ("class-counts",)),
     "figure-10-word-distributions": Drawing(distributions.word_distributions, ("class-counts",)),
-    "figure-11-mean-layer-alignment": Drawing(training_curves.mean_layer_alignment, ("alignment",), True),
+    "figure-11-mean-layer-alignment": Drawing(training_curves.mean_layer_alignment, ("alignment",), True, ("shares",)),
     "figure-12-probing": Drawing(removal.probing, ("probing",)),
-    "figure-13-emergence": Drawing(training_curves.emergence_view, ("alignment", "perplexity", "probing", "emergence")),
+    "figure-13-emergence": Drawing(
+        training_curves.emergence_view, ("alignment", "perplexity", "probing", "emergence"), optional=("shares",)
+    ),
     "figure-14-layer-step": Drawing(layers.layer_step, ("alignment",)),
     "figure-15-perplexity-alignment": Drawing(
         training_curves.perplexity_alignment, ("alignment", "perplexity", "perplexity-alignment")
     ),
     "figure-16-layer-choice": Drawing(layers.layer_choice, ("alignment",)),
+    "figure-17-shares": Drawing(shares.parts_over_training, ("alignment", "shares")),
+    "figure-18-voxels": Drawing(shares.significant_voxels, ("alignment", "removal-effects"), optional=("shares",)),
 }
 
 #: The figures that the paper has.
@@ -100,7 +106,8 @@ def main(
         if reference is None:
             raise InputError("the option `reference` is on, so --reference JSON must name the published values")
         published = read_reference(shipped(reference))
-    read = {kind: summaries.read(given[kind], kind) for kind in drawing.tables}
+    kinds = [kind for kind in (*drawing.tables, *drawing.optional) if kind in given]
+    read = {kind: summaries.read(given[kind], kind) for kind in kinds}
     style.write(output, drawing.draw, FigureData(read, options, properties, removal, published))
 
 

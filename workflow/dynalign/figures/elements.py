@@ -18,6 +18,10 @@ LAYER_LABEL = "layer (0 = embeddings)"
 PUBLISHED = "Bakalova (published)"
 MEAN = "mean of participants"
 
+#: What the vectors add to nuisance features, mean of participants, and how it is drawn in every figure.
+UNIQUE = "over nuisance features,\nmean of participants"
+UNIQUE_MARK = Mark(style.LINE, "s")
+
 
 def turn(axes) -> None:
     """Turn the x tick labels by 45 degrees, each ending at its tick."""

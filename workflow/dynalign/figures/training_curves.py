@@ -15,6 +15,9 @@ from dynalign.statistics import emergence, summaries
 
 BLACK, BLUE = style.Mark("black", "o"), style.Mark(style.LINE, "o")
 
+#: Columns of alignment over nuisance features beside alignment.
+UNIQUE = dict(zip(summaries.BOUNDS, ("unique_r", "unique_low", "unique_high"), strict=True))
+
 
 def with_published(table, published: Mapping[int, float]):
     """`table` with the column ``published`` where there is anything published."""
@@ -68,6 +71,13 @@ def over_training(figure_data: FigureData, chosen: Callable, key: str, what: str
     elements.baselines(panel, means)
     elements.participants(panel, axis, values, figure_data.subjects)
     elements.mean_line(panel, axis, means)
+    numbers = pd.concat([values, means], ignore_index=True)
+    if figure_data.shares is not None:
+        unique = summaries.over_nuisance_of(values, figure_data.shares)
+        unique = pd.concat([unique, summaries.over_subjects(unique)], ignore_index=True).drop(columns="step")
+        numbers = numbers.merge(unique.rename(columns=UNIQUE), on=["checkpoint", "subject"], how="left")
+        beside = means[["checkpoint", "step", "subject"]].merge(unique, on=["checkpoint", "subject"])
+        elements.mean_line(panel, axis, beside, name=elements.UNIQUE, mark=elements.UNIQUE_MARK, markersize=5)
     elements.numbers_above(panel, axis, [f"{value:.3f}" for value in line["mean_r"]])
     axis.dress(panel)
     elements.gridlines(panel)
@@ -75,7 +85,7 @@ def over_training(figure_data: FigureData, chosen: Callable, key: str, what: str
     elements.legend(figure, [panel], elements.bar_key(), elements.band_key())
     shown = f"Shown: {summaries.in_words(figure_data.tables['alignment'])}."
     style.title(figure, f"Alignment over training: {what}", shown)
-    return figure, with_published(pd.concat([values, means], ignore_index=True), published)
+    return figure, with_published(numbers, published)
 
 
 #: Figures 4 and 11.
@@ -128,6 +138,14 @@ def emergence_view(figure_data: FigureData):
     elements.band(top, axis.of(line), line, "black", gid=elements.MEAN)
     clear = np.all([emergence.clears(line, level) for level in emergence.references(means).values()], axis=0)
     curves(top, line.assign(name=elements.MEAN, clears=clear), "mean_r", "name", {elements.MEAN: BLACK})
+    parts = []
+    if figure_data.shares is not None:
+        unique = emergence.unique_at_layer(figure_data.shares, "mean")
+        mean = summaries.trained(unique[unique["subject"] == "mean"])
+        mean = mean.assign(name=elements.UNIQUE)
+        elements.band(top, axis.of(mean), mean, elements.UNIQUE_MARK.colour, gid=elements.UNIQUE)
+        curves(top, mean, "mean_r", "name", {elements.UNIQUE: elements.UNIQUE_MARK})
+        parts = [unique.assign(quantity="unique_alignment", property="original")]
     top.set_ylabel("alignment\n(mean Pearson r)")
     unigram = when.loc[when["quantity"] == "perplexity", "level"]
     dotted = {"color": style.BASELINE, "dashes": (1, 2)}
@@ -159,11 +177,12 @@ def emergence_view(figure_data: FigureData):
     cleared = values["checkpoint"].map(dict(zip(line["checkpoint"], clear, strict=True)))
     cleared = cleared.where(values["subject"] == "mean")
     parts = [
-        values.rename(columns={"mean_r": "value"}).assign(quantity="alignment", property="original", clears=cleared),
+        values.assign(quantity="alignment", property="original", clears=cleared),
+        *parts,
         bits.rename(columns={"bits_per_word": "value"}).assign(quantity="perplexity", clears=below),
         probes.rename(columns={"accuracy_before": "value"}).assign(quantity="probing"),
     ]
-    numbers = pd.concat(parts, ignore_index=True)
+    numbers = pd.concat([part.rename(columns={"mean_r": "value"}) for part in parts], ignore_index=True)
     numbers["clears"] = numbers["clears"].map({True: 1, False: 0})
     columns = ["quantity", "property", "subject", "checkpoint", "step", "value", "ci_low", "ci_high", "chance"]
     return figure, numbers[[*columns, "null_low", "null_high", "clears"]]
@@ -175,9 +194,10 @@ def emergence_strip(panel, axis: StepAxis, when, colours: Mapping[str, style.Mar
     references = {emergence.UNTRAINED: "untrained (step 0)", emergence.ZERO: "0"}
     names = []
     for height, row in enumerate(order.itertuples()):
-        mark = colours.get(row.property, BLUE)
+        mark = elements.UNIQUE_MARK if row.quantity == "unique_alignment" else colours.get(row.property, BLUE)
         reference = references.get(row.reference, row.reference)
         name = {"alignment": f"alignment > {reference}", "perplexity": "use of context"}
+        name["unique_alignment"] = "alignment over nuisance > 0"
         names.append(name.get(row.quantity, style.label(row.property)))
         if np.isnan(row.emergence_step):
             look = {"ha": "right", "va": "center", "fontsize": 8, "color": style.NOTE}

@@ -13,7 +13,8 @@ def highlights(tables: Mapping, configuration: Mapping) -> Iterator[tuple[str, s
     """Numbers, each with what it says; only those that the study's tables (data frames by name) can give."""
     found = {name: table for name, table in tables.items() if len(table)}
     if "alignment" in found:
-        best = summaries.over_subjects(summaries.best_layers(found["alignment"]))
+        chosen = summaries.best_layers(found["alignment"])
+        best = summaries.over_subjects(chosen)
         line = summaries.trained(best)
         if len(line):
             first, last = line.iloc[0], line.iloc[-1]
@@ -22,6 +23,8 @@ def highlights(tables: Mapping, configuration: Mapping) -> Iterator[tuple[str, s
                 f"alignment at step {style.step_label(last['step'])} (mean r at each subject's best layer, mean of "
                 f"subjects); {first['mean_r']:.3f} at step {style.step_label(first['step'])}",
             )
+            if "shares" in found:
+                yield from over_nuisance(summaries.over_nuisance_of(chosen, found["shares"]))
         for row in best[best["step"].isna()].itertuples():
             name = style.label(row.checkpoint)
             yield f"{row.mean_r:.3f}", f"alignment of the baseline {name}, chosen the same way"
@@ -64,6 +67,20 @@ def highlights(tables: Mapping, configuration: Mapping) -> Iterator[tuple[str, s
         yield (
             f"{above:,} of {len(found['probing']):,}",
             "probes that can still read their property after its removal (crossfit)",
+        )
+
+
+def over_nuisance(values) -> Iterator[tuple[str, str]]:
+    """Alignment over nuisance features (rows of each subject) at the last checkpoint and, beside it, the first."""
+    line = summaries.trained(summaries.over_subjects(values))
+    if len(line):
+        first, last = (f"({row.ci_low:.3f} to {row.ci_high:.3f})" for row in (line.iloc[0], line.iloc[-1]))
+        yield (
+            f"{line['mean_r'].iloc[-1]:.3f}",
+            f"alignment over nuisance at step {style.step_label(line['step'].iloc[-1])} {last}: mean r that the same "
+            "layers add to what position, word rate, length, frequency and other nuisance features predict; "
+            f"{line['mean_r'].iloc[0]:.3f} {first} at step {style.step_label(line['step'].iloc[0])}. In brackets: "
+            "intervals of the mean of subjects; one that holds 0 shows no alignment beyond these features",
         )
 
 

@@ -38,14 +38,16 @@ SCRIPTS = ("base.js", "tables.js", "charts.js", "explorer.js")
 
 #: Steps whose code is named by its digest.
 STEPS = (
-    *("stimulus.timing", "stimulus.parser", "stimulus.properties", "responses.recordings", "models.tokens"),
-    *("models.representation", "models.baselines", "removal.fit", "removal.probing", "encoding.encode"),
-    *("statistics.effects", "statistics.emergence", "statistics.maps", "figures.draw", "figures.paper_tables"),
+    *("stimulus.timing", "stimulus.parser", "stimulus.properties", "stimulus.features"),
+    *("responses.recordings", "models.tokens", "models.representation", "models.baselines"),
+    *("removal.fit", "removal.probing", "encoding.encode"),
+    *("statistics.effects", "statistics.shares", "statistics.emergence", "statistics.maps"),
+    *("figures.draw", "figures.paper_tables"),
 )
 
 #: Packages that decide the numbers.
 PACKAGES = (
-    *("snakemake", "torch", "transformers", "tokenizers", "safetensors", "stanza", "concept-erasure"),
+    *("snakemake", "torch", "transformers", "tokenizers", "safetensors", "stanza", "wordfreq", "concept-erasure"),
     *("numpy", "scipy", "scikit-learn", "pandas", "nibabel", "matplotlib"),
 )
 

@@ -55,7 +55,7 @@ async function explore(study, alignment, effects, probing) {
   const layerAndSubject = () => ({ layer: Number(state.layer), subject: state.subject });
   const place = () => `${capital(nameOf(state.checkpoint))}, layer ${layerAt(state.checkpoint)}`;
 
-  /** The chosen layer as the tables have it for a checkpoint: `controls` has no layers and stands as layer 0. */
+  /** The chosen layer as the tables have it for a checkpoint: `controls` and own features stand as layer 0. */
   function layerAt(checkpoint) {
     const found = alignment.where({ checkpoint, removal: "none", ...layerAndSubject() });
     return found.length ? Number(state.layer) : 0;
