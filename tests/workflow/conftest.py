@@ -78,6 +78,7 @@ def tiny_study(folder: Path) -> dict:
     simulation = {"text": "tiny.txt", "shape": [6, 8, 5]}
     study = copy.deepcopy(SMALL)
     study["study"] = "tiny"
+    study["shares"] = {"compute": False}
     study["story"] |= {
         "words": "results/tiny/data/words.tsv",
         "trs": time_words(text, Simulation(**simulation), 2.0)[1],
@@ -103,6 +104,9 @@ AGGREGATIONS = {
     "removal_effects_table",
     "removal_effects_group_table",
     "group_statistics",
+    "shares_statistics",
+    "group_shares_statistics",
+    "shares_table",
     "probing_table",
     "perplexity_table",
     "checkpoints_table",

@@ -55,6 +55,26 @@ def test_arms_are_named_by_method_and_a_parse_of_ones_own_needs_no_parser(reposi
     assert "input: results/small/story/words.tsv, config/parse.conllu" in run.output
 
 
+def test_shares_of_variance_are_planned_where_they_are_asked_for(repository):
+    for subjects in (["F"], ["F", "M"]):
+        run = snakemake(
+            repository, "-n", "-p", "--cores", "1", config=changed(subjects=subjects, shares={"compute": True})
+        )
+        assert run.status == 0, run.output
+        n = len(subjects)
+        # Three checkpoints, the baseline among them; a table of the mean where there are several subjects.
+        assert run.jobs["shares_statistics"] == 3 * n
+        assert run.jobs.get("group_shares_statistics", 0) == 3 * (n > 1)
+        assert run.jobs["figure_unique_map"] == n
+        assert run.jobs["figure_17_shares"] == run.jobs["shares_table"] == 1
+        assert "emergence steps" in run.output
+        assert "--shares results/small/tables/shares.tsv" in run.output
+    run = snakemake(repository, "-n", "--cores", "1", config=changed(shares={"compute": False}))
+    assert run.status == 0, run.output
+    assert not [name for name in run.jobs if "shares" in name or "unique" in name]
+    assert run.jobs["figure_18_voxels"] == 1
+
+
 @pytest.mark.parametrize(
     ("study", "message"),
     [

@@ -223,7 +223,8 @@ def driver_courses(words, trs, labels, text: str, simulation: Simulation):
             raise InputError(f"simulation: {name!r} is no property of the study")
     seen = words[words["dropped"] == 0]
     types = [normal_form(word) for word in seen["word"]]
-    properties = [name for name in paper_properties() if name in labels.columns]
+    # What is taken out of a driver is put into its voxels with the other sign: not so the coin.
+    properties = [name for name, one in paper_properties().items() if one.random is None and name in labels.columns]
     codes = {name: labels[name].to_numpy(dtype=float) for name in dict.fromkeys([*properties, *planted])}
     meaning = distributional_dimensions(text, types, len(MEANING))
     drivers = {name: unexplained(values, list(codes.values())) for name, values in zip(MEANING, meaning.T, strict=True)}
