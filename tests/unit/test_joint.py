@@ -139,14 +139,17 @@ def test_a_partition_is_of_predictions_written_out():
             np.testing.assert_allclose(part[:, voxel], values / measured[:, voxel].var(), rtol=1e-9)
 
 
-def test_the_direct_way_gives_the_same_partition():
+@pytest.mark.parametrize(
+    "other",
+    [{"direct": True}, {"device": backend.Torch("cpu")}, {"device": backend.Numpy(width=7)}],
+    ids=["direct", "torch", "tiles"],
+)
+def test_the_same_partition_on_every_way(other):
     vectors, design, space, y = study(2)
-    ways = [
-        encode(vectors, {}, design, y, CHOICES, direct=direct, spaces={"z": space}, ratios=RATIOS)["shares", "z"]
-        for direct in (False, True)
-    ]
-    np.testing.assert_allclose(ways[0].share, ways[1].share, atol=1e-5)
-    np.testing.assert_allclose(ways[0].timecourse, ways[1].timecourse, atol=1e-5)
+    spaces = {"spaces": {"z": space}, "ratios": RATIOS}
+    one, two = (encode(vectors, {}, design, y, CHOICES, **spaces, **way)["shares", "z"] for way in ({}, other))
+    for name in ("share", "timecourse", "r", "r_timecourse", "r2"):
+        np.testing.assert_allclose(getattr(one, name), getattr(two, name), atol=2e-5)
 
 
 def test_spaces_are_made_of_labels_and_of_tables():
