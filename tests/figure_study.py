@@ -82,8 +82,7 @@ def shares(seed=1):
                             | {
                                 "subject": subject,
                                 "share": share,
-                                # It leaves 0 where the interval of r does.
-                                "share_low": 3 * (r - 0.001),
+                                "share_low": share - 0.001,
                                 "share_high": share + 0.001,
                             }
                             | {"mean_r": r, "ci_low": r - 0.001, "ci_high": r + 0.0012, "r2": share - 0.002}

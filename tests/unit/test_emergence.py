@@ -145,7 +145,7 @@ def test_alignment_over_nuisance_emerges_where_the_interval_of_the_shares_leaves
     lows = {0: (-0.01, -0.01, 0.001, 0.02, 0.02), 1: (-0.04,) * 5}
     rows = [
         {"checkpoint": name, "step": step, "layer": layer, "features": features, "part": part, "subject": subject}
-        | {"mean_r": low + 0.02, "share_low": low + (0.012 if subject == "mean" else 0), "ci_low": -1, "ci_high": 1}
+        | {"mean_r": low + 0.02, "ci_low": low + (0.012 if subject == "mean" else 0), "ci_high": 1}
         for layer, values in lows.items()
         for name, step, low in zip(
             [*(f"step-{s}" for s in STEPS), "random"], [*STEPS, NAN], [*values, 1.0], strict=True

@@ -123,14 +123,14 @@ def alignment_rows(alignment) -> list[dict]:
 def unique_at_layer(shares, layer: int | str):
     """As :func:`at_layer`, what the vectors add to nuisance features; ``mean`` is the subjects' mean time course.
 
-    ``clears`` says whether the interval of their unique share of variance, which is what is tested, lies above 0.
+    ``clears``: the interval of the difference of r lies above 0, which asks for more than that of the share of variance
+    (METHOD section 5): what they tell must outweigh what their fit costs.
     """
     import pandas as pd
 
     cells = summaries.over_nuisance(shares)
-    cells = cells if layer == "mean" else cells[cells["layer"] == layer]
-    values, tested = map(summaries.layer_means, (cells, cells.assign(ci_low=cells["share_low"])))
-    values = values.assign(clears=tested["ci_low"] > 0)
+    values = summaries.layer_means(cells if layer == "mean" else cells[cells["layer"] == layer])
+    values = values.assign(clears=values["ci_low"] > 0)
     alone = values.assign(subject="mean") if "mean" not in set(values["subject"]) else None
     return pd.concat([values, alone], ignore_index=True)
 
