@@ -13,9 +13,10 @@ scores says, the joint model's c(t) less that of the model without the band: a b
 
 In the last line: `himalaya_max_difference`, the largest difference of r from himalaya's group ridge on the same grid of
 penalties, for joint models of two and of three bands; `false_unique`, the share of tests with p < .05 of parts that are
-not there (above: by kind), and `false_difference` that of the differences of scores; `voxel_false_positive`, the same
-for single voxels' shares; `recovered_share`, mean part found over part planted, of the part furthest from 1;
-`cost_ratio`, CPU time of an encoding job of the paper's size with shares over that without, in this run.
+not there (above: by kind), and `false_difference` that of the differences of scores; `voxel_false_positive`, that of
+the alignment of single voxels that follow nothing, and `voxel_false_share` that of single voxels' shares (0, with p 1,
+where the joint model takes no weight from a band); `recovered_share`, mean part found over part planted, of the part
+furthest from 1; `cost_ratio`, CPU time of an encoding job of the paper's size with shares over that without.
 """
 
 import argparse
@@ -43,8 +44,8 @@ from dynalign.encoding.arms import make_design
 from dynalign.encoding.crossfit import Crossfit
 from dynalign.encoding.encode import encode
 from dynalign.encoding.readability import make_targets
-from dynalign.encoding.scores import PARTS
-from dynalign.statistics.block_tests import block_test, part_test
+from dynalign.encoding.scores import ORIGINAL, PARTS
+from dynalign.statistics.block_tests import block_test, part_test, voxel_test
 
 OPTIONS = Encoding(alphas=tuple(10.0**power for power in range(-1, 8)), inner_folds=5)
 STATISTICS = Statistics()
@@ -108,6 +109,10 @@ def study(task: tuple[str, int]) -> dict:
         spaces["nuisance"] = joint.Space([band(position)], band(one_hot))
     results = encode(vectors, {}, design, responses, OPTIONS, spaces=spaces)
     found: dict = {"tests": {}, "shares": {}}
+    if kind == "nothing":
+        original = results[ORIGINAL]
+        p = voxel_test(original.blocks, original.fold, STATISTICS, OPTIONS.gap)["p"]
+        found["voxels"] = (p < 0.05).mean()
     for name, part in FALSE[kind]:
         one, k = results["shares", name], PARTS.index(part)
         p, of_difference = (
@@ -187,7 +192,8 @@ def main() -> None:
     false, difference, voxels = np.mean(list(means.values()), axis=0)
     print(
         f"himalaya_max_difference={differs:.1e} false_unique={false:.3f} false_difference={difference:.3f} "
-        f"voxel_false_positive={voxels:.3f} recovered_share={max(shares.values(), key=lambda x: abs(x - 1)):.3f} "
+        f"voxel_false_positive={np.mean([one['voxels'] for one in found if 'voxels' in one]):.3f} "
+        f"voxel_false_share={voxels:.3f} recovered_share={max(shares.values(), key=lambda x: abs(x - 1)):.3f} "
         f"cost_ratio={with_shares / without:.2f}"
     )
 

@@ -96,6 +96,8 @@ def test_an_option_reruns_what_uses_it(finished):
             "14_layer_step",
             "15_perplexity_alignment",
             "16_layer_choice",
+            "17_shares",
+            "18_voxels",
         )
     } | {"table_dictionary", "page"}
 
