@@ -90,7 +90,9 @@ def difference_from_himalaya(with_types: bool) -> float:
     alone = [(0, 1, 0)]
     if with_types:
         alone += [(0, own, size(X) / size(T)) for own in (0, *w)]
-    grids = {"alone": alone, "joint": [(1, own, mix) for own in (0, *w) for mix in (0, *m)] + alone}
+    # Mixed with the vectors, the features stand to the word types as they do alone.
+    mixed = [(1, mix * own, kernel) for mix, kernel in zip(joint.MIXES, m, strict=False) for own in (0, *w)]
+    grids = {"alone": alone, "joint": [(1, own, 0) for own in (0, *w)] + mixed + alone}
     spaces = [part for part in (X, Z, T) if part.shape[1]]
     splits = ridge.inner_splits(len(y), train, 4, 0)
     differences = []

@@ -20,8 +20,9 @@ from dynalign.encoding.hat_matrices import LowRankUpdate
 from dynalign.encoding.ridge import FeatureSets
 from dynalign.models.baselines import word_type
 
-#: Spread of word types over that of the vectors, where a joint model mixes the two.
-MIXES = (10**-0.5, 10**0.5)
+#: Spread of word types over that of the vectors, where a joint model mixes the two. In steps of the penalties: between
+#: them word types would have a finer grid than alone, and what that gains would be taken for the vectors'.
+MIXES = (0.1, 1.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -121,14 +122,15 @@ def joined(
     """
     trs = design.trs[train]
     total = _spread(vectors.kernel, train)
-    thin, bands = {}, {}
+    thin, bands, weights = {}, {}, {}
     for name, space in spaces.items():
         if space.bands:
             parts = [delays.delayed(_standardised(band, trs), band.source) for band in space.bands]
             thin[name] = np.concatenate(parts, axis=1)
             inside = thin[name][train]
             spread = np.square(inside - inside.mean(axis=0)).sum()
-            bands[name] = LowRankUpdate.band(thin[name], total / spread * np.asarray(ratios))
+            weights[name] = total / spread * np.asarray(ratios)
+            bands[name] = LowRankUpdate.band(thin[name], weights[name])
     nothing = FeatureSets(np.zeros_like(vectors.kernel), [LowRankUpdate.band(part, [1.0]) for part in thin.values()])
     sets = [replace(vectors, updates=[*vectors.updates, *bands.values()])]
     own = dict(zip(bands, sets[0].numbers(0)[1 + len(vectors.updates) :], strict=True))
@@ -147,7 +149,10 @@ def joined(
         types *= total / _spread(types, train)
         for mix in (None, *MIXES):
             kernel = types if mix is None else vectors.kernel + mix * types
-            sets.append(FeatureSets(kernel, [bands[name]] if name in bands else []))
+            # To each other these features stand as they do alone, so that a joint model gains by the vectors only.
+            scale = 1.0 if mix is None else mix
+            updates = [LowRankUpdate.band(thin[name], scale * weights[name])] if name in thin else []
+            sets.append(FeatureSets(kernel, updates))
             numbers = range(first, first + len(sets[-1]))
             (alone if mix is None else both)[name] += numbers
             first = numbers.stop
