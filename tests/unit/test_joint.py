@@ -87,7 +87,7 @@ def difference_from_himalaya(with_types: bool) -> float:
 
     w = [ratio * size(X) / size(Z) for ratio in RATIOS]
     m = [mix * size(X) / size(T) for mix in joint.MIXES] if with_types else []
-    alone = [(0, 1, 0)]
+    alone = [(0, size(X) / size(Z), 0)]
     if with_types:
         alone += [(0, own, size(X) / size(T)) for own in (0, *w)]
     # Mixed with the vectors, the features stand to the word types as they do alone.
@@ -152,6 +152,31 @@ def test_the_same_partition_on_every_way(other):
     one, two = (encode(vectors, {}, design, y, CHOICES, **spaces, **way)["shares", "z"] for way in ({}, other))
     for name in ("share", "timecourse", "r", "r_timecourse", "r2"):
         np.testing.assert_allclose(getattr(one, name), getattr(two, name), atol=2e-5)
+
+
+def test_features_count_at_their_own_time_and_noise_tells_nothing():
+    """Responses follow a series one TR later: at any other time, and in noise, nothing of it is found (no leak)."""
+    rng = np.random.default_rng(7)
+    vectors, design, _, _ = study(3)
+    series = rng.standard_normal((TRS, 4))
+    late = delays.delayed(series, delays.sources(np.repeat([1, 2], TRS // 2), KEPT, [1])) @ rng.standard_normal((4, 20))
+    noise = rng.standard_normal((len(late), 20))
+    everywhere = np.ones(TRS, dtype=bool)
+
+    def share(delay, responses):
+        source = delays.sources(np.repeat([1, 2], TRS // 2), KEPT, [delay])
+        spaces = {"z": joint.Space([joint.Band(series, everywhere, source)])}
+        found = encode(vectors, {}, design, responses, CHOICES, spaces=spaces, ratios=RATIOS)
+        return found["shares", "z"].share.mean(axis=1)
+
+    right = share(1, late + noise)
+    assert right[1] > 0.5
+    assert abs(right[0]) < 0.01
+    for delay in (0, 2):
+        assert abs(share(delay, late + noise)[1]) < 0.02
+    assert np.abs(share(1, noise)).max() < 0.02
+    # Shares do not know the responses' sign.
+    np.testing.assert_allclose(share(1, -late - noise), right, atol=1e-5)
 
 
 def test_spaces_are_made_of_labels_and_of_tables():

@@ -131,7 +131,9 @@ def joined(
             spread = np.square(inside - inside.mean(axis=0)).sum()
             weights[name] = total / spread * np.asarray(ratios)
             bands[name] = LowRankUpdate.band(thin[name], weights[name])
-    nothing = FeatureSets(np.zeros_like(vectors.kernel), [LowRankUpdate.band(part, [1.0]) for part in thin.values()])
+    # Alone, a band has the grid of penalties that it has jointly: any other would be taken for a gain of the vectors.
+    lone = [LowRankUpdate.band(part, weights[name][:1] / ratios[0]) for name, part in thin.items()]
+    nothing = FeatureSets(np.zeros_like(vectors.kernel), lone)
     sets = [replace(vectors, updates=[*vectors.updates, *bands.values()])]
     own = dict(zip(bands, sets[0].numbers(0)[1 + len(vectors.updates) :], strict=True))
     first = sets[0].numbers(0)[-1].stop

@@ -113,7 +113,9 @@ def significant_voxels(figure_data: FigureData):
         axis.dress(panel)
         elements.gridlines(panel)
         panel.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}")
-        panel.set_ylim(bottom=min(0, panel.get_ylim()[0]))
+        # No share is below 0, also where all are 0.
+        high = max(panel.get_ylim()[1], 0.05)
+        panel.set_ylim(-0.04 * high, high)
         panel.set(title=title, ylabel="significant voxels\n(% of those with a score, mean)")
     thin = elements.key("each participant", marker="", linestyle="-", linewidth=0.7)
     elements.beside(left, [*elements.handles(left), thin])
