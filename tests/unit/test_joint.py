@@ -11,7 +11,7 @@ from dynalign.encoding.encode import encode
 from dynalign.encoding.scores import ORIGINAL
 
 ALPHAS = tuple(10.0**k for k in range(-2, 6))
-RATIOS = (0.1, 1.0, 10.0)
+RATIOS = (0.1, 1.0, 10.0, 100.0)
 CHOICES = Encoding(delays=(1, 2), alphas=ALPHAS, inner_folds=4, folds=4, gap=3)
 TRS, WORDS, HIDDEN, TYPES = 240, 3, 10, 15
 KEPT = np.arange(TRS) % (TRS // 2) >= 4
@@ -86,12 +86,12 @@ def difference_from_himalaya(with_types: bool) -> float:
         return np.square(part[train] - part[train].mean(axis=0)).sum()
 
     w = [ratio * size(X) / size(Z) for ratio in RATIOS]
-    m = [mix * size(X) / size(T) for mix in joint.MIXES] if with_types else []
+    m = [mix * size(X) / size(T) for mix in RATIOS[1:-1]] if with_types else []
     alone = [(0, size(X) / size(Z), 0)]
     if with_types:
         alone += [(0, own, size(X) / size(T)) for own in (0, *w)]
     # Mixed with the vectors, the features stand to the word types as they do alone.
-    mixed = [(1, mix * own, kernel) for mix, kernel in zip(joint.MIXES, m, strict=False) for own in (0, *w)]
+    mixed = [(1, mix * own, kernel) for mix, kernel in zip(RATIOS[1:-1], m, strict=False) for own in (0, *w)]
     grids = {"alone": alone, "joint": [(1, own, 0) for own in (0, *w)] + mixed + alone}
     spaces = [part for part in (X, Z, T) if part.shape[1]]
     splits = ridge.inner_splits(len(y), train, 4, 0)

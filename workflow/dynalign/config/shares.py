@@ -21,5 +21,7 @@ class Shares(Section):
         "checkpoint), names of `features`; [] leaves nuisance out",
     )
     ratios: Grid = Field(
-        powers_of_ten(-2, 2), description="weights of a joint model's parts against each other that are tried"
+        powers_of_ten(-2, 2),
+        description="ratios of two bands' penalties that are tried in joint models; in steps of `encoding.alphas`, or "
+        "the joint model has a finer grid than its parts; word types mix with the vectors at all but the outermost",
     )

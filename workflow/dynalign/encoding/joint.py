@@ -20,10 +20,6 @@ from dynalign.encoding.hat_matrices import LowRankUpdate
 from dynalign.encoding.ridge import FeatureSets
 from dynalign.models.baselines import word_type
 
-#: Spread of word types over that of the vectors, where a joint model mixes the two. In steps of the penalties: between
-#: them word types would have a finer grid than alone, and what that gains would be taken for the vectors'.
-MIXES = (0.1, 1.0, 10.0)
-
 
 @dataclass(frozen=True)
 class Band:
@@ -111,7 +107,8 @@ def joined(
         Where words stand in time, and the training rows.
     spaces : mapping of name to Space
     ratios : sequence of float
-        What the vectors' penalty is over that of a space's bands, where both spread alike.
+        What the vectors' penalty is over that of a space's bands, where both spread alike, in steps of the penalties
+        tried; word types are mixed with the vectors at all but the first and the last.
 
     Returns
     -------
@@ -149,7 +146,8 @@ def joined(
             continue
         types = delays.delayed_kernel(_standardised(space.types, trs, scale=False), space.types.source)
         types *= total / _spread(types, train)
-        for mix in (None, *MIXES):
+        # In steps of the penalties: between them word types would have a finer grid than alone.
+        for mix in (None, *ratios[1:-1]):
             kernel = types if mix is None else vectors.kernel + mix * types
             # To each other these features stand as they do alone, so that a joint model gains by the vectors only.
             scale = 1.0 if mix is None else mix
