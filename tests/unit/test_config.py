@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from dynalign.config import preflight, writers
-from dynalign.config.model import Model
+from dynalign.config.model import Model, is_local
 from dynalign.config.study import Study, load
 from dynalign.io.errors import InputError
 
@@ -134,6 +134,32 @@ def test_the_published_code_is_reproduced_as_method_says():
         ),
         ({"noise_ceiling": {"threshold": 1}}, r"noise_ceiling\.threshold: .*less than 1 \(got 1\)"),
         ({"brain": {"voxels": "language.npy"}}, r"voxels: 'language\.npy' lacks \{subject\}"),
+        ({"brain": {"voxels": "{subject}\n.npy"}}, r"brain\.voxels: .* is a path"),
+        ({"brain": {"images": "{subject}.nii"}}, r"images: '\{subject\}\.nii' lacks \{run\}"),
+        *(
+            (
+                {"brain": {"images": f"{subject}_{run}.nii"}},
+                r"brain\.images: .*may hold \{subject\} and \{run\}; \{run:02d\}",
+            )
+            for subject, run in (
+                ("{subject:02d}", "{run}"),
+                ("{subject}", "{run!r}"),
+                ("{subject}", "{run:2d}"),
+                ("{subject}", "{run:x}"),
+                ("{subject}{roi}", "{run}"),
+                ("{subject}{", "{run}"),
+                ("{subject}", "{run.real}"),
+            )
+        ),
+        ({"brain": {"mask": "{subject}_{run}.nii"}}, r"brain\.mask: .*may hold \{subject\}; subjects stand"),
+        (
+            {"rois": {"arrays": "{subject}/{roi:02d}.npy", "names": ["a"]}},
+            r"rois\.arrays: .*may hold \{subject\} and \{roi\}",
+        ),
+        (
+            {"story": {"folder": "~nobody-of-this-name/x"}},
+            r"story\.folder: '~nobody-of-this-name/x': '~' is a home fold",
+        ),
     ],
 )
 def test_mistakes_are_refused_with_key_value_and_what_is_allowed(values, message):
@@ -266,3 +292,55 @@ def test_a_table_study_names_the_image_that_is_missing(tmp_path):
     }
     with pytest.raises(InputError, match=r"brain\.images: no such file .*S_2\.nii \(subject 'S', run 2\)"):
         preflight.check_files(load(values))
+    (tmp_path / "S_02.nii").touch()
+    values["brain"]["images"] = f"{tmp_path}/{{subject}}_{{run:02d}}.nii"
+    with pytest.raises(InputError, match=r"brain\.images: no such file .*S_01\.nii \(subject 'S', run 1\)"):
+        preflight.check_files(load(values))
+    (tmp_path / "S_01.nii").touch()
+    values["annotation"] = {"download": True}
+    preflight.check_files(load(values))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("s-{subject}_{run}", "s-A_7"),
+        ("{run:02d}/{subject}", "07/A"),
+        ("{subject}{run:03}", "A007"),
+        ("{subject}{run:d}", "A7"),
+    ],
+)
+def test_runs_may_be_padded_with_zeros(pattern, name):
+    study = load({"brain": {"images": pattern}})
+    assert study.brain.image("A", 7) == name
+    # What rules ask for: the subject stays a wildcard.
+    assert study.brain.image("{subject}", 7) == name.replace("A", "{subject}")
+
+
+def test_home_folders_are_expanded_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    table = {"layout": "table", "download": None, "tr": 2, "trs": [5]}
+    given = {
+        "story": table | {"folder": "~/a", "words": "~/a"},
+        "brain": {"images": "~/{subject}{run}", "mask": "~/{subject}"},
+        "rois": {"image": "~/{subject}", "labels": "~/a"},
+        "annotation": {"models": "~/a", "file": "~/a"},
+        "properties": {"mine": {"table": "~/a", "thresholds": [1]}},
+        "figures": {"properties": ["mine"]},
+        "features": {"loud": {"table": "~/a"}},
+        "model": {"source": "~/a"},
+    }
+    trained = {"source": "trained", "depth": 2, "layers": [0], "steps": [0]}
+    more = {
+        "brain": {"voxels": "~/{subject}"},
+        "rois": {"arrays": "~/{subject}{roi}", "names": ["a"]},
+        "model": trained,
+        "training": {"texts": ["~/a"], "grammar": "~/a", "depth": 2},
+    }
+    for values in (given, more):
+        text = load(values).model_dump_json(exclude_defaults=True)
+        assert "~" not in text
+        assert text.count("/home/me/") == str(values).count("~/")
+    source = load(given).model.source
+    assert source == "/home/me/a"
+    assert is_local(source)

@@ -206,7 +206,10 @@ PATHS = [
 @pytest.mark.parametrize("place", PATHS)
 @pytest.mark.parametrize("path", ["a{array}b", "a}b", "a\nb", "a\tb", "\0"])
 def test_paths_hold_nothing_that_snakemake_or_a_shell_reads(place, path):
-    with pytest.raises(InputError, match="it may not be empty, begin with '-', or hold braces or control"):
+    with pytest.raises(
+        InputError,
+        match="it may not be empty, begin with '-', or hold braces or control|: this path may hold {subject}",
+    ):
         load({"figures": {"properties": []}} | place(path))
 
 

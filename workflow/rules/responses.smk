@@ -1,7 +1,7 @@
 # Arrays or images → a subject's responses, kept TRs × voxels.
 #: A subject's array, or images run by run with their mask; the voxels that are kept of an array.
 ARRAY = [f"{STUDY.story.folder}/data_subject_{{subject}}.npy{RECORDED}"] if STUDY.story.layout == "arrays" else []
-IMAGES = [] if ARRAY else [STUDY.brain.images.replace("{run}", str(run + 1)) for run in range(len(STUDY.story.trs))]
+IMAGES = [] if ARRAY else [STUDY.brain.image("{subject}", run) for run in range(1, 1 + len(STUDY.story.trs))]
 MASK = [STUDY.brain.mask] if STUDY.brain.mask else []
 VOXELS = [STUDY.brain.voxels] if STUDY.brain.voxels else []
 

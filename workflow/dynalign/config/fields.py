@@ -1,5 +1,8 @@
 """Kinds of values that several sections share."""
 
+import os
+import re
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -33,6 +36,9 @@ def _filename(name: str) -> str:
 
 
 def _path(path: str) -> str:
+    path = os.path.expanduser(path)
+    if path.startswith("~"):
+        raise ValueError(f"{path!r}: '~' is a home folder, but there is no such user; a name is written './~…'")
     # Snakemake reads braces as wildcards, commands a leading hyphen as an option. The rest is quoted.
     if not path or path[0] == "-" or not path.isprintable() or any(c in path for c in "{}"):
         raise ValueError(
@@ -41,22 +47,42 @@ def _path(path: str) -> str:
     return path
 
 
-def _image_path(pattern: str) -> str:
-    _path(pattern.replace("{subject}", "x").replace("{run}", "1").replace("{roi}", "x"))
-    return pattern
+#: What may follow `run` in {run:02d}.
+_PADDED = "(:(0[1-9])?d?)?"
+
+
+def _pattern(*fields: str) -> Callable[[str], str]:
+    """A path that may hold these fields; {run} is a number, which may be padded with zeros."""
+
+    def check(path: str) -> str:
+        filled = path
+        for field in fields:
+            filled = re.sub(rf"\{{{field}{_PADDED if field == 'run' else ''}\}}", "1", filled)
+        if set("{}") & set(filled):
+            allowed = " and ".join(f"{{{field}}}" for field in fields)
+            padded = "; {run:02d} pads with zeros" if "run" in fields else ""
+            raise ValueError(
+                f"{path!r}: this path may hold {allowed}{padded}; subjects stand as in `subjects`, e.g. ['01', '02']"
+            )
+        _path(filled)
+        return os.path.expanduser(path)
+
+    return check
 
 
 def need_placeholders(section, **holders) -> None:
     """Refuse a path that lacks a placeholder which tells its files apart."""
     for key, needed in holders.items():
         value = getattr(section, key)
-        if absent := [holder for holder in needed if value is not None and holder not in value]:
-            raise ValueError(f"{key}: {value!r} lacks {absent[0]}")
+        if absent := [name for name in needed if value is not None and not re.search(rf"\{{{name}[:}}]", value)]:
+            raise ValueError(f"{key}: {value!r} lacks {{{absent[0]}}}")
 
 
 Name = Annotated[str, AfterValidator(_filename)]
 FilePath = Annotated[str, AfterValidator(_path)]
-ImagePath = Annotated[str, AfterValidator(_image_path)]
+SubjectPath = Annotated[str, AfterValidator(_pattern("subject"))]
+RunPath = Annotated[str, AfterValidator(_pattern("subject", "run"))]
+RoiPath = Annotated[str, AfterValidator(_pattern("subject", "roi"))]
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Grid = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), AfterValidator(_rising)]

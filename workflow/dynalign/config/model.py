@@ -121,7 +121,7 @@ class Model(Section):
 
 def is_local(source: str, root: str | Path = ".") -> bool:
     """Whether a model source is a folder rather than a hub id."""
-    return source.startswith((".", "/", "~")) or (Path(root) / source).is_dir()
+    return source.startswith((".", "/")) or (Path(root) / source).is_dir()
 
 
 def hub_folder(source: str) -> str:

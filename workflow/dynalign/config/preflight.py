@@ -43,8 +43,7 @@ def check_files(study: Study, root: str | Path = ".") -> None:
         if story.layout == "table" and study.simulation is None:
             need("brain.mask", study.brain.mask.format(subject=subject), hint)
             for number in range(1, len(story.trs) + 1):
-                path = study.brain.images.format(subject=subject, run=number)
-                need("brain.images", path, f" (subject {subject!r}, run {number})")
+                need("brain.images", study.brain.image(subject, number), f" (subject {subject!r}, run {number})")
         if study.brain.voxels is not None:
             need("brain.voxels", study.brain.voxels.format(subject=subject), hint)
         # The embedded study makes its own label image.

@@ -27,7 +27,12 @@ class Story(Section):
         "harry-potter", description="public data that the workflow fetches into `folder`; null: use what is there"
     )
     words: FilePath | None = Field(None, description="`table`: the words table")
-    tr: float | None = Field(None, gt=0, description="`table`: repetition time in s (arrays bring their own times)")
+    tr: float | None = Field(
+        None,
+        gt=0,
+        description="`table`: repetition time in s, as in the images' headers (0, or 1 without unit: not set there); "
+        "arrays bring their own times",
+    )
     trs: tuple[Positive, ...] | None = Field(None, description="`table`: measurements of each run, untrimmed")
     trim: Trim = Field(Trim(), description="TRs cut at both ends of a run; rows already trimmed are recognised")
     drop: tuple[str, ...] = Field(

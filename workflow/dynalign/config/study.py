@@ -88,7 +88,7 @@ class Study(Section):
             if training is None:
                 raise ValueError("simulation: needs the section `training` (its text drives voxels)")
             if labelled:
-                need_placeholders(self.rois, image=("{subject}",), labels=("{subject}",))
+                need_placeholders(self.rois, image=("subject",), labels=("subject",))
             driving = filter(None, (*self.simulation.properties, self.simulation.brain_only))
             if unknown := [name for name in driving if name not in self.properties]:
                 raise ValueError(f"simulation: unknown property {unknown[0]!r}; {allowed}")
