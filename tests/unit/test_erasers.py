@@ -68,6 +68,18 @@ def test_a_constant_dimension_does_not_choose_the_penalty():
     np.testing.assert_allclose(erasers.apply(more, with_constant, codes)[:, -1], 0, atol=1e-12)
 
 
+def test_what_rounding_leaves_of_a_constant_dimension_does_not_choose_the_penalty():
+    """Its rounding follows the label in one half and its opposite in the other: held out, R² is far below 0."""
+    X, codes = vectors()
+    follows = np.where(np.arange(len(X)) < len(X) // 2, 1, -1) * (codes - codes.mean())
+    rounded = (1000.1 + 1e-4 * follows).astype(np.float32)
+    assert len(np.unique(rounded)) > 1
+    plain, more = (ridge.fit_ridge(V, codes, ALPHAS, 4) for V in (X, np.column_stack([X, rounded])))
+    assert more.alpha == plain.alpha
+    np.testing.assert_allclose(more.cv_r2, plain.cv_r2 * 14 / 15, atol=1e-10)
+    assert (more.theta[:, -1] == 0).all()
+
+
 @pytest.mark.parametrize("classes", [2, 5])
 def test_leace_is_the_packages_eraser(classes):
     X, codes = vectors(classes=classes)

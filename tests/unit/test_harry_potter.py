@@ -213,3 +213,19 @@ def test_every_published_array_has_its_shape_and_its_time():
     assert onsets[[0, *ends[:-1]]].tolist() == [20, 700, 1404, 1962]
     assert onsets[ends - 1].tolist() == [671, 1375, 1933, 2693]
     assert len(onsets) == 5176
+
+
+def test_voxels_constant_but_for_rounding_are_counted(tmp_path, monkeypatch, capsys):
+    """What is scored later is counted here by the same rule."""
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((1211, 4))
+    values[:, 1] = 1000.1 + 1e-4 * rng.integers(-1, 2, 1211)
+    values[3, 2] = np.inf
+    monkeypatch.setitem(harry_potter.SHAPES, "data_subject_F", values.shape)
+    np.save(tmp_path / "F.npy", values)
+    harry_potter.check(tmp_path / "F.npy", "data_subject_F")
+    assert "1 of 4 voxels not finite, 1 constant" in capsys.readouterr().err
+    np.save(tmp_path / "F.npy", values[:, 1:3])
+    monkeypatch.setitem(harry_potter.SHAPES, "data_subject_F", (1211, 2))
+    with pytest.raises(InputError, match="none of the 2 voxels is finite and varies"):
+        harry_potter.check(tmp_path / "F.npy", "data_subject_F")

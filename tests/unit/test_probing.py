@@ -298,6 +298,15 @@ def test_constant_dimensions_are_zero():
     assert (train[:, 1] == 0).all()
 
 
+def test_what_rounding_leaves_of_a_constant_dimension_is_no_feature():
+    """float32 around 1000.1 steps by 6e-5, far above 1e-7 of the other dimension's deviation."""
+    rng = np.random.default_rng(0)
+    rounded = (1000.1 + 1e-4 * rng.integers(-1, 2, 60)).astype(np.float32)
+    X = np.column_stack([rng.standard_normal(60), rounded]).astype(float)
+    for part in probing.standardised(X, np.arange(40), np.arange(40, 60)):
+        assert (part[:, 1] == 0).all()
+
+
 def test_a_class_that_training_lacks_counts_as_errors():
     rng = np.random.default_rng(0)
     sentence, word = np.repeat(np.arange(40), 10), np.array(["w"] * 400, dtype=object)

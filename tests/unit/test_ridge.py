@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from dynalign import folds
 from dynalign.encoding import backend, hat_matrices, ridge
 from dynalign.io.errors import InputError
+from dynalign.variation import constant
 
 ALPHAS = tuple(10.0**k for k in range(-6, 11))
 
@@ -266,7 +267,7 @@ def test_ties_go_to_the_largest_penalty():
 
 def test_constant():
     columns = np.array([[1.0, 0, 1e6, 5, 0], [1.0, 0, 1e6 + 0.1, 5.1, 1e-30]])
-    assert ridge.constant(columns).tolist() == [True, True, True, False, False]
+    assert constant(columns).tolist() == [True, True, True, False, False]
 
 
 def test_scorable_voxels():

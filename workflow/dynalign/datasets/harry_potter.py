@@ -88,6 +88,8 @@ def check(path: Path, array: str) -> None:
     """
     import numpy as np
 
+    from dynalign.variation import constant
+
     values = read_array(path, mmap=True)
     if values.shape != SHAPES[array]:
         raise InputError(f"{path.name}: shape {values.shape}, but the published {array} has {SHAPES[array]}")
@@ -104,7 +106,8 @@ def check(path: Path, array: str) -> None:
     elif array.startswith("data_"):
         finite = np.isfinite(values)
         whole = finite.all(axis=0)
-        varying = whole & (np.max(values, axis=0) > np.min(values, axis=0))
+        with np.errstate(invalid="ignore"):
+            varying = whole & ~constant(values)
         if not varying.any():
             raise InputError(f"{path.name}: none of the {values.shape[1]} voxels is finite and varies")
         rows = np.flatnonzero(~finite.any(axis=1))

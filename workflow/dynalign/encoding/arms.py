@@ -7,9 +7,10 @@ import numpy as np
 
 from dynalign import folds
 from dynalign.config.encoding import Encoding
-from dynalign.encoding import delays, hat_matrices, ridge
+from dynalign.encoding import delays, hat_matrices
 from dynalign.io.errors import InputError
 from dynalign.removal.erasers import design
+from dynalign.variation import constant
 
 #: A change of the words' vectors, ``X − A @ B − b``: A (n_words, k), B (k, hidden), b (hidden,).
 LowRank = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -82,7 +83,7 @@ def scaling(reference, present, trs) -> tuple[np.ndarray, np.ndarray]:
             f"of the {len(trs)} TRs from {trs[0]} to {trs[-1]} only {len(used)} have represented words; "
             "ask for fewer folds or trim TRs without words"
         )
-    flat = ridge.constant(reference[used])
+    flat = constant(reference[used])
     return used, np.where(flat, 0, 1 / np.where(flat, 1, reference[used].std(axis=0)))
 
 

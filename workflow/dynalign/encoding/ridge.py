@@ -26,12 +26,10 @@ from dynalign.encoding import backend, hat_matrices
 from dynalign.encoding.partition import FoldPartition, join, parts
 from dynalign.encoding.scores import Partition, Scores
 from dynalign.io.errors import InputError
+from dynalign.variation import FLAT, constant
 
 #: Mean inner R² values this close are one value in float32; the largest of their penalties is taken.
 TIE = 1e-6
-
-#: Columns that vary by less than this, relative to their size, are constant but for rounding in float32.
-FLAT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -79,12 +77,6 @@ class FoldScores:
     timecourse: np.ndarray  #: (n_test,), mean over voxels of z(prediction) · z(response), z in the fold
     blocks: np.ndarray  #: float16, (n_blocks, n_voxels), the same of each voxel, mean over blocks of test rows
     target_r: np.ndarray  #: (n_targets,), as `r`, of the targets beside the voxels
-
-
-def constant(columns) -> np.ndarray:
-    """Columns, of (n_rows, n_columns), that do not vary by more than rounding in float32: array of bool."""
-    low, high = np.min(columns, axis=0), np.max(columns, axis=0)
-    return high - low <= FLAT * np.maximum(np.abs(low), np.abs(high))
 
 
 def inner_splits(n_rows: int, within, n_folds: int, gap: int) -> list[tuple[np.ndarray, np.ndarray]]:

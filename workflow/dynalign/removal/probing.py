@@ -20,6 +20,7 @@ from dynalign.removal.data import read_words
 from dynalign.removal.erasers import Eraser, apply, read_erasers
 from dynalign.removal.permutations import allotted, is_sentence_level, permuted
 from dynalign.tables.writer import write_table
+from dynalign.variation import constant
 
 #: Dimensions whose standard deviation is below this share of the largest are rounding, and count as constant.
 CONSTANT = 1e-7
@@ -29,7 +30,7 @@ def standardised(X: np.ndarray, train: np.ndarray, test: np.ndarray) -> tuple[np
     """Rows `train` and `test` of X, (n_words, hidden), centred and scaled by `train`; constant dimensions are 0."""
     fitted = X[train]
     mean, deviation = fitted.mean(axis=0), fitted.std(axis=0)
-    varies = deviation > CONSTANT * deviation.max()
+    varies = (deviation > CONSTANT * deviation.max()) & ~constant(fitted)
     scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0)
     return (fitted - mean) * scale, (X[test] - mean) * scale
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from dynalign import folds
 from dynalign.removal.erasers import RidgeEraser, design, labelled
+from dynalign.variation import constant
 
 
 def _centred_products(T: np.ndarray, X: np.ndarray):
@@ -61,9 +62,10 @@ def fit_ridge(X, codes, alphas: Sequence[float], n_folds: int, coding: str = "or
     X, codes = labelled(X, codes)
     T = design(codes, coding)
     origin = X.mean(axis=0)  # products of centred vectors lose no digits to large means
-    curve = cross_validated_r2(X - origin, T, alphas, n_folds)
+    centred = np.where(constant(X), 0, X - origin)
+    curve = cross_validated_r2(centred, T, alphas, n_folds)
     alpha = alphas[int(curve.argmax())]
-    t, x, TT, TX = _centred_products(T, X - origin)
+    t, x, TT, TX = _centred_products(T, centred)
     theta = _coefficients(TT, TX, alpha)
     return RidgeEraser(
         coding=coding,

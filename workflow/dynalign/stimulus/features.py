@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import RootModel
 
+from dynalign import variation
 from dynalign.cli import command, note, run
 from dynalign.config.features import CONTROLS, Feature
 from dynalign.config.fields import Name
@@ -66,7 +67,7 @@ def control_values(words, language: str = "en"):
 
 def constant(values: np.ndarray) -> np.ndarray:
     """Which columns of (n, n_columns) never change, (n_columns,); rounding leaves a spread of 1e-16 of their size."""
-    return np.ptp(values, axis=0) <= 1e-12 * np.abs(values).max(axis=0)
+    return variation.constant(values, share=1e-12)
 
 
 def own_values(name: str, feature: Feature, words, trs):
