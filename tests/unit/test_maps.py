@@ -202,4 +202,7 @@ def test_a_mask_of_another_subject_is_refused(tmp_path):
     mask = nibabel.Nifti1Image(np.ones((2, 2, 2), dtype=np.uint8), np.eye(4))
     with pytest.raises(InputError, match="scores have 7 voxels, the mask 8"):
         maps.write_volumes(tmp_path / "x.nii.gz", [np.zeros(7)], 1, mask, "")
+    rim = nibabel.Nifti1Image(np.array([[[1.0, 1e-6, 0]]]), np.eye(4))
+    with pytest.raises(InputError, match=r"holds 3 values \(0, 1e-06, 1\), but a mask holds 0 and one other"):
+        maps.write_volumes(tmp_path / "x.nii.gz", [np.zeros(2)], 1, rim, "")
     assert not any(tmp_path.iterdir())

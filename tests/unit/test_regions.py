@@ -76,11 +76,25 @@ def test_what_is_wrong_with_a_label_image_is_told(labelled):
     with pytest.raises(InputError, match="name 'a' stands twice"):
         from_image(folder)
     nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), folder / "S_labels.nii.gz")
-    with pytest.raises(InputError, match=r"affine differ from those of .*; resample it to the mask"):
+    with pytest.raises(InputError, match=r"S_labels.*affine differs from that of .*S_mask.*; resample one"):
         from_image(folder)
     nibabel.save(nibabel.Nifti1Image(labels + 0.5, AFFINE), folder / "S_labels.nii.gz")
-    with pytest.raises(InputError, match="holds other than whole numbers"):
+    with pytest.raises(
+        InputError,
+        match=r"S_labels\.nii\.gz: holds 3\.5 \(18 such voxels in the mask\), but labels are whole numbers; .*nearest",
+    ):
         from_image(folder)
+
+
+def test_a_rim_of_small_values_is_no_brain(labelled):
+    """Voxels of the mask are counted, and chosen among the labels, by the same rule as in the responses."""
+    folder, mask, _ = labelled
+    assert responses_regions.count_voxels(f"{folder}/S_mask.nii.gz", None) == mask.sum()
+    rim = np.where(mask, 1, np.where(np.arange(2) == 1, 1e-6, 0)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(rim, AFFINE), folder / "S_mask.nii.gz")
+    for asked in (from_image, lambda folder: responses_regions.count_voxels(f"{folder}/S_mask.nii.gz", None)):
+        with pytest.raises(InputError, match=r"S_mask\.nii\.gz: holds 3 values \(0, 1e-06, 1\).*threshold it"):
+            asked(folder)
 
 
 def test_arrays_may_overlap_and_are_cut_to_the_voxels_kept(tmp_path):

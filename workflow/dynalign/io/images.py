@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from xml.parsers.expat import ExpatError
 
 import numpy as np
 
@@ -13,24 +14,62 @@ from dynalign.io.atomic import atomic_path
 from dynalign.io.errors import InputError, existing
 
 
-def load_image(path: str | Path):
-    """Load an image, and read it once to its end, where gzip keeps its checksum; an `InputError` if it is not whole."""
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what nibabel raises on a broken file, or on one of a format that it lacks a package for, into one line."""
+    import nibabel
+    from nibabel.tripwire import TripWireError
+
+    try:
+        yield
+    except (
+        OSError, EOFError, ValueError, ArithmeticError, MemoryError, zlib.error, struct.error, ExpatError,
+        nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, TripWireError,
+    ) as error:  # fmt: skip
+        raise InputError(f"{path}: not a whole NIfTI image: {error}; copy or convert it again") from None
+
+
+def open_image(path: str | Path):
+    """Open an image of real numbers by its header; its data are not read.
+
+    InputError: the file is missing or broken, holds surfaces or grayordinates (GIFTI, CIFTI), or complex numbers or
+    colours.
+    """
     import nibabel
 
     path = existing(path)
-    try:
+    with _readable(path):
+        image = nibabel.load(path)
+        kind = type(image).__name__.removesuffix("Image")
+        numbers = image.get_data_dtype() if isinstance(image, nibabel.spatialimages.SpatialImage) else None
+    if numbers is None:
+        raise InputError(
+            f"{path}: is a {kind} file; expected a NIfTI image of real numbers on a grid of voxels (responses: 4-D)"
+        )
+    if numbers.kind not in "fiu":
+        held = f"colours ({', '.join(numbers.names)})" if numbers.names else f"{numbers} numbers"
+        raise InputError(
+            f"{path}: holds {held}; expected a NIfTI image of real numbers (responses: 4-D): write the magnitude, or "
+            "whatever is meant, as an image of its own"
+        )
+    return image
+
+
+def load_image(path: str | Path):
+    """Open an image, and read it once to its end, where gzip keeps its checksum.
+
+    InputError if it is not whole, or as for :func:`open_image`.
+    """
+    path = existing(path)
+    with _readable(path):
         if path.suffix == ".gz":
             with gzip.open(path) as stream:
                 while stream.read(1 << 22):
                     pass
-        image = nibabel.load(path)
+    image = open_image(path)
+    with _readable(path):
         # Headers that do not fit the data are found out here, not in the midst of a job.
         np.asarray(image.dataobj[..., -1:])
-    except (
-        OSError, EOFError, ValueError, ArithmeticError, MemoryError, zlib.error, struct.error,
-        nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError,
-    ) as error:  # fmt: skip
-        raise InputError(f"{path}: not a whole NIfTI image: {error}; copy or convert it again") from None
     return image
 
 

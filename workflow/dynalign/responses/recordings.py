@@ -10,7 +10,9 @@ from dynalign.io.arrays import read_array, write_array
 from dynalign.io.digests import check_digest, write_digest
 from dynalign.io.errors import InputError
 from dynalign.io.images import load_image
+from dynalign.responses.volumes import brain_mask, check_images, measured_rows
 from dynalign.stimulus.timing import read_trs
+from dynalign.variation import constant, largest
 
 
 def clean_runs(responses: np.ndarray, runs: np.ndarray, tr: float, brain: Brain) -> np.ndarray:
@@ -18,44 +20,29 @@ def clean_runs(responses: np.ndarray, runs: np.ndarray, tr: float, brain: Brain)
 
     As the configuration says, a line, or discrete cosines with periods longer than `high_pass_s` (order up to
     ``floor(2 n_trs tr / high_pass_s)``, as in SPM; `tr` in s), is taken out with the mean by least squares (nilearn).
-    The result is float64; a constant voxel becomes 0 (its score will be NaN).
+    The result is float64; a voxel that is constant but for rounding, or so left by detrending, becomes 0 in that run.
     """
     drift = {"filter": "cosine", "high_pass": 1 / brain.high_pass_s, "t_r": tr} if brain.detrend == "cosine" else {}
     cleaned = np.array(responses, dtype=float)
     for name in dict.fromkeys(runs.tolist()):
         rows = runs == name
         block = cleaned[rows]
+        size = largest(block)
         if brain.detrend != "none":
             # Imported here: it costs more than all the rest of the step.
             from nilearn.signal import clean
 
-            constant = block.max(axis=0) == block.min(axis=0)
             block = clean(block, detrend=brain.detrend == "linear", standardize=None, **{"filter": False} | drift)
+        flat = constant(block, size)
+        if brain.detrend != "none":
             # nilearn leaves the mean where only cosines are taken out, and of a constant what rounding leaves.
-            block = np.where(constant, 0.0, block - block.mean(axis=0))
+            block = np.where(flat, 0.0, block - block.mean(axis=0))
         if brain.standardize:
             # Not nilearn's: it divides by the sample's deviation (n - 1) from its next version on.
-            block = block - block.mean(axis=0)
-            scale = block.std(axis=0)
-            block /= np.where(scale > 0, scale, 1.0)
+            block = np.where(flat, 0.0, block - block.mean(axis=0))
+            block /= np.where(flat, 1.0, block.std(axis=0))
         cleaned[rows] = block
     return cleaned
-
-
-def keep_rows(responses: np.ndarray, kept: np.ndarray, source: str) -> np.ndarray:
-    """Trim responses, TRs × voxels, unless they are trimmed already; `kept` is boolean of shape (n_trs,).
-
-    InputError if the rows match neither the whole nor the trimmed number of TRs; all three counts are named.
-    """
-    rows = len(responses)
-    if rows == len(kept):
-        return responses[kept]
-    if rows == kept.sum():
-        return responses
-    raise InputError(
-        f"{source}: {rows} rows, but the story has {len(kept)} TRs, {int(kept.sum())} after story.trim; "
-        "responses must have one of the two counts"
-    )
 
 
 def read_voxels(path: str | Path, n_voxels: int) -> np.ndarray:
@@ -72,30 +59,33 @@ def read_voxels(path: str | Path, n_voxels: int) -> np.ndarray:
     return inside
 
 
-def read_images(pattern: str, mask_pattern: str, subject: str, runs: np.ndarray) -> np.ndarray:
-    """Read a subject's 4-D images, run by run, inside the brain mask: float32 of shape (n_trs, n_voxels).
+def read_responses(path: str | Path, mmap: bool = False) -> np.ndarray:
+    """Read responses of the layout `arrays`: real numbers, TRs × voxels; an `InputError` if they are something else."""
+    responses = read_array(path, mmap)
+    if responses.ndim != 2 or responses.dtype.kind not in "fiu":
+        raise InputError(f"{path}: expected real numbers, TRs × voxels; got {responses.dtype} {responses.shape}")
+    return responses
 
-    The patterns are paths with ``{subject}`` and ``{run}``; `runs`, shape (n_trs,), names the images and their lengths.
-    Voxels are in the mask's C order. InputError: a file is missing or unreadable, grids or numbers of volumes differ.
+
+def read_images(brain: Brain, subject: str, runs: np.ndarray, kept: np.ndarray, tr: float) -> tuple:
+    """Read a subject's 4-D images, run by run, inside the brain mask.
+
+    `runs` and `kept`, shape (n_trs,), name each TR's run, and whether trimming leaves it; `tr` in s. Gives responses,
+    float32 of shape (n_rows, n_voxels), voxels in the mask's C order, and the TR of each row: a run's image holds the
+    whole run or what trimming leaves. InputError: a file is missing or unreadable, or as in
+    :func:`dynalign.responses.volumes.check_images` and :func:`dynalign.responses.volumes.brain_mask`.
     """
-    mask_path = mask_pattern.format(subject=subject)
-    mask_image = load_image(mask_path)
-    mask = np.asarray(mask_image.dataobj) > 0
-    if mask.ndim != 3 or not mask.any():
-        raise InputError(f"{mask_path}: expected a 3-D mask with voxels above 0, got shape {mask.shape}")
-    parts = []
-    for name in dict.fromkeys(runs.tolist()):
-        path = pattern.format(subject=subject, run=name)
-        image = load_image(path)
-        expected = int((runs == name).sum())
-        if image.ndim != 4 or image.shape[:3] != mask.shape:
-            raise InputError(f"{path}: shape {image.shape}, expected {(*mask.shape, expected)} as in {mask_path}")
-        if not np.allclose(image.affine, mask_image.affine, atol=1e-4):
-            raise InputError(f"{path}: its affine differs from that of {mask_path}; resample one to the other")
-        if image.shape[3] != expected:
-            raise InputError(f"{path}: {image.shape[3]} volumes, but story.trs gives run {name} {expected} TRs")
-        parts.append(np.asarray(image.dataobj, dtype=np.float32)[mask].T)
-    return np.concatenate(parts)
+    trs = {name: np.flatnonzero(runs == name) for name in dict.fromkeys(runs.tolist())}
+    check_images(brain, subject, {name: (len(rows), int(kept[rows].sum())) for name, rows in trs.items()}, tr)
+    mask = brain_mask(load_image(brain.mask.format(subject=subject)))
+    parts, found = [], []
+    for name, rows in trs.items():
+        path = brain.image(subject, name)
+        # What is beyond float32 becomes infinite, and is counted as not finite.
+        with np.errstate(over="ignore"):
+            parts.append(np.asarray(load_image(path).dataobj, dtype=np.float32)[mask].T)
+        found.append(rows[measured_rows(len(parts[-1]), kept[rows], path)])
+    return np.concatenate(parts), np.concatenate(found)
 
 
 @command
@@ -115,31 +105,31 @@ def main(trs: str, subject: str, output: str, array: tuple[str, ...] = (), optio
     """
     measured = read_trs(trs)
     runs, kept = measured["run"].to_numpy(), measured["kept"].to_numpy().astype(bool)
+    tr = float(np.median(np.diff(measured["time"])))
     if array:
         (source,) = array
         check_digest(source)
-        responses = read_array(source)
-        if responses.ndim != 2 or responses.dtype.kind not in "fiu":
-            raise InputError(f"{source}: expected numbers, TRs × voxels; got {responses.dtype} {responses.shape}")
+        responses = read_responses(source)
+        rows = measured_rows(len(responses), kept, source)
         if options.voxels is not None:
             responses = responses[:, read_voxels(options.voxels.format(subject=subject), responses.shape[1])]
     else:
-        source = options.images.format(subject=subject, run="*")
-        responses = read_images(options.images, options.mask, subject, runs)
+        source = options.images
+        responses, rows = read_images(options, subject, runs, kept, tr)
     # A whole run is cleaned before trimming, a trimmed one as it is: both are "per run".
-    keep_rows(responses, kept, source)
-    tr = float(np.median(np.diff(measured["time"])))
-    cleaned = clean_runs(responses, runs if len(responses) == len(runs) else runs[kept], tr, options)
-    responses = keep_rows(cleaned, kept, source)
-    bad = ~np.isfinite(responses).all(axis=0)
-    constant = ~bad & (np.ptp(responses, axis=0) == 0)
+    cleaned = clean_runs(responses, runs[rows], tr, options)[kept[rows]]
+    with np.errstate(over="ignore", invalid="ignore"):
+        responses, runs = cleaned.astype(np.float32), runs[kept]
+        bad = ~np.isfinite(responses).all(axis=0)
+        flat = ~bad & constant(responses)
+        partly = ~bad & ~flat & np.any([constant(responses[runs == name]) for name in np.unique(runs)], axis=0)
     note(
-        f"{source}: {responses.shape[0]} TRs × {responses.shape[1]} voxels; {int(bad.sum())} not finite, "
-        f"{int(constant.sum())} constant (their scores will be NaN)"
+        f"{source}: {responses.shape[0]} TRs × {responses.shape[1]} voxels; {int(bad.sum())} not finite (in float32), "
+        f"{int(flat.sum())} constant (their scores will be NaN), {int(partly.sum())} more constant in some run"
     )
-    if (bad | constant).all():
+    if (bad | flat).all():
         raise InputError(f"{source}: no voxel varies and is finite")
-    write_array(output, responses.astype(np.float32))
+    write_array(output, responses)
     write_digest(output)
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.config.brain import Rois
-from dynalign.io.arrays import read_array, read_arrays, write_arrays
+from dynalign.io.arrays import read_arrays, write_arrays
 from dynalign.io.errors import InputError
 from dynalign.io.images import load_image
-from dynalign.responses.recordings import read_voxels
+from dynalign.responses.recordings import read_responses, read_voxels
+from dynalign.responses.volumes import brain_mask, check_grid
 from dynalign.tables.reader import read_table
 
 
@@ -26,14 +27,16 @@ def from_image(rois: Rois, subject: str, mask_path: str) -> dict[str, np.ndarray
     """
     (_, image_path), (_, table_path) = rois.files(subject)
     mask_image, image = load_image(mask_path), load_image(image_path)
-    if image.shape != mask_image.shape or not np.allclose(image.affine, mask_image.affine, atol=1e-4):
+    mask = brain_mask(mask_image)
+    if image.ndim != 3:
+        raise InputError(f"{image_path}: shape {image.shape}, but a label image is 3-D")
+    check_grid(image, mask_image)
+    values = np.asarray(image.dataobj)[mask]
+    if len(other := values[~np.isfinite(values) | (values != np.round(values))]):
         raise InputError(
-            f"{image_path}: shape {image.shape} or affine differ from those of {mask_path} "
-            f"({mask_image.shape}); resample it to the mask (nearest neighbour)"
+            f"{image_path}: holds {other[0]:g} ({len(other)} such voxels in the mask), but labels are whole numbers; "
+            "resample labels with nilearn.image.resample_to_img(…, interpolation='nearest')"
         )
-    values = np.asarray(image.dataobj)[np.asarray(mask_image.dataobj) > 0]
-    if not (np.isfinite(values).all() and (values == np.round(values)).all()):
-        raise InputError(f"{image_path}: holds other than whole numbers; give a label image")
     table = read_table(table_path, ["index", "name"])
     if table["index"].dtype.kind not in "iu":
         raise InputError(f"{table_path}: column 'index' must hold the whole numbers of the label image")
@@ -83,5 +86,5 @@ def read_regions(path: str | Path) -> dict[str, np.ndarray]:
 def count_voxels(mask_path: str | None, array_path: str | None) -> int:
     """Voxels of a subject's mask, or of the array of responses (its shape alone is read)."""
     if array_path is not None:
-        return read_array(array_path, mmap=True).shape[-1]
-    return int((np.asarray(load_image(mask_path).dataobj) > 0).sum())
+        return read_responses(array_path, mmap=True).shape[1]
+    return int(brain_mask(load_image(mask_path)).sum())

@@ -29,6 +29,7 @@ from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import PARTS, SHARES, Scores, read_partition, read_scores
 from dynalign.io.errors import InputError
 from dynalign.io.images import gzipped, load_image
+from dynalign.responses.volumes import brain_mask
 from dynalign.statistics import summaries
 from dynalign.statistics.block_tests import part_test, voxel_test
 from dynalign.statistics.effects import CELL, original_path, read_cells, scores_path, voxel_scores
@@ -55,7 +56,7 @@ def write_volumes(path: str | Path, values: Iterable[np.ndarray], n: int, mask_i
     """
     import nibabel
 
-    mask = np.asarray(mask_image.dataobj) > 0
+    mask = brain_mask(mask_image)
     header = nibabel.Nifti1Header.from_header(mask_image.header, check=False)
     if not (header["sform_code"] or header["qform_code"]):
         # Formats without codes (Analyze): what nibabel reads as their affine.
