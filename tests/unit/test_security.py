@@ -208,7 +208,7 @@ PATHS = [
 def test_paths_hold_nothing_that_snakemake_or_a_shell_reads(place, path):
     with pytest.raises(
         InputError,
-        match="it may not be empty, begin with '-', or hold braces or control|: this path may hold {subject}",
+        match=r"it may not be empty, begin with '-', or hold braces or control|: this path may hold \{subject\}",
     ):
         load({"figures": {"properties": []}} | place(path))
 
