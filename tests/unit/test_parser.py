@@ -207,6 +207,14 @@ def test_files_that_are_no_conllu(tmp_path):
         conllu.read_sentences(tmp_path / "latin.conllu")
 
 
+@pytest.mark.parametrize("coding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_a_file_of_another_editor_is_read(tmp_path, coding, line_end):
+    (tmp_path / "story.conllu").write_bytes(CONLLU.replace("\n", line_end).encode(coding))
+    assert conllu.read_sentences(tmp_path / "story.conllu") == read(tmp_path, CONLLU)
+    assert [sentence.sent_id for sentence in read(tmp_path, CONLLU)] == ["0", "1"]
+
+
 # The story
 
 

@@ -163,6 +163,9 @@ def test_bad_input(tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"na\xefve")
     with pytest.raises(InputError, match=r"latin\.txt: not UTF-8"):
         training.read_texts([tmp_path / "latin.txt"])
+    for coding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "marked.txt").write_bytes("One\r\ntwo.".encode(coding))
+        assert training.read_texts([tmp_path / "marked.txt"]) == ["One two."]
     (tmp_path / "empty.txt").write_text(" \n")
     with pytest.raises(InputError, match=r"empty\.txt: holds no text"):
         training.read_texts([tmp_path / "empty.txt"])

@@ -13,7 +13,8 @@ import numpy as np
 from dynalign.cli import command, note, progress, run
 from dynalign.config.embedded import Training
 from dynalign.io.atomic import atomic_folder
-from dynalign.io.errors import InputError
+from dynalign.io.errors import InputError, located
+from dynalign.io.text import read_text
 from dynalign.tables.writer import write_table
 
 #: Separates documents; the only token that no text gives.
@@ -27,13 +28,8 @@ def read_texts(paths: Sequence[str | Path]) -> list[str]:
     """
     documents = []
     for path in paths:
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file (training.texts)") from None
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: not UTF-8 text: {error}") from None
-        documents.append(" ".join(text.split()))
+        with located("training.texts"):
+            documents.append(" ".join(read_text(path).split()))
         if not documents[-1]:
             raise InputError(f"{path}: holds no text to train on (training.texts)")
     return documents

@@ -14,7 +14,8 @@ from itertools import groupby, zip_longest
 from pathlib import Path
 
 from dynalign.io.atomic import write_text
-from dynalign.io.errors import InputError, existing, located
+from dynalign.io.errors import InputError, located
+from dynalign.io.text import read_text
 
 #: Universal part-of-speech tags (https://universaldependencies.org/u/pos/).
 UPOS = (
@@ -230,10 +231,7 @@ def _parse_block(lines: Sequence[str], position: int) -> Sentence:
 
 def read_sentences(path: str | Path) -> list[Sentence]:
     """Read a CoNLL-U file with ``# constituency`` comments; an InputError names the sentence and line that break it."""
-    try:
-        lines = existing(path).read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text: {error}") from None
+    lines = read_text(path).split("\n")
     sentences: list[Sentence] = []
     for text, block in groupby(enumerate(lines, start=1), key=lambda line: bool(line[1].strip())):
         if text:

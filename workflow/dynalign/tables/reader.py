@@ -3,14 +3,16 @@
 import csv
 import io
 import os
+import re
 from collections.abc import Sequence
 
-from dynalign.io.errors import InputError, existing
+from dynalign.io.errors import InputError
+from dynalign.io.text import read_text
 from dynalign.tables import schema
 
 
 def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str | None = None):
-    """Read a table written by :func:`write_table` (or any plain tab-separated file) as a data frame.
+    """Read a table written by :func:`write_table` (or any tab-separated file, see `read_text`) as a data frame.
 
     Text stays text where the schema says so (a subject may be called "18"); any other column is numeric when all its
     entries are numbers or empty. An `InputError` says that the file is missing, no table, cut short, lacks a column,
@@ -26,21 +28,18 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str |
     """
     import pandas as pd
 
-    path = existing(path)
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
+    text = read_text(path)
+    if text and not text.endswith("\n"):
         raise InputError(
             f"{path}: ends inside a line: it may be cut short; make it again, or, if it is whole, end its last line"
         )
     try:
-        table = pd.read_csv(
-            io.BytesIO(content), sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8"
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a tab-separated UTF-8 table: {error}") from None
+        table = pd.read_csv(io.StringIO(text), sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{path}: not a tab-separated table: {error}") from None
     # pandas fills a row that is too short.
-    for number, line in enumerate(content.splitlines(), start=1):
-        if line and (cells := line.count(b"\t") + 1) != len(table.columns):
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line and (cells := line.count("\t") + 1) != len(table.columns):
             raise InputError(
                 f"{path}: line {number} has {cells} cells, but there are {len(table.columns)} columns; "
                 "correct it or make the file again"
@@ -53,13 +52,34 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str |
     for name in table.columns:
         numbers = pd.to_numeric(table[name].replace("", None), errors="coerce")
         wrong = table[name][numbers.isna() & (table[name] != "")]
-        text = (known or schema).is_text(name) or table.empty
-        if wanted and not text and len(wrong):
+        is_text = (known or schema).is_text(name) or table.empty
+        if wanted and not is_text and len(wrong):
             raise InputError(f"{path}: column {name!r} must hold numbers, it begins with {wrong.iloc[0]!r}")
-        table[name] = table[name].astype(object) if text or len(wrong) else numbers
+        table[name] = table[name].astype(object) if is_text or len(wrong) else numbers
     if wanted:
         twice = table[table.duplicated(list(wanted.key))]
         if len(twice):
             cell = ", ".join(f"{name} {twice.iloc[0][name]}" for name in wanted.key)
             raise InputError(f"{path}: two rows for {cell}; there must be one")
     return table
+
+
+def finite_numbers(table, column: str, way_out: str = "correct it, or remove the row"):
+    """A column as float64; an `InputError` names the first row (from 0) whose cell is no finite number, and says how
+    to mend it.
+    """
+    import numpy as np
+    import pandas as pd
+
+    numbers = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
+    if len(wrong := np.flatnonzero(~np.isfinite(numbers))):
+        cell = table[column].iloc[wrong[0]]
+        shown = cell if isinstance(cell, str) else "" if np.isnan(cell) else str(cell)
+        way_out = "write decimals with a point" if decimal_comma(shown) else way_out
+        raise InputError(f"row {table.index[wrong[0]]}: {column} is {shown!r}, but each row needs a number; {way_out}")
+    return numbers
+
+
+def decimal_comma(cell) -> bool:
+    """Whether a cell is a number written with a decimal comma."""
+    return isinstance(cell, str) and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell) is not None
