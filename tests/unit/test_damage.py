@@ -172,7 +172,7 @@ def test_a_table_cut_short_is_refused_unless_whole_lines_are_left(tmp_path):
     with pytest.raises(InputError, match=r"t\.tsv: line 3 has 2 cells, but there are 3"):
         reader.read_table(path)
     path.write_bytes(whole.replace(b"fox", b"f\xefx"))
-    with pytest.raises(InputError, match=r"t\.tsv: not a tab-separated UTF-8 table"):
+    with pytest.raises(InputError, match=r"t\.tsv: not UTF-8 text \(line 3 holds b'\\xef'\); save it as UTF-8"):
         reader.read_table(path)
     path.write_bytes(b"")
     with pytest.raises(InputError, match=r"t\.tsv: not a tab-separated"):
@@ -213,7 +213,10 @@ def test_text_formats_name_the_file_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match=r"values\.json: cannot be read"):
         draw.read_reference(tmp_path / "values.json")
     (tmp_path / "grammar.yaml").write_text("a: [1")
-    with pytest.raises(InputError, match=r"grammar\.yaml: not a YAML file"):
+    with pytest.raises(InputError, match=r"grammar\.yaml: not YAML"):
+        training_text.main(["--grammar", str(tmp_path / "grammar.yaml"), "--output", str(tmp_path / "x.txt")])
+    (tmp_path / "grammar.yaml").write_text("rules: {a: 1}\nwords: {}\nrules: {}\n")
+    with pytest.raises(InputError, match=r"grammar\.yaml: the key 'rules' stands twice, in lines 1 and 3"):
         training_text.main(["--grammar", str(tmp_path / "grammar.yaml"), "--output", str(tmp_path / "x.txt")])
     (tmp_path / "story.conllu").write_bytes(b"# text = a\n1\ta\ta\n")
     with pytest.raises(InputError, match=r"story\.conllu: sentence 0"):

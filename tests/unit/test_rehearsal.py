@@ -95,7 +95,7 @@ def test_the_command_writes_what_passes_as_the_real_data(tmp_path, monkeypatch):
     [
         (["--subjects", "X"], "--subjects X: the data's subjects are"),
         (["--dtype", "int8"], "--dtype int8: float64 or float32"),
-        (["--grammar", "none.yaml"], "none.yaml: not a YAML file"),
+        (["--grammar", "none.yaml"], "none.yaml: no such file"),
     ],
 )
 def test_what_cannot_be_made_is_told(wrong, message, tmp_path):

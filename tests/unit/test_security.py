@@ -153,6 +153,9 @@ def test_a_configuration_that_would_build_objects_is_refused(tmp_path, sprung):
     (tmp_path / "study.yaml").write_text(f"study: {hostile}\n")
     with pytest.raises(InputError, match=r"study\.yaml.*not YAML"):
         writers.main(["--check", str(tmp_path / "study.yaml")])
+    (tmp_path / "study.yaml").write_text("study: a\nseed: 1\nstudy: b\n")
+    with pytest.raises(InputError, match=r"study\.yaml: the key 'study' stands twice, in lines 1 and 3; keep one"):
+        writers.main(["--check", str(tmp_path / "study.yaml")])
 
 
 OUTSIDE = ["../x", "..", ".", "/etc/passwd", "a/b", "-rf", "--output", "", "a b", "a;b", "$(touch x)", "`x`", "a'b"]

@@ -126,3 +126,13 @@ def test_every_job_has_a_log_memory_and_a_limit_of_time(repository, study):
     # Representations may come from a cache, of which Snakemake keeps no benchmark: their log tells the time.
     heavy = {"annotate", "probing", "encoding"}
     assert {name for name, text in jobs if " benchmark: " in text} >= heavy
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_lines(repository):
+    text = yaml.safe_dump(SMALL, sort_keys=False) + "probing:\n  permutations: 10\nseed: 1\n"
+    first, last = (1 + [line.split(":")[0] for line in text.split("\n")].index("probing"), text.count("\n") - 2)
+    (repository / "config/twice.yaml").write_text(text, encoding="utf-8")
+    run = snakemake(repository, "-n", "--cores", "1", config="config/twice.yaml")
+    assert run.status != 0
+    assert f"twice.yaml: the key 'probing' stands twice, in lines {first} and {last}; keep one" in run.output
+    assert "Traceback" not in run.output

@@ -24,7 +24,9 @@ from dynalign.datasets import harry_potter
 from dynalign.io.atomic import check_writable
 from dynalign.io.errors import InputError
 from dynalign.io.shipped import fingerprint
+from dynalign.io.yaml import read_yaml
 from dynalign.models import checkpoints
+from dynalign.stimulus import timing
 
 
 def package_of_jobs():
@@ -43,6 +45,9 @@ if package_of_jobs() != dynalign.__file__:
     )
 
 try:
+    # Snakemake has read them, and of a key that stands twice it took the last.
+    for path in filter(os.path.isfile, workflow.configfiles):
+        read_yaml(path)
     STUDY = configuration.load(config)
     check_files(STUDY)
 except InputError as error:

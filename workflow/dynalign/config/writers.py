@@ -17,6 +17,7 @@ from dynalign.config.story import Trim
 from dynalign.config.study import Study, load, section_of
 from dynalign.io.atomic import write_text
 from dynalign.io.errors import InputError
+from dynalign.io.yaml import read_yaml
 
 _HEAD = """\
 # The paper's study. Written by `python -m dynalign.config.writers --write` from workflow/dynalign/config/,
@@ -106,11 +107,7 @@ def main(check: str | None = None, write: bool = False) -> None:
         for path, text in generated_files().items():
             write_text(path, text)
     if check:
-        try:
-            values = yaml.safe_load(Path(check).read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"{check}: not YAML: {' '.join(str(error).split())}") from None
-        study = load(values)
+        study = load(read_yaml(check) or {})
         check_files(study)
         counts = f"{len(study.checkpoints)} checkpoints, {len(study.subjects)} subjects"
         print(f"{check}: study {study.study!r}, {counts}")

@@ -27,6 +27,7 @@ from dynalign.cli import command, run
 from dynalign.io.atomic import write_text
 from dynalign.io.errors import InputError
 from dynalign.io.shipped import shipped
+from dynalign.io.yaml import read_yaml
 
 #: Weight of a word of the topic's own field, of a field beside it, of no field, and of another field.
 FIELD_WEIGHTS = {"own": 9.0, "beside": 1.5, "any": 2.0, "other": 0.12}
@@ -290,13 +291,8 @@ def generate(grammar: dict, n_characters: int, seed: int) -> str:
 
 
 def read_grammar(path: str | Path) -> dict:
-    """Read a grammar; InputError if the file is missing, or not YAML with sections."""
-    import yaml
-
-    try:
-        grammar = yaml.safe_load(shipped(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    """Read a grammar; InputError if the file is missing, or not YAML with sections, or a key stands twice."""
+    grammar = read_yaml(shipped(path))
     if not isinstance(grammar, dict):
         raise InputError(f"{path}: has no sections; resources/demo/grammar.yaml shows what a grammar holds")
     return grammar
