@@ -10,6 +10,7 @@ import pytest
 from dynalign.io import atomic, digests
 from dynalign.io.arrays import read_array, read_arrays, read_record, write_array, write_arrays, write_record
 from dynalign.io.errors import InputError
+from dynalign.io.yaml import read_yaml
 from dynalign.tables import reader, writer
 
 
@@ -153,3 +154,49 @@ def test_digests_of_a_folder_are_those_of_sha256sum(tmp_path):
     check = ["sha256sum", "--check", "--strict", tmp_path / "F.sha256"]
     shown = subprocess.run(check, cwd=tmp_path / "F", capture_output=True, text=True, check=True).stdout
     assert shown == "a.npz: OK\nb.npz: OK\n"
+
+
+def test_numbers_between_steps_come_back_to_the_bit_and_results_have_eight_digits(tmp_path):
+    rng = np.random.default_rng(0)
+    onsets = np.concatenate([1.6e9 + np.round(rng.uniform(0, 3e3, 500), 3), rng.standard_normal(500) * 1e-9])
+    table = pd.DataFrame(
+        {"onset": onsets, "dB": onsets.astype(np.float32), "count": np.where(onsets < 0, np.nan, 2**40)}
+    )
+    writer.write_table(table, tmp_path / "own.tsv")
+    read = reader.read_table(tmp_path / "own.tsv")
+    assert read["onset"].tolist() == onsets.tolist()
+    assert read["dB"].astype(np.float32).tolist() == table["dB"].tolist()
+    # A count stays a whole number beside a missing one.
+    assert set((tmp_path / "own.tsv").read_text().split("\n")[1:-1][0].split("\t")[2:]) == {"1099511627776"}
+    shown = pd.DataFrame({"checkpoint": "step-1", "step": [123456789.0, None], "perplexity": [100 / 3, 2.0]})
+    shown = shown.assign(bits_per_word=1.5, n_tokens=[9876543210, 1])
+    writer.write_table(shown, tmp_path / "tables/perplexity.tsv")
+    rows = [line.split("\t") for line in (tmp_path / "tables/perplexity.tsv").read_text().splitlines()]
+    assert rows[1:] == [["step-1", "123456789", "33.333333", "1.5", "9876543210"], ["step-1", "", "2", "1.5", "1"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("study: a\nseed: 1\n# again\nstudy: b\n", r"the key 'study' stands twice, in lines 1 and 4; keep one"),
+        (
+            "story:\n  trim: {start: 1, end: 1, 'start': 2}\n",
+            r"the key 'story\.trim\.start' stands twice, in lines 2 and 2",
+        ),
+        ("a:\n- {b: 1}\n- b: 1\n  c: 2\n  b: 1\n", r"the key 'a\.1\.b' stands twice, in lines 3 and 5"),
+        ('{"a": {"b": 1,\n\t"b": 2}}', r"the key 'b' stands twice in one section"),
+        ("a: [1", "not YAML: while parsing"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path, text, message):
+    (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=rf"c\.yaml: {message}"):
+        read_yaml(tmp_path / "c.yaml")
+
+
+def test_yaml_without_such_a_key_is_read(tmp_path):
+    (tmp_path / "c.yaml").write_bytes("a: &x {k: 1, m: é}\nb: {<<: *x, k: 3}\nc: [*x, *x]\n".encode("utf-16"))
+    first = {"k": 1, "m": "é"}
+    assert read_yaml(tmp_path / "c.yaml") == {"a": first, "b": {"k": 3, "m": "é"}, "c": [first, first]}
+    (tmp_path / "c.json").write_text('{"a":\t{"b": 1},\n\t"b": 2}')
+    assert read_yaml(tmp_path / "c.json") == {"a": {"b": 1}, "b": 2}

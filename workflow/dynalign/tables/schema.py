@@ -96,6 +96,9 @@ def _read() -> dict[str, Table]:
 #: Every table by its name: those of tables/, the numbers that the figures draw, those between steps.
 TABLES = _read()
 
+#: What a study says and what its figures draw: nothing that is computed from these needs more than 8 digits.
+RESULTS = frozenset(name for name, table in TABLES.items() if table.file.startswith(("tables/", "figures/")))
+
 #: Text in every table that has a column of this name.
 _TYPES = {(name, column.type == "string") for table in TABLES.values() for name, column in table.columns.items()}
 _TEXT = {name for name, text in _TYPES if text and (name, False) not in _TYPES}
