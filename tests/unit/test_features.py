@@ -109,7 +109,9 @@ def test_one_sample_at_the_start_of_each_tr_is_that_trs(story, tmp_path, decimal
         ("word_index\tx\n1\t1\n2\t3\n", {"columns": ["y"]}, r"lacks column 'y'; it has word_index, x"),
         ("word_index\tword\n1\tThe\n", {}, r"no column of numbers beside word_index"),
         ("word_index\tx\n1\t1\n2\tn/a\n", {}, r"row 1: x is 'n/a', but each row needs a number; .*own\.columns"),
-        ("word_index\tx\n1\t1\n2\t\n", {}, r"row 1: x is 'nan', but each row needs a number"),
+        ("word_index\tx\n1\t1\n2\t\n", {}, r"row 1: x is '', but each row needs a number"),
+        ("word_index\tx\ty\n1\t1\t1,5\n2\t2\t2,5\n", {}, r"row 0: y is '1,5', .*; write decimals with a point"),
+        ("run\tonset\tx\n1\t0,5\t1\n1\t3\t2\n", {}, r"row 0: onset is '0,5', .*; write decimals with a point"),
         ("word_index\tx\n1\t1\n9\t2\n", {}, r"row 1: word_index 9 is unknown; the story has 0 to 8"),
         ("word_index\tx\n1\t1\n1\t2\n", {}, r"row 1: word_index 1 stands twice"),
         ("word_index\tx\ty\n1\t1\t.1\n2\t2\t.1\n3\t2\t.1\n", {}, r"column y never changes; leave it out"),
@@ -121,6 +123,29 @@ def test_one_sample_at_the_start_of_each_tr_is_that_trs(story, tmp_path, decimal
 def test_tables_that_cannot_be_used(story, tmp_path, table, more, message):
     with pytest.raises(InputError, match=rf"features\.own: .*own\.tsv: {message}"):
         features.own_values("own", own(tmp_path, table, **more), *story)
+
+
+@pytest.mark.parametrize("tr", [0.72, 1.2, 60.0])
+@pytest.mark.parametrize("begin", [0.0, 1.6e9])
+def test_a_sample_at_a_trs_start_on_any_clock(tmp_path, tr, begin):
+    """A sample within a thousandth of a TR before its start is taken at it; one that is earlier is not."""
+    trs = pd.DataFrame({"tr": range(600), "run": 1, "time": begin + tr * np.arange(600), "kept": 1})
+    write_table(trs, tmp_path / "trs.tsv")
+    early = np.where(np.arange(600) % 2, 0.9e-3, 10e-3) * tr
+    samples = pd.DataFrame({"run": 1, "onset": np.round(tr * np.arange(600) - early, 5), "x": np.arange(600.0)})
+    feature = own(tmp_path, samples)
+    found = features.own_values("own", feature, None, timing.read_trs(tmp_path / "trs.tsv"))["own"]
+    # Sample k, for odd k, is TR k's; k + 1 comes before the next TR. The sample before the run counts nowhere.
+    assert found.to_dict() == {k: k + 0.5 for k in range(1, 599, 2)} | {599: 599.0}
+
+
+def test_tables_of_other_programs_are_read_alike(story, tmp_path):
+    text = "word_index\tx\n1\t1\n2\t3.5\n"
+    expected = features.own_values("own", own(tmp_path, text), *story)
+    for coding, line_end in (("utf-8-sig", "\n"), ("utf-16", "\r\n"), ("utf-8", "\r")):
+        feature = own(tmp_path, text)
+        (tmp_path / "own.tsv").write_bytes(text.replace("\n", line_end).encode(coding))
+        pd.testing.assert_frame_equal(features.own_values("own", feature, *story), expected)
 
 
 def test_command(story, tmp_path):

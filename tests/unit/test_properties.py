@@ -405,7 +405,8 @@ def test_a_table_adds_a_property(tmp_path):
         ([(1, "a"), (2, "a"), (4, "a")], r"no label for word_index 3 \('see'\)"),
         ([(1, "a"), (2, "a"), (3, "a"), (4, "a"), (5, "a")], "row 4: unknown word_index 5; the story has 0 to 4"),
         ([(1, "a"), (2, "a"), (1, "b")], "row 2: word_index 1 stands twice"),
-        ([(1, "a"), (2, "")], "row 1: word_index 2 has an empty label"),
+        ([(1, "a"), (2, "")], "row 1: word_index 2 has the label ''"),
+        ([(1, "a"), (2, "n/a")], "row 1: word_index 2 has the label 'n/a'; name a class"),
         ([("one", "a")], "row 0: unknown word_index 'one'"),
     ],
 )

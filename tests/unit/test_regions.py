@@ -75,6 +75,12 @@ def test_what_is_wrong_with_a_label_image_is_told(labelled):
     write_table(pd.DataFrame({"index": [3, 7, 9], "name": list("aba")}), folder / "labels.tsv")
     with pytest.raises(InputError, match="name 'a' stands twice"):
         from_image(folder)
+    for cell, message in (("n/a", "row 1: index is 'n/a', but"), ("7,0", "write decimals with"), ("7.5", "no whole")):
+        (folder / "labels.tsv").write_text(f"index\tname\n3\ta\n{cell}\tb\n")
+        with pytest.raises(InputError, match=rf"labels\.tsv: .*{message}"):
+            from_image(folder)
+    (folder / "labels.tsv").write_bytes("index\tname\r\n3\tä\r\n7\tb\r\n".encode("utf-16"))
+    assert list(from_image(folder)) == ["ä", "b"]
     nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), folder / "S_labels.nii.gz")
     with pytest.raises(InputError, match=r"S_labels.*affine differs from that of .*S_mask.*; resample one"):
         from_image(folder)

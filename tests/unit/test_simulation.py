@@ -33,6 +33,29 @@ def test_words_follow_each_other_with_rests_and_pauses():
     assert trs == [17, 16]
 
 
+def test_a_run_that_ends_with_a_tr_takes_no_further_one():
+    """12 words of 0.1 s and rests of 0.6 s are 2.4 s, in floats a little more."""
+    for tr, trs in ((1.2, [2]), (0.8, [3]), (0.1, [24]), (0.7, [4])):
+        text, options = " ".join(["a"] * 12), Simulation(word_s=0.1, rest_s=(0.6, 0.6), paragraph_pause_s=0.3)
+        assert simulation.time_words(text, options, tr)[1] == trs
+
+
+def test_words_halfway_between_two_steps_are_all_rounded_alike():
+    """Words 0.25 s apart begin at half a step of 0.1 s: 203 is rounded up from 202.5, however that came out."""
+    onsets = 20 + 0.25 * np.arange(200)
+    assert simulation._steps(onsets).tolist() == [200 + (5 * k + 1) // 2 for k in range(200)]
+    assert simulation._steps(onsets + 4e-9).tolist() == simulation._steps(onsets - 4e-9).tolist()
+
+
+def test_a_story_with_a_byte_order_mark_has_none_in_its_words(tmp_path):
+    (tmp_path / "story.txt").write_text("One two.\n", encoding="utf-8-sig")
+    options = Simulation(text=str(tmp_path / "story.txt"), rest_s=(2, 2))
+    section = Story(layout="table", download=None, words="w.tsv", tr=1.0, trs=[5])
+    sections = {"story_options": section.model_dump_json(), "options": options.model_dump_json()}
+    simulation.main(["words", *flags(output=tmp_path / "w.tsv", **sections)])
+    assert read_table(tmp_path / "w.tsv")["word"].tolist() == ["One", "two."]
+
+
 def test_convolution_agrees_with_the_naive_sum_and_stays_in_its_run():
     trs = pd.DataFrame({"run": np.repeat([1, 2], 25), "time": 2.0 * np.arange(50)})
     onsets = np.array([5.0, 11.5, 40.0, 47.0, 70.0])
@@ -71,6 +94,7 @@ def study():
     vocabulary = [f"w{i}" for i in range(60)]
     text = " ".join(rng.choice(vocabulary, 4000))
     words = [str(word) for word in rng.choice(vocabulary, 600)]
+    words[9::10] = [f"{word}." for word in words[9::10]]
     timing = Timing(words, 20 + 0.5 * np.arange(600), 2.0 * np.arange(170), np.ones(170, dtype=int))
     table, trs = tables(timing, Story(trim=Trim(start=0, end=0)))
     sentence = np.repeat(np.arange(60), 10)

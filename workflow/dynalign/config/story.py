@@ -19,8 +19,8 @@ class Story(Section):
 
     layout: Literal["arrays", "table"] = Field(
         "arrays",
-        description="`arrays`: a folder of .npy files as in the Harry Potter data; `table`: a words table "
-        "(onset in s from the run's start, run, word; tab-separated) with NIfTI images",
+        description="`arrays`: a folder of .npy files as in the Harry Potter data; `table`: a words table (onset in s "
+        "from the run's start, 0 or later, run, word, perhaps sentence; tab-separated) with NIfTI images",
     )
     folder: FilePath | None = Field("resources/harry-potter", description="`arrays`: the folder of the .npy files")
     download: Literal["harry-potter"] | None = Field(

@@ -46,6 +46,7 @@ from dynalign.io.atomic import write_text
 from dynalign.io.errors import InputError
 from dynalign.io.images import write_image
 from dynalign.io.shipped import shipped
+from dynalign.io.text import read_text
 from dynalign.stimulus.timing import read_trs, read_words
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
@@ -96,7 +97,8 @@ def time_words(text: str, simulation: Simulation, tr: float):
                 rows.append({"onset": round(now, 3), "run": number, "word": word})
                 now += simulation.word_s
             now += simulation.paragraph_pause_s
-        trs.append(math.ceil((now - simulation.paragraph_pause_s + after) / tr))
+        # A run that ends with a TR takes no further one, however its seconds were rounded.
+        trs.append(math.ceil((now - simulation.paragraph_pause_s + after) / tr - 1e-3))
     return pd.DataFrame(rows), trs
 
 
@@ -139,6 +141,11 @@ def distributional_dimensions(text: str, types: list[str], k: int) -> np.ndarray
     return np.where(found[:, None] >= 0, vectors[found], 0.0)
 
 
+def _steps(seconds) -> np.ndarray:
+    """Times in whole steps of the simulation; a half is rounded up, however its decimals were rounded."""
+    return np.floor(np.asarray(seconds) / _STEP_S + 0.5 + 1e-3).astype(int)
+
+
 def convolve_words(drivers: np.ndarray, onsets: np.ndarray, word_runs: np.ndarray, word_s: float, trs) -> np.ndarray:
     """Haemodynamic time course of word-level drivers, sampled at the TRs' starts; never across runs.
 
@@ -153,11 +160,11 @@ def convolve_words(drivers: np.ndarray, onsets: np.ndarray, word_runs: np.ndarra
         start = times[rows[0]]
         n = int(np.ceil((times[rows[-1]] - start) / _STEP_S)) + 1
         stimulus = np.zeros((n + len(kernel), drivers.shape[1]))
-        first = np.round((onsets[words] - start) / _STEP_S).astype(int)
-        for offset in range(max(1, round(word_s / _STEP_S))):
+        first = _steps(onsets[words] - start)
+        for offset in range(max(1, int(_steps(word_s)))):
             inside = first + offset < n
             np.add.at(stimulus, first[inside] + offset, drivers[words][inside])
-        samples = np.round((times[rows] - start) / _STEP_S).astype(int)
+        samples = _steps(times[rows] - start)
         courses[rows] = np.apply_along_axis(np.convolve, 0, stimulus, kernel)[samples]
     return courses
 
@@ -264,7 +271,7 @@ def simulate_subject(courses, runs: np.ndarray, simulation: Simulation, rng: np.
 
 def words(output: str, story_options: Story, options: Simulation = Simulation()) -> None:
     """Lay the story out in time: sections `story` and `simulation` as JSON → table of words."""
-    table, trs = time_words(shipped(options.text).read_text(encoding="utf-8"), options, story_options.tr)
+    table, trs = time_words(read_text(shipped(options.text)), options, story_options.tr)
     if list(story_options.trs) != trs:
         raise InputError(f"story.trs is {list(story_options.trs)}, but {options.text} takes {trs} TRs; set it to that")
     write_table(table, output)
@@ -289,7 +296,7 @@ def subject(
     table to write, has one row per voxel, and the parameters go beside it (.json).
     """
     timing = read_trs(trs)
-    text = "\n".join(Path(path).read_text(encoding="utf-8") for path in texts)
+    text = "\n".join(map(read_text, texts))
     # The seed knows the subject by name, so that a subject's data does not depend on who else is studied.
     rng = np.random.default_rng([seed, *subject.encode()])
     courses = driver_courses(read_words(words), timing, read_table(labels, ["word_index"]), text, options)

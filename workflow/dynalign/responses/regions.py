@@ -7,11 +7,11 @@ import numpy as np
 
 from dynalign.config.brain import Rois
 from dynalign.io.arrays import read_arrays, write_arrays
-from dynalign.io.errors import InputError
+from dynalign.io.errors import InputError, located
 from dynalign.io.images import load_image
 from dynalign.responses.recordings import read_responses, read_voxels
 from dynalign.responses.volumes import brain_mask, check_grid
-from dynalign.tables.reader import read_table
+from dynalign.tables.reader import finite_numbers, read_table
 
 
 def from_arrays(rois: Rois, subject: str, n_voxels: int) -> dict[str, np.ndarray]:
@@ -38,8 +38,11 @@ def from_image(rois: Rois, subject: str, mask_path: str) -> dict[str, np.ndarray
             "resample labels with nilearn.image.resample_to_img(…, interpolation='nearest')"
         )
     table = read_table(table_path, ["index", "name"])
-    if table["index"].dtype.kind not in "iu":
-        raise InputError(f"{table_path}: column 'index' must hold the whole numbers of the label image")
+    with located(str(table_path)):
+        numbers = finite_numbers(table, "index")
+        if (split := numbers != np.round(numbers)).any():
+            row = int(np.argmax(split))
+            raise InputError(f"row {row}: index {numbers[row]:g} is no whole number, as the label image holds")
     for column in ("index", "name"):
         if table[column].duplicated().any():
             twice = table.loc[table[column].duplicated(), column].iloc[0]

@@ -15,11 +15,12 @@ from dynalign.cli import command, note, run
 from dynalign.config.features import CONTROLS, Feature
 from dynalign.config.fields import Name
 from dynalign.io.errors import InputError, located
-from dynalign.stimulus.timing import read_trs, read_words
-from dynalign.tables.reader import read_table
+from dynalign.stimulus.timing import read_trs, read_words, tolerance
+from dynalign.tables.reader import decimal_comma, finite_numbers, read_table
 from dynalign.tables.writer import write_table
 
-#: Times in tables are rounded: a sample this little, in s, before a TR is taken at its start.
+#: Times in tables are rounded, often to ms: a sample this little, in s, before a TR is taken at its start, and in any
+#: case one within `timing.tolerance`.
 ROUNDING = 1e-3
 
 
@@ -89,17 +90,17 @@ def own_values(name: str, feature: Feature, words, trs):
                 f"lacks column {absent[0]!r}; it has {', '.join(table)}, and needs word_index, or onset and run"
             )
         numbers = table.apply(pd.to_numeric, errors="coerce")
-        numeric = [column for column in table if column not in keys and numbers[column].notna().any()]
+        numeric = [
+            column
+            for column in table
+            # One with decimal commas is meant to be numbers: it is refused below, not left out.
+            if column not in keys and (numbers[column].notna().any() or table[column].map(decimal_comma).any())
+        ]
         chosen = list(feature.columns or numeric)
         if not chosen:
             raise InputError(f"no column of numbers beside {', '.join(keys)}")
         for column in (*keys, *chosen):
-            wrong = np.flatnonzero(~np.isfinite(numbers[column]))
-            if len(wrong):
-                raise InputError(
-                    f"row {wrong[0]}: {column} is {str(table[column].iloc[wrong[0]])!r}, but each row needs a number; "
-                    f"correct it, or choose other columns (features.{name}.columns)"
-                )
+            finite_numbers(table, column, f"correct it, or choose other columns (features.{name}.columns)")
         place = _words_of_rows(numbers, words) if "word_index" in table else _trs_of_samples(numbers, trs)
         values = numbers[chosen].groupby(place).mean()
         if values.empty:
@@ -133,11 +134,12 @@ def _trs_of_samples(numbers, trs):
         row, runs = int(np.argmax(unknown)), ", ".join(map(str, trs["run"].unique()))
         raise InputError(f"row {row}: run {numbers['run'].iloc[row]:g} is unknown; the story has {runs}")
     length = np.median(np.diff(trs["time"]))
+    slack = max(ROUNDING, tolerance(trs["time"].to_numpy()))
     found = []
     for number, series in trs.groupby("run"):
         starts = series["time"].to_numpy() - series["time"].iloc[0]
         samples = numbers.loc[numbers["run"] == number, "onset"]
-        place = np.searchsorted([*starts, starts[-1] + length], samples + ROUNDING, side="right") - 1
+        place = np.searchsorted([*starts, starts[-1] + length], samples + slack, side="right") - 1
         inside = (place >= 0) & (place < len(starts))
         found.append(pd.Series(series["tr"].to_numpy()[place[inside]], samples.index[inside], name="tr"))
     place = pd.concat(found)

@@ -18,7 +18,7 @@ from dynalign.io.errors import InputError
 from dynalign.stimulus.conllu import Sentence, read_sentences
 from dynalign.stimulus.parser import match_story, story_sentences
 from dynalign.stimulus.raw_values import RAW, UNDEF
-from dynalign.stimulus.timing import read_words
+from dynalign.stimulus.timing import MISSING, read_words
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
@@ -76,8 +76,10 @@ def table_values(path: str | Path, words) -> list[str]:
             raise InputError(f"{path}: row {row}: unknown word_index {index!r}; the story has 0 to {max(known)}")
         if index in labels:
             raise InputError(f"{path}: row {row}: word_index {index} stands twice; give each word one label")
-        if not label:
-            raise InputError(f"{path}: row {row}: word_index {index} has an empty label; name a class, e.g. {UNDEF}")
+        if label in ("", MISSING):
+            raise InputError(
+                f"{path}: row {row}: word_index {index} has the label {label!r}; name a class, e.g. {UNDEF}"
+            )
         labels[int(index)] = label
     kept = words[words["dropped"] == 0]
     for index, word in zip(kept["word_index"], kept["word"], strict=True):
@@ -112,7 +114,10 @@ def classify(name: str, prop: Property, values: Sequence) -> np.ndarray:
         except ValueError:
             numbers[row] = np.nan
         if np.isnan(numbers[row]):
-            raise InputError(f"properties.{name}: thresholds need numbers, but word {row} is {value!r}; use `classes`")
+            raise InputError(
+                f"properties.{name}: thresholds need numbers, but word {row} is {value!r}; "
+                "write it as one (1.5, not 1,5), or use `classes`"
+            )
     return np.searchsorted(prop.thresholds, numbers, side="left")
 
 

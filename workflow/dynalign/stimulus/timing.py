@@ -10,30 +10,49 @@ from dynalign.cli import command, run
 from dynalign.config.story import Story
 from dynalign.io.arrays import read_array
 from dynalign.io.digests import check_digest
-from dynalign.io.errors import InputError
-from dynalign.tables.reader import read_table
+from dynalign.io.errors import InputError, located
+from dynalign.tables.reader import finite_numbers, read_table
 from dynalign.tables.writer import write_table
 
 #: Words that end in a full stop without ending a sentence.
 TITLES = frozenset({"Mr.", "Mrs.", "Ms.", "Dr.", "Prof.", "St.", "Mt."})
-_OPENING = "\"'([{“‘«"
-_CLOSING = "\"')]}”’»"
+#: What may close after the mark: brackets, and any quotation mark (those that open in one language close in another).
+_CLOSING = ")]}\"'`“”„‘’‚«»‹›"
+
+#: Words of a sentence at most. In 120,000 words of novels the longest sentence has 143.
+LONGEST = 200
+
+#: Of the TR's length: times that differ by less are the same, however their decimals were rounded (METHOD 2.3).
+TOLERANCE = 1e-3
+
+#: A missing value in BIDS.
+MISSING = "n/a"
+
+#: A byte order mark and a space without width, which are no white space to Python.
+_INVISIBLE = "\ufeff\u200b"
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Words as presented and their onsets (s), start (s) and run of each measurement, untrimmed, on one time axis."""
+    """Words as presented and their onsets (s), start (s) and run of each measurement, untrimmed, on one time axis.
+
+    Where the story says so: the run of each word, and the number of its sentence (NaN where it gives none).
+    """
 
     words: list[str]
     onsets: np.ndarray
     tr_times: np.ndarray
     tr_runs: np.ndarray
+    word_runs: np.ndarray | None = None
+    sentences: np.ndarray | None = None
 
 
 def ends_sentence(word: str) -> bool:
-    """Whether a word ends a sentence: it ends in ``.``, ``!`` or ``?`` before closing quotes, and is no title."""
-    core = word.rstrip(_CLOSING)
-    return core.endswith((".", "!", "?")) and core.lstrip(_OPENING) not in TITLES
+    """Whether a word ends a sentence: ``.``, ``!`` or ``?`` before closing quotes or brackets, and no title.
+
+    A title is the whole word: ``"Mrs.`` does end a sentence, as NLTK's punkt has it (METHOD section 3).
+    """
+    return word.rstrip(_CLOSING).endswith((".", "!", "?")) and word not in TITLES
 
 
 def sentence_numbers(words: Sequence[str]) -> np.ndarray:
@@ -42,26 +61,42 @@ def sentence_numbers(words: Sequence[str]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(ends)[:-1]]) if len(ends) else ends
 
 
+def tolerance(times: np.ndarray) -> float:
+    """By how many s times may differ and are the same: :data:`TOLERANCE` of the median time between TRs, (n_trs,)."""
+    return TOLERANCE * float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+
+
 def words_to_trs(timing: Timing) -> np.ndarray:
     """The last TR that starts strictly before each word's onset: (n_words,) indices into the untrimmed series.
 
-    InputError for a word before the first measurement or after the last.
+    Times within :data:`TOLERANCE` are the same. A word at its run's very start has no TR before it and belongs to the
+    run's first: where words bring no run, a word at the start of a run is that run's. InputError for a word before the
+    first measurement or after the last.
     """
-    words, onsets, times = timing.words, timing.onsets, timing.tr_times
-    trs = np.searchsorted(times, onsets, side="left") - 1
-    end = times[-1] + np.median(np.diff(times)) if len(times) > 1 else np.inf
-    if onsets[-1] > end:
+    words, onsets, times, runs = timing.words, timing.onsets, timing.tr_times, timing.word_runs
+    slack = tolerance(times)
+    end = times[-1] + (slack / TOLERANCE if len(times) > 1 else np.inf)
+    if onsets[-1] > end + slack:
         raise InputError(
-            f"the last word ({words[-1]!r}) has onset {onsets[-1]:g} s, but the last TR ends at {end:g} s: words and "
+            f"the last word ({words[-1]!r}) has onset {_s(onsets[-1])}, but the last TR ends at {_s(end)}: words and "
             "TRs must be on one clock, in seconds"
         )
-    if (trs < 0).any():
-        first = int(np.argmax(trs < 0))
+    if (early := onsets < times[0] - slack).any():
+        first = int(np.argmax(early))
         raise InputError(
-            f"word {first} ({words[first]!r}) has onset {onsets[first]:g} s, but the first TR starts at "
-            f"{times[0]:g} s; a word belongs to the last TR that starts strictly before it"
+            f"word {first} ({words[first]!r}) has onset {_s(onsets[first])}, but the first TR starts at "
+            f"{_s(times[0])}: words and TRs must be on one clock, in seconds, and words begin no earlier than TRs"
         )
-    return trs
+    if runs is None:
+        runs = timing.tr_runs[np.clip(np.searchsorted(times - slack, onsets, side="right") - 1, 0, None)]
+    first_of_run = np.searchsorted(timing.tr_runs, runs, side="left")
+    last_of_run = np.searchsorted(timing.tr_runs, runs, side="right") - 1
+    return np.clip(np.searchsorted(times + slack, onsets, side="left") - 1, first_of_run, last_of_run)
+
+
+def _s(seconds: float) -> str:
+    """Seconds with the digits of a clock that counts from 1970."""
+    return f"{seconds:.13g} s"
 
 
 def kept_trs(tr_runs: np.ndarray, start: int, end: int) -> np.ndarray:
@@ -107,34 +142,51 @@ def _numbers(path: Path) -> np.ndarray:
 
 
 def read_table_layout(path: str | Path, tr: float, trs: Sequence[int]) -> Timing:
-    """Read a words table (onset in s from its run's start, run 1…, word) of a NIfTI study.
+    """Read a words table of a NIfTI study: onset in s from its run's start, run 1…, word, and perhaps sentence.
 
-    `tr` is the repetition time, s, `trs` each run's TRs, untrimmed. InputError for an onset or a run outside these.
+    `tr` is the repetition time, s, `trs` each run's TRs, untrimmed. An onset may be 0, the run's very start, and as
+    late as its end. InputError for an onset or a run outside these, and for a cell that is no number.
     """
     table = read_table(path, ["onset", "run", "word"])
-    lengths = np.asarray(trs)
+    lengths, slack = np.asarray(trs), TOLERANCE * tr
+    with located(str(path)):
+        onsets, runs = finite_numbers(table, "onset"), finite_numbers(table, "run")
+        if (unknown := ~np.isin(runs, np.arange(1, len(lengths) + 1))).any():
+            row = int(np.argmax(unknown))
+            raise InputError(f"row {row}: run {runs[row]:g}, but story.trs gives runs 1 to {len(lengths)}")
+        runs = runs.astype(int)
+        ends = lengths[runs - 1] * tr
+        if (outside := (onsets < -slack) | (onsets > ends + slack)).any():
+            row = int(np.argmax(outside))
+            raise InputError(
+                f"row {row}: onset {_s(onsets[row])} lies outside run {runs[row]} (0 to {_s(ends[row])}: "
+                f"{lengths[runs[row] - 1]} TRs of {_s(tr)}); onsets count from the start of the run's first TR: "
+                "correct it, or remove the row"
+            )
+        if (fall := np.diff(runs) < 0).any():
+            row = int(np.argmax(fall)) + 1
+            raise InputError(f"row {row}: run {runs[row]} after run {runs[row - 1]}; sort the words by run and onset")
+        sentences = None
+        if "sentence" in table:
+            given = ~table["sentence"].isin(["", MISSING]) & table["sentence"].notna()
+            sentences = np.full(len(table), np.nan)
+            sentences[given] = finite_numbers(table[given], "sentence", "number the sentences, from the first on")
+    # Whole runs stand one after the other, so that a TR index and a time mean the same thing everywhere. Times are in
+    # whole ns, so that they read as they are meant (three TRs of 1.2 s are 3.6 s, not 3.5999999999999996 s).
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) * tr
-    runs, onsets = table["run"].to_numpy(), table["onset"].to_numpy(dtype=float)
-    for row, (name, onset) in enumerate(zip(runs, onsets, strict=True)):
-        if name not in range(1, len(lengths) + 1):
-            raise InputError(f"{path}: row {row}: run {name}, but story.trs gives runs 1 to {len(lengths)}")
-        length = lengths[int(name) - 1]
-        if not 0 < onset <= length * tr:
-            span = f"0 to {length * tr:g} s: {length} TRs of {tr:g} s"
-            raise InputError(f"{path}: row {row}: onset {onset:g} s lies outside run {name:g} ({span})")
-    # Whole runs stand one after the other, so that a TR index and a time mean the same thing everywhere.
-    times = np.arange(lengths.sum()) * tr
+    times = np.round(np.arange(lengths.sum()) * tr, 9)
+    onsets = np.round(onsets + starts[runs - 1], 9)
     tr_runs = np.repeat(np.arange(1, len(lengths) + 1), lengths)
-    return _checked(Timing(table["word"].tolist(), onsets + starts[runs.astype(int) - 1], times, tr_runs), str(path))
+    return _checked(Timing(table["word"].tolist(), onsets, times, tr_runs, runs, sentences), str(path))
 
 
 def _checked(timing: Timing, source: str) -> Timing:
     onsets, times = timing.onsets, timing.tr_times
     if not np.isfinite(times).all():
         raise InputError(f"{source}: TR times: entry {int(np.argmin(np.isfinite(times)))} is not a finite number")
-    if (np.diff(onsets) < 0).any():
-        where = int(np.argmax(np.diff(onsets) < 0))
-        later = f"word {where + 1} starts at {onsets[where + 1]:g} s after {onsets[where]:g} s"
+    if (fall := np.diff(onsets) < -tolerance(times)).any():
+        where = int(np.argmax(fall))
+        later = f"word {where + 1} starts at {_s(onsets[where + 1])} after {_s(onsets[where])}"
         raise InputError(f"{source}: word onsets must not fall, but {later}")
     if (np.diff(times) <= 0).any():
         where = int(np.argmax(np.diff(times) <= 0))
@@ -149,7 +201,8 @@ def _checked(timing: Timing, source: str) -> Timing:
 def tables(timing: Timing, story: Story) -> tuple:
     """Words and measurements as data frames, ``story/words.tsv`` and ``story/trs.tsv``.
 
-    Of `story`, `drop`, `replace` and `trim` are used. A word that is empty or holds white space after that: InputError.
+    Of `story`, `drop`, `replace` and `trim` are used. InputError for a word that is empty, holds white space or is
+    BIDS's missing value after that, and for sentences that are not numbered or do not end.
     """
     import pandas as pd
 
@@ -160,21 +213,54 @@ def tables(timing: Timing, story: Story) -> tuple:
         text = word
         for old, new in () if gone else story.replace.items():
             text = text.replace(old, new)
-        if not gone and text.split() != [text]:
+        if not gone and (text.split() != [text] or any(mark in text for mark in _INVISIBLE)):
             raise InputError(
                 f"word {index} ({word!r}) reads {text!r} after story.replace; a word must be text without white "
                 "space: list it in story.drop or replace it"
+            )
+        if not gone and text == MISSING:
+            raise InputError(
+                f"word {index} is {word!r}, a missing value in BIDS: remove the row, or list {MISSING!r} in "
+                "story.drop, so that neither parser nor model sees it"
             )
         cleaned.append(text)
     if dropped.all():
         raise InputError("story.drop leaves no words")
     sentence = np.full(len(cleaned), "", dtype=object)
-    sentence[~dropped] = sentence_numbers([word for word, gone in zip(cleaned, dropped, strict=True) if not gone])
+    sentence[~dropped] = _sentences(timing, cleaned, np.flatnonzero(~dropped))
     words = {"word_index": np.arange(len(cleaned)), "word": cleaned, "sentence": sentence}
     words |= {"run": timing.tr_runs[trs], "onset": timing.onsets, "tr": trs, "dropped": dropped.astype(int)}
     measurements = {"tr": np.arange(len(timing.tr_times)), "run": timing.tr_runs, "time": timing.tr_times}
     measurements["kept"] = kept_trs(timing.tr_runs, story.trim.start, story.trim.end).astype(int)
     return pd.DataFrame(words), pd.DataFrame(measurements)
+
+
+def _sentences(timing: Timing, words: Sequence[str], seen: np.ndarray) -> np.ndarray:
+    """Sentence, from 0, of each word that is seen: as the story numbers it, or by its punctuation; InputError."""
+    if timing.sentences is not None:
+        numbers = timing.sentences[seen]
+        if np.isnan(numbers).any():
+            word = seen[np.argmax(np.isnan(numbers))]
+            raise InputError(
+                f"word {word} ({words[word]!r}) has no sentence; number that of every word (column `sentence`), or "
+                "leave the column out"
+            )
+        if (fall := np.diff(numbers) < 0).any():
+            before, word = seen[np.argmax(fall)], seen[np.argmax(fall) + 1]
+            raise InputError(
+                f"word {word} ({words[word]!r}) has sentence {timing.sentences[word]:.13g} after "
+                f"{timing.sentences[before]:.13g}; number sentences through all runs, so that they rise or stay"
+            )
+        return np.unique(numbers, return_inverse=True)[1]
+    numbers = sentence_numbers([words[word] for word in seen])
+    if (sizes := np.bincount(numbers)).max() > LONGEST:
+        rows = seen[numbers == np.argmax(sizes)]
+        raise InputError(
+            f"words {rows[0]} to {rows[-1]} ({words[rows[0]]!r} to {words[rows[-1]]!r}) are one sentence of {len(rows)}"
+            f" words (at most {LONGEST} are expected): sentences end with '.', '!' or '?', and folds never cut one; add"
+            " the punctuation, or a column `sentence` to the words table (layout `table`), which is taken as it is"
+        )
+    return numbers
 
 
 def _read_counted(path: str | Path, index: str, columns: Sequence[str], numbers: Sequence[str]):
@@ -218,14 +304,20 @@ def read_trs(path: str | Path):
     return _read_counted(path, "tr", [], ["run", "time", "kept"])
 
 
+def read_story(story: Story) -> tuple:
+    """The two tables of a story in any layout (see :func:`tables`); an InputError names the file."""
+    if story.layout == "arrays":
+        timing = read_arrays_layout(story.folder)
+    else:
+        timing = read_table_layout(story.words, story.tr, story.trs)
+    with located(str(story.folder if story.layout == "arrays" else story.words)):
+        return tables(timing, story)
+
+
 @command
 def main(words: str, trs: str, options: Story = Story()) -> None:
     """Say when which word and measurement (TR) were, and in which run: ``story/words.tsv`` and ``story/trs.tsv``."""
-    if options.layout == "arrays":
-        timing = read_arrays_layout(options.folder)
-    else:
-        timing = read_table_layout(options.words, options.tr, options.trs)
-    for table, path in zip(tables(timing, options), (words, trs), strict=True):
+    for table, path in zip(read_story(options), (words, trs), strict=True):
         write_table(table, path)
 
 
