@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.hub import SOURCE, serve
 
+from dynalign.config.model import Model
 from dynalign.io.errors import InputError
 from dynalign.models import checkpoints
 from dynalign.tables.reader import read_table
@@ -290,15 +291,58 @@ def test_checkpoints_of_a_study_are_listed(tmp_path):
     assert table["sha256"].iloc[3] == hashlib.sha256(b"weights").hexdigest()
 
 
-def test_two_checkpoints_with_the_same_weights_stop_the_study(tmp_path):
-    folders = {f"step-{k}": fetched(tmp_path, f"step{k}", 64 * digest) for k, digest in enumerate("aabca")}
+def with_weights(tmp_path: Path, weights: dict[int, str]) -> dict[str, Path]:
+    """Folders of steps whose weights have the digest of a letter."""
+    return {f"step-{k}": fetched(tmp_path, f"step{k}", 64 * letter) for k, letter in weights.items()}
+
+
+@pytest.mark.parametrize(
+    ("weights", "same"),
+    [
+        ({3: "a", 4: "a", 5: "b"}, r"step-4 and step-3 \(sha256 a+…\)"),
+        ({3: "a", 4: "b", 5: "a", 8: "b"}, r"step-5 and step-3 \(sha256 a+…\); step-8 and step-4 \(sha256 b+…\)"),
+        # The start is step 0, without a break, to step 2.
+        ({1: "a", 2: "a", 8: "b"}, r"step-2 and step-1 "),
+        ({0: "a", 1: "b", 2: "a"}, r"step-2 and step-0 "),
+        ({0: "a", 1: "b", 2: "b"}, r"step-2 and step-1 "),
+        ({0: "a", 1: "a", 2: "a", 4: "a"}, r"step-4 and step-0 \(sha256 a+…\)\."),
+        ({0: "a", 1: "a", 2: "b", 143000: "a"}, r"step-143000 and step-0 \(sha256 a+…\)\."),
+    ],
+)
+def test_two_checkpoints_with_the_same_weights_stop_the_study(tmp_path, weights, same):
     with pytest.raises(
         InputError,
-        match=r"pythia-tiny: checkpoints with the same weights: step-1 and step-0 \(sha256 a+…\); step-4 and "
-        r"step-0.*model\.steps.*model\.commits.*model\.weights: pytorch",
+        match=r"pythia-tiny: checkpoints with the same weights: "
+        + same
+        + r".*model\.steps.*model\.commits.*model\.weights: pytorch",
     ):
-        compare(tmp_path, folders)
+        compare(tmp_path, with_weights(tmp_path, weights))
     assert not (tmp_path / "checkpoints.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ({0: "a", 1: "a", 2: "b", 4: "c"}, "step-0, step-1: the same weights"),
+        ({0: "a", 1: "a", 2: "a", 4: "c"}, "step-0, step-1, step-2: the same weights"),
+        # The order of the configuration is the reader's.
+        ({4: "c", 2: "a", 0: "a"}, "step-0, step-2: the same weights"),
+        ({0: "a", 1: "b", 2: "c"}, None),
+        ({1000: "a", 2000: "b"}, None),
+    ],
+)
+def test_weights_that_the_first_updates_leave_alone(tmp_path, capsys, weights, said):
+    """With a learning rate of 0, as in every Pythia: it is said, and the table shows it."""
+    table = read_table(compare(tmp_path, with_weights(tmp_path, weights)), ["checkpoint", "sha256"])
+    assert table["sha256"].tolist() == [64 * letter for letter in weights.values()]
+    told = capsys.readouterr().err
+    assert said in told if said else "the same weights" not in told
+
+
+def test_the_suite_of_pythia_is_taken_though_its_first_step_is_its_zeroth(tmp_path):
+    steps = Model(steps="pythia-all").steps
+    folders = {f"step-{k}": fetched(tmp_path, f"step{k}", f"{max(k, 1):064x}") for k in steps}
+    assert read_table(compare(tmp_path, folders), ["checkpoint"])["checkpoint"].nunique() == 154
 
 
 def test_folders_that_hold_no_checkpoint(tmp_path):

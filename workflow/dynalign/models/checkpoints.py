@@ -228,8 +228,21 @@ def describe(folder: str | Path, kind: Weights) -> dict[str, str]:
     return record | {"sha256": hashlib.sha256("\n".join(values).encode()).hexdigest() if others else digest}
 
 
+def at_the_start(table) -> list[str]:
+    """Checkpoints of a study that rightly have the weights of its step 0: those that follow it, to step 2.
+
+    The first update's learning rate is 0 in Pythia and elsewhere (METHOD section 11). `table` is
+    ``tables/checkpoints.tsv``.
+    """
+    early = table[table["step"] <= 2].sort_values("step")
+    if 0 not in set(early["step"]):
+        return []
+    alike = early["sha256"] == early["sha256"].iloc[0]
+    return early.loc[alike.cummin(), "checkpoint"].tolist()
+
+
 def _compare(names: list[str], folders: list[Path], output: str, weights: Weights = "safetensors") -> None:
-    """List a study's checkpoints, after a check that no two have the same weights.
+    """List a study's checkpoints, after a check that no two have the same weights (but :func:`at_the_start`).
 
     Published branches have served another step's weights: such a study would show no change where there was one.
 
@@ -249,10 +262,13 @@ def _compare(names: list[str], folders: list[Path], output: str, weights: Weight
         for name, folder in zip(names, folders, strict=True)
     )
     first = table.groupby("sha256")["checkpoint"].transform("first")
+    unchanged = at_the_start(table)
+    if len(unchanged) > 1:
+        note(f"{', '.join(unchanged)}: the same weights, as where the first updates have a learning rate of 0")
     same = [
         f"{name} and {other} (sha256 {digest[:12]}…)"
         for name, other, digest in zip(names, first, table["sha256"], strict=True)
-        if name != other
+        if name != other and not {name, other} <= set(unchanged)
     ]
     if same:
         raise InputError(
