@@ -262,7 +262,25 @@ def test_missing_files_are_named_with_their_key(tmp_path):
     with pytest.raises(InputError, match=r"features\.loud\.table: no such file .*loud\.tsv"):
         preflight.check_files(own)
     local = arrays_study(tmp_path, ["A"], model={"source": f"{tmp_path}", "steps": [0]})
-    with pytest.raises(InputError, match=r"model: no such file .*step0/config\.json"):
+    with pytest.raises(InputError, match=r"model\.source: no such file .*step0/config\.json"):
+        preflight.check_files(local)
+    # A folder of its own holds all of the tokenizer's files; without one, those of the first step are read.
+    (tmp_path / "step0").mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        with pytest.raises(InputError, match=rf"model\.source: no such file .*step0/{name}"):
+            preflight.check_files(local)
+        (tmp_path / "step0" / name).write_text("{}")
+    preflight.check_files(local)
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer/tokenizer.json").write_text("{}")
+    with pytest.raises(
+        InputError, match=r"model\.source: no such file .*tokenizer/config\.json; copy that of a checkp"
+    ):
+        preflight.check_files(local)
+    (tmp_path / "tokenizer/tokenizer.json").rename(tmp_path / "tokenizer/config.json")
+    with pytest.raises(
+        InputError, match=r"no such file .*tokenizer/tokenizer\.json; a fast tokenizer.*save_pretrained"
+    ):
         preflight.check_files(local)
     (tmp_path / "time_fmri.npy").unlink()
     with pytest.raises(InputError, match=r"story\.folder: no such file .*time_fmri\.npy"):

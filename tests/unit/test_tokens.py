@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynalign.io.arrays import read_record
+from dynalign.io.arrays import read_record, write_record
 from dynalign.io.errors import InputError
 from dynalign.models import tokens
+from dynalign.models.architecture import check_config
 from dynalign.models.training import train_tokenizer
 from dynalign.tables.writer import write_table
 
@@ -160,7 +161,197 @@ def test_gpt2_names_of_the_shape(folder, tmp_path):
     gpt2 = reconfigured(folder, tmp_path / "gpt2")
     shape = {"model_type": "gpt2", "n_layer": 5, "n_embd": 24, "n_head": 2, "n_positions": 77}
     (gpt2 / "config.json").write_text(json.dumps(shape))
-    assert tokens.model_shape(gpt2, 5, 50) == {"depth": 5, "hidden": 24, "max_context": 77}
+    assert tokens.model_shape(gpt2, 5)._asdict() == {"depth": 5, "hidden": 24, "max_context": 77}
+
+
+def test_shape_of_a_decoder_with_an_encoder_of_its_own(tmp_path):
+    """Bart's own number of layers is that of its encoder, which a causal language model leaves."""
+    from transformers import BartConfig
+
+    BartConfig(
+        vocab_size=300, d_model=16, encoder_layers=2, decoder_layers=5, decoder_attention_heads=2, decoder_ffn_dim=8
+    ).save_pretrained(tmp_path)
+    assert check_config(tmp_path) == (5, 16, 1024)
+
+
+def test_shape_of_a_model_that_cannot_run_without_values(tmp_path):
+    """The file's own numbers stand."""
+    from transformers import Mamba2Config
+
+    config = Mamba2Config(vocab_size=300, hidden_size=16, num_hidden_layers=4, num_heads=4, head_dim=8, n_groups=1)
+    config.save_pretrained(tmp_path)
+    assert check_config(tmp_path) == (4, 16, 0)
+
+
+def test_hidden_states_of_several_widths(tmp_path):
+    """OPT-350m's first and last are narrower than those between."""
+    from transformers import OPTConfig
+
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "ffn_dim": 32}
+    OPTConfig(vocab_size=300, **shape, word_embed_proj_dim=8, do_layer_norm_before=False).save_pretrained(tmp_path)
+    with pytest.raises(
+        InputError, match=r"config\.json: the hidden states of OPTForCausalLM have several sizes \(8, 16"
+    ):
+        check_config(tmp_path)
+    OPTConfig(vocab_size=300, **shape, word_embed_proj_dim=16).save_pretrained(tmp_path)
+    assert check_config(tmp_path) == (2, 16, 2048)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_hidden_layers": "six"}, r"can read: .*'num_hidden_layers' expected int, got str"),
+        ({"hidden_size": 7}, r"can read: .*not divisible by the number of attention heads"),
+        ({"model_type": "nothing"}, r"can read: .*model type `nothing`"),
+        ({"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine"}}, r"code that comes with a model is never run"),
+        ({"hidden_act": "nope"}, r"no causal language model of transformers \S+: KeyError: 'nope'"),
+        ({"model_type": "t5"}, r"no causal language model of transformers \S+: Unrecognized configuration class"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, r"\(quant_method: gptq\).*pip install optimum"),
+        ({"quantization_config": {"load_in_8bit": True, "quant_method": "bitsandbytes"}}, r"pip install 'accelerate"),
+        ({"quantization_config": {"quant_method": "awq", "bits": 4}}, r"pip install gptqmodel"),
+        ({"quantization_config": {"quant_method": "compressed-tensors"}}, r"pip install compressed-tensors"),
+        ({"quantization_config": {"quant_method": "nope"}}, r"\(quant_method: nope\).*no such method"),
+        ({"quantization_config": {"bits": 4}}, r"has no `quant_method`"),
+        ({"quantization_config": "4 bits"}, r"config\.json: no model configuration"),
+    ],
+)
+def test_models_that_cannot_be_loaded_are_told_by_their_config(folder, tmp_path, values, message):
+    """One line, which names the file, before any weights are there."""
+    broken = reconfigured(folder, tmp_path / "model", **values)
+    with pytest.raises(InputError, match=message) as told:
+        tokens.tokenize(WORDS, np.arange(len(WORDS)), broken, context_tokens=50, depth=3)
+    assert str(told.value).startswith(f"{broken}/config.json: ")
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 800
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3", ""])
+def test_config_that_is_no_configuration(folder, tmp_path, content):
+    broken = reconfigured(folder, tmp_path / "model")
+    (broken / "config.json").write_text(content)
+    with pytest.raises(InputError, match=r"config\.json: no model configuration that transformers \S+ can read: "):
+        check_config(broken)
+
+
+def test_quantised_weights_that_only_lack_a_gpu_here(folder, tmp_path):
+    """The job that reads them may have one."""
+    model = reconfigured(folder, tmp_path / "model", quantization_config={"quant_method": "fbgemm_fp8"})
+    assert check_config(model) == (3, 8, 64)
+
+
+def _unknown_splitting(content):
+    content["pre_tokenizer"] = {"type": "Unheard-of"}
+
+
+def _unknown_merge(content):
+    content["model"]["merges"] = [["qqq", "zzz"]]
+
+
+def _no_model(content):
+    del content["model"]
+
+
+@pytest.mark.parametrize("spoil", [_unknown_splitting, _unknown_merge, _no_model, None])
+def test_broken_tokenizers(folder, tmp_path, spoil):
+    """The library raises what any Exception is."""
+    broken = reconfigured(folder, tmp_path / "model")
+    content = json.loads((broken / "tokenizer.json").read_text())
+    if spoil:
+        spoil(content)
+    (broken / "tokenizer.json").write_text(json.dumps(content) if spoil else "[]")
+    with pytest.raises(
+        InputError, match=r"model/tokenizer\.json: holds no tokenizer .*get the model's tokenizer\.json"
+    ):
+        tokens.load_tokenizer(broken)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("XLMTokenizer", r"You need to install sacremoses"),
+        ("LlamaTokenizer", r"holds no tokenizer .*`tiktoken` is required"),
+        ("ByT5Tokenizer", r"ByT5Tokenizer gives no character offsets"),
+    ],
+)
+def test_tokenizers_that_need_a_library_or_give_no_offsets(folder, tmp_path, named, message):
+    model = reconfigured(folder, tmp_path / "model")
+    (model / "tokenizer.json").unlink()
+    (model / "tokenizer.model").write_bytes(b"\x0a\x0b")
+    (model / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": named}))
+    with pytest.raises(InputError, match=message):
+        tokens.load_tokenizer(model)
+
+
+def test_tokenizer_without_a_token_for_unknown_words(folder, tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    model = reconfigured(folder, tmp_path / "model")
+    tokenizer = Tokenizer(models.WordLevel({"a": 0}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(model / "tokenizer.json"))
+    with pytest.raises(InputError, match=r"the tokenizer cannot read the story: .*UNK.*; choose another model"):
+        tokens.tokenize(WORDS, np.arange(len(WORDS)), model, context_tokens=50, depth=3)
+
+
+def surrounded(folder: Path, target: Path, template: str, **values) -> Path:
+    """Copy the folder with a tokenizer that adds special tokens around a text, ``<s> $A </s>`` say."""
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast
+
+    reconfigured(folder, target, **values)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    added = [part for part in template.split() if part != "$A"]
+    tokenizer.add_special_tokens({"additional_special_tokens": added})
+    processor = processors.TemplateProcessing(
+        single=template, special_tokens=[(name, tokenizer.convert_tokens_to_ids(name)) for name in added]
+    )
+    tokenizer.backend_tokenizer.post_processor = processor
+    tokenizer.save_pretrained(target)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("template", "bos", "expected"),
+    [
+        ("<s> $A", "auto", ["<s>"]),
+        ("<s> $A </s>", "auto", ["<s>"]),
+        ("[gMASK] <sop> $A", "auto", ["[gMASK]", "<sop>"]),
+        ("$A </s>", "auto", []),
+        ("<s> $A </s>", "always", ["<s>"]),
+        ("<s> $A </s>", "never", []),
+        ("$A </s>", "always", ["<|endoftext|>"]),
+    ],
+)
+def test_special_tokens_that_a_tokenizer_puts_first(folder, tmp_path, template, bos, expected):
+    """At the head of windows, and nowhere in the text, which is the same with and without them."""
+    model = surrounded(folder, tmp_path / "model", template)
+    arguments = WORDS, np.arange(len(WORDS)), model, 50, 3
+    result = tokens.tokenize(*arguments, bos)
+    names = tokens.load_tokenizer(model)
+    assert names.convert_ids_to_tokens(result.bos) == expected
+    plain = tokens.tokenize(WORDS, np.arange(len(WORDS)), folder, 50, 3)
+    assert plain.bos.tolist() == []
+    for field in ("ids", "first", "last", "represented"):
+        np.testing.assert_array_equal(getattr(result, field), getattr(plain, field))
+    write_record(tmp_path / "tokens.npz", result)
+    assert read_record(tmp_path / "tokens.npz", tokens.Tokens).bos.tolist() == result.bos.tolist()
+
+
+def test_the_context_must_hold_bos_too(folder, tmp_path):
+    arguments = WORDS, np.arange(len(WORDS))
+    tokens.tokenize(*arguments, folder, 64, 3)
+    model = surrounded(folder, tmp_path / "model", "<s> $A")
+    with pytest.raises(InputError, match=r"context is 64 tokens, shorter than the window of 65 with BOS"):
+        tokens.tokenize(*arguments, model, 64, 3)
+    assert tokens.tokenize(*arguments, model, 64, 3, "never").context_tokens == 64
+
+
+def test_a_tokenizer_that_names_no_bos(folder, tmp_path):
+    model = reconfigured(folder, tmp_path / "model")
+    (model / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    (model / "special_tokens_map.json").unlink(missing_ok=True)
+    with pytest.raises(InputError, match=r"model\.bos: always, but the tokenizer names no BOS token"):
+        tokens.tokenize(WORDS, np.arange(len(WORDS)), model, 50, 3, "always")
 
 
 def test_tokenizer_without_offsets(tmp_path):
@@ -177,8 +368,8 @@ def test_folders_without_a_tokenizer_or_a_model(tmp_path):
         tokens.load_tokenizer(tmp_path / "nothing")
     with pytest.raises(InputError, match="holds no tokenizer"):
         tokens.load_tokenizer(tmp_path)
-    with pytest.raises(InputError, match="holds no model configuration"):
-        tokens.model_shape(tmp_path, 3, 50)
+    with pytest.raises(InputError, match=r"config\.json: no such file"):
+        tokens.model_shape(tmp_path, 3)
 
 
 def test_command(folder, tokenizer, tmp_path):

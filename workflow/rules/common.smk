@@ -263,8 +263,7 @@ def tokenizer_folder():
         return f"{R}/model/tokenizer"
     if not LOCAL_MODEL:
         return f"{HUB_FOLDER}/tokenizer{pinned('tokenizer', '@')}"
-    own = f"{STUDY.model.source}/tokenizer"
-    return own if Path(own).is_dir() else folder_of(STEPS[0])
+    return model_config.local_tokenizer(STUDY.model)
 
 
 def tokenizer_file():

@@ -77,6 +77,7 @@ elif not LOCAL_MODEL:
         log:
             f"{R}/logs/fetch_tokenizer.log",
         cache: CACHED
+        priority: 200
         localrule: True
         params:
             source=STUDY.model.source,
@@ -118,14 +119,17 @@ rule tokens:
         f"{R}/representation/tokens.npz",
     log:
         f"{R}/logs/tokens.log",
+    # It stops a study whose model cannot be used, by its config.json and tokenizer: before weights are fetched.
+    priority: 200
     localrule: True
     params:
         code=code("models.tokens"),
         context=STUDY.model.context_tokens,
+        bos=STUDY.model.bos,
         depth=STUDY.model.depth,
     shell:
         "python -m dynalign.models.tokens --words {input.words:q} --tokenizer {input.tokenizer:q}"
-        " --context-tokens {params.context} --depth {params.depth} --output {output:q} &> {log:q}"
+        " --context-tokens {params.context} --bos {params.bos} --depth {params.depth} --output {output:q} &> {log:q}"
 
 
 rule representation:

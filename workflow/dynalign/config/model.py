@@ -40,6 +40,9 @@ Steps = Annotated[
     BeforeValidator(_steps_of_suite, json_schema_input_type=tuple[Natural, ...] | Literal[tuple(SUITES)]),
 ]
 
+#: Whether windows begin with the special token that a tokenizer puts first.
+Bos = Literal["auto", "always", "never"]
+
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 
 
@@ -71,6 +74,11 @@ class Model(Section):
         (0, 2, 4, 6, 8, 10, 12), description="layers studied: 0 = embeddings … depth = last hidden state"
     )
     context_tokens: Annotated[int, Field(ge=2)] = Field(50, description="tokens that the model sees, up to the word")
+    bos: Bos = Field(
+        "auto",
+        description="a special token (BOS) before them, not counted among them: `auto`, if the tokenizer puts one "
+        "first (Gemma, Llama); `always`, also if a converted tokenizer has lost that; `never`",
+    )
     batch_tokens: Positive | None = Field(
         None,
         description="tokens per forward pass (memory and speed); null: 1,500 on a CPU, as its caches hold, "
@@ -122,6 +130,12 @@ class Model(Section):
 def is_local(source: str, root: str | Path = ".") -> bool:
     """Whether a model source is a folder rather than a hub id."""
     return source.startswith((".", "/")) or (Path(root) / source).is_dir()
+
+
+def local_tokenizer(model: Model, root: str | Path = ".") -> str:
+    """Folder of a local model's tokenizer and config.json: ``tokenizer/``, or else the first step's."""
+    own = f"{model.source}/tokenizer"
+    return own if (Path(root) / own).is_dir() else f"{model.source}/{model.revision_of(model.steps[0])}"
 
 
 def hub_folder(source: str) -> str:

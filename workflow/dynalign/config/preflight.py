@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dynalign.config.brain import HARRY_POTTER_SUBJECTS
-from dynalign.config.model import is_local
+from dynalign.config.model import is_local, local_tokenizer
 from dynalign.config.study import Study
 from dynalign.io.errors import InputError
 from dynalign.io.shipped import shipped
@@ -64,4 +64,12 @@ def check_files(study: Study, root: str | Path = ".") -> None:
             need("training", path)
     elif is_local(study.model.source, root):
         for step in study.model.steps:
-            need("model", f"{study.model.source}/{study.model.revision_of(step)}/config.json")
+            need("model.source", f"{study.model.source}/{study.model.revision_of(step)}/config.json")
+        folder = local_tokenizer(study.model, root)
+        hint = f"; copy that of a checkpoint into {folder}"
+        need("model.source", f"{folder}/config.json", hint)
+        hint = (
+            "; a fast tokenizer, which gives each token's place in the text, is kept in it: get the model's, or save "
+            "one there with transformers (AutoTokenizer.from_pretrained(…).save_pretrained(…))"
+        )
+        need("model.source", f"{folder}/tokenizer.json", hint)

@@ -1,5 +1,7 @@
 """A checkpoint → the hidden states of every word at every layer, and perplexity (METHOD section 4)."""
 
+import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from dynalign.config.model import Model
 from dynalign.io.arrays import read_record
 from dynalign.io.errors import InputError, located
 from dynalign.models import checkpoints
+from dynalign.models.architecture import one_line
 from dynalign.models.layers import as_stored, write_layers
 from dynalign.models.tokens import Tokens
 from dynalign.tables.writer import write_table
@@ -19,19 +22,30 @@ from dynalign.tables.writer import write_table
 #: 30 windows (92 % of the matrix-product peak; 57 % with ten times as many), a GPU wants many.
 BATCH_TOKENS = {"cpu": 1_500, "cuda": 65_536}
 
+#: Above this, a model's attention looks ahead (:func:`look_ahead`): causal models give 1e-8 to 1e-6 in float32, those
+#: that look ahead 1e-3 or more, even untrained.
+LOOK_AHEAD = 1e-4
+
 #: Windows on which the error of a lower precision is measured.
 SAMPLE = 64
 
 
-def load_model(folder: str | Path, device: str = "cpu", precision: str = "float32", weights: str = "safetensors"):
+#: Weights that a model may leave: masks and tables of positions, which early versions of transformers saved and models
+#: now make themselves, and heads that read the hidden states beside the language model's.
+LEFT = re.compile(
+    r"(^|\.)(attn|attention)\.bias$|(^|\.)(masked_bias|causal_mask|position_ids|inv_freq|(cos|sin)_cached|version)$"
+    r"|(^|\.)(pooler|seq_relationship)\."
+)
+
+
+def load_model(
+    folder: str | Path, device: str = "cpu", precision: str = "float32", weights: checkpoints.Weights = "safetensors"
+):
     """Load a causal language model from a local folder for inference; `precision` and `weights` as in section `model`.
 
     Pickles are read by torch's weights-only loader alone, which runs no code from the file. InputError if the folder,
-    its weights or some parameters are missing.
+    its weights or some parameters are missing, of another size, or more than the model has a place for.
     """
-    from pickle import UnpicklingError
-
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
@@ -46,18 +60,35 @@ def load_model(folder: str | Path, device: str = "cpu", precision: str = "float3
             trust_remote_code=False,
             use_safetensors={"safetensors": True, "any": None, "pytorch": False}[weights],
             weights_only=True,
+            # They are refused below, by name.
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError) as error:
+    # Which kind of error it is depends on what is wrong: config.json, files, pickles, a library that is missing.
+    except Exception as error:
         raise InputError(
             "holds no causal language model that transformers can load with model.weights: "
-            f"{weights}: {' '.join(str(error).split())}"
+            f"{weights}: {one_line(error)}"
         ) from None
+    files = ", ".join(checkpoints.weight_files(os.listdir(folder), weights)[:2])
     if missing := sorted(info["missing_keys"]):
         # transformers would go on with random values in their place.
         raise InputError(
-            f"the weights lack {len(missing)} parameters of {type(model).__name__} ({missing[0]}, "
+            f"{files}: the weights lack {len(missing)} parameters of {type(model).__name__} ({missing[0]}, "
             "…); download the checkpoint again, or convert it to this architecture"
+        )
+    if mismatched := sorted(info["mismatched_keys"]):
+        name, there, wanted = mismatched[0]
+        raise InputError(
+            f"{files}: {len(mismatched)} weights have another size than {type(model).__name__} by its config.json "
+            f"({name}: {tuple(there)}, not {tuple(wanted)}, …); give the config.json that belongs to them"
+        )
+    if surplus := sorted(name for name in info["unexpected_keys"] if not LEFT.search(name)):
+        # transformers would drop them: what is left is not the model that was trained.
+        raise InputError(
+            f"{files}: {len(surplus)} weights have no place in {type(model).__name__} as config.json has it "
+            f"({', '.join(surplus[:3])}, …); give the config.json that belongs to them, or convert the checkpoint to "
+            "this architecture"
         )
     return model.eval().to(device)
 
@@ -101,14 +132,15 @@ def batches(n: int, size: int, compute: Callable[[slice], None]) -> None:
             last = now
 
 
-def last_positions(model, windows: np.ndarray, tokens: Tokens):
-    """Hidden states and next-token log-probabilities at the last position of each window, (n, context_tokens).
+def read_windows(model, windows: np.ndarray, tokens: Tokens):
+    """Hidden states of windows of tokens, (n, n_tokens), each behind the BOS of `tokens`, and their last logits.
 
-    Returns tensors `states`, (depth + 1, n, hidden), on the model's device and in its precision, and `log_p`, float32,
-    (n, vocabulary). It is an InputError if the model has another shape or vocabulary than the tokens.
+    Returns a tuple of depth + 1 tensors, (n, n_bos + n_tokens, hidden), and one, (n, vocabulary), on the model's device
+    and in its precision. It is an InputError if the model has another shape or vocabulary than the tokens.
     """
     import torch
 
+    windows = np.concatenate([np.tile(tokens.bos, (len(windows), 1)), windows], axis=1)
     vocabulary = model.get_input_embeddings().num_embeddings
     if windows.max() >= vocabulary:
         raise InputError(
@@ -118,7 +150,7 @@ def last_positions(model, windows: np.ndarray, tokens: Tokens):
     batch = torch.tensor(windows, device=model.device)
     # All windows are full: no padding, no mask. Logits of all positions would be by far the largest array.
     output = model(batch, output_hidden_states=True, use_cache=False, logits_to_keep=1)
-    states = [state[:, -1] for state in output.hidden_states]
+    states = output.hidden_states
     found = (len(states) - 1, {state.shape[-1] for state in states})
     if found != (tokens.depth, {tokens.hidden}):
         widths = ", ".join(map(str, sorted(found[1])))
@@ -126,11 +158,47 @@ def last_positions(model, windows: np.ndarray, tokens: Tokens):
             f"the model has {found[0]} layers of hidden size {widths}, but the tokens were made for "
             f"{tokens.depth} of {tokens.hidden}; checkpoints must have one shape"
         )
-    return torch.stack(states), output.logits[:, -1].float().log_softmax(-1)
+    return states, output.logits[:, -1]
+
+
+def last_positions(model, windows: np.ndarray, tokens: Tokens):
+    """Hidden states and next-token log-probabilities at the last position of each window, (n, context_tokens).
+
+    Returns tensors `states`, (depth + 1, n, hidden), on the model's device and in its precision, and `log_p`, float32,
+    (n, vocabulary). InputError as in :func:`read_windows`.
+    """
+    import torch
+
+    states, logits = read_windows(model, windows, tokens)
+    return torch.stack([state[:, -1] for state in states]), logits.float().log_softmax(-1)
+
+
+def look_ahead(model, tokens: Tokens) -> float:
+    """How far the states of a window's first half move when its second half changes, as a share of their size.
+
+    The median over positions of the layer that moves most: 0 in a causal model but for rounding (a router of experts
+    groups other tokens with them), and for one token whose expert was decided by that rounding.
+    """
+    import torch
+
+    window = tokens.ids[: tokens.context_tokens]
+    kinds, half = np.unique(tokens.ids), len(window) // 2
+    other = window.copy()
+    other[half:] = np.where(window[half:] == kinds[0], kinds[-1], kinds[0])
+    halves: list = []
+
+    def compute(rows: slice) -> None:
+        states, _ = read_windows(model, np.stack([window, other])[rows], tokens)
+        halves.extend(torch.stack([state[:, : len(tokens.bos) + half].float() for state in states], dim=1))
+
+    batches(2, 2, compute)
+    one, changed = halves
+    moved = (changed - one).norm(dim=-1) / one.norm(dim=-1).clamp_min(1e-30)
+    return float(moved.median(dim=-1).values.max())
 
 
 def read_story(model, tokens: Tokens, batch_tokens: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pass all windows of `context_tokens` tokens of the story through a model in evaluation mode, each once.
+    """Pass all windows of `context_tokens` tokens of the story, behind BOS, through a model in evaluation mode, once.
 
     The window that ends at token e gives the vector of the word whose last token is e, and predicts token e + 1.
     `batch_tokens`, the tokens per forward pass, changes memory and speed, not results; it is halved where memory does
@@ -164,7 +232,7 @@ def read_story(model, tokens: Tokens, batch_tokens: int) -> tuple[np.ndarray, np
         log_p = log_p[: len(following)].gather(1, following[:, None])[:, 0]
         nll[rows.start : rows.start + len(following)] = -log_p.cpu().numpy()
 
-    batches(len(windows), max(1, batch_tokens // context), compute)
+    batches(len(windows), max(1, batch_tokens // (len(tokens.bos) + context)), compute)
     for name, values in (*((f"layer {layer}", x) for layer, x in enumerate(layers)), ("the prediction", nll)):
         if not np.isfinite(values).all():
             raise InputError(f"{name} holds values that are not finite; the checkpoint's weights are broken")
@@ -180,7 +248,7 @@ def sample_layers(model, tokens: Tokens, sample: np.ndarray, batch_tokens: int) 
     def compute(rows: slice) -> None:
         layers[:, rows] = last_positions(model, windows[rows], tokens)[0].float().cpu().numpy()
 
-    batches(len(windows), max(1, batch_tokens // tokens.context_tokens), compute)
+    batches(len(windows), max(1, batch_tokens // (len(tokens.bos) + tokens.context_tokens)), compute)
     return layers
 
 
@@ -268,10 +336,18 @@ def compute(folder: Path, tokens: Tokens, settings: Model, device: str):
     n_words = int(tokens.represented.sum())
     sample = np.unique(np.linspace(0, n_words - 1, min(SAMPLE, n_words)).round().astype(int))
     lower = settings.precision != "float32"
+    model = load_model(folder, device, weights=settings.weights)
+    if (moved := look_ahead(model, tokens)) > LOOK_AHEAD:
+        raise InputError(
+            f"{type(model).__name__} looks ahead: when the second half of a window changes, states of the first half "
+            f"move by {moved:.2g} of their size. Neither they nor a perplexity would be those of a model that reads "
+            "word by word; choose a causal model (model.source)"
+        )
     if lower:
+        exact = sample_layers(model, tokens, sample, size)
         # Loaded anew rather than converted: a model's tables of positions stay in float32 that way.
-        exact = sample_layers(load_model(folder, device, weights=settings.weights), tokens, sample, size)
-    model = load_model(folder, device, settings.precision, settings.weights)
+        del model
+        model = load_model(folder, device, settings.precision, settings.weights)
     layers, nll = read_story(model, tokens, size)
     names = layer_names(model, tokens.ids[: tokens.context_tokens])
     stored = as_stored(layers, settings.storage)

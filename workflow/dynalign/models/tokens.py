@@ -5,14 +5,16 @@ words are a prefix of these tokens; :func:`locate` checks that no token spans tw
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from dynalign.cli import command, run
+from dynalign.cli import command, note, run
+from dynalign.config.model import Bos
 from dynalign.io.arrays import write_record
 from dynalign.io.errors import InputError, located
+from dynalign.models.architecture import Shape, check_config, one_line
 from dynalign.stimulus.timing import read_words
 
 
@@ -29,6 +31,8 @@ class Tokens:
     depth: int  #: transformer layers; hidden states are numbered 0, embeddings, to `depth`
     hidden: int  #: hidden size
     max_context: int  #: longest context of the model in tokens; 0 if its configuration states none
+    #: of int64, (n,), special tokens (BOS) before the `context_tokens` of every window; most tokenizers have none
+    bos: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def locate(words: Sequence[str], offsets: np.ndarray, word_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,15 +104,22 @@ def represented(
 
 
 def load_tokenizer(folder: str | Path):
-    """Load the fast tokenizer of a local folder; one that gives no offsets is refused."""
+    """Load the fast tokenizer of a local folder; one that is broken, needs a missing library or gives no offsets is an
+    InputError.
+    """
     from transformers import AutoTokenizer
 
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder; it must hold the tokenizer and the model's config.json")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder}: holds no tokenizer that transformers can load: {error}") from None
+    # The tokenizers library raises nothing more special.
+    except Exception as error:
+        file = Path(folder) / "tokenizer.json"
+        raise InputError(
+            f"{file if file.exists() else folder}: holds no tokenizer that transformers can load: {one_line(error)}; "
+            "get the model's tokenizer.json again, or choose a model that has one"
+        ) from None
     if not tokenizer.is_fast:
         raise InputError(
             f"{folder}: {type(tokenizer).__name__} gives no character offsets; use a model with a fast "
@@ -117,46 +128,58 @@ def load_tokenizer(folder: str | Path):
     return tokenizer
 
 
-def model_shape(folder: str | Path, depth: int, context_tokens: int) -> dict[str, int]:
-    """Read `depth`, `hidden` and `max_context` of :class:`Tokens` from a folder's config.json.
+def first_tokens(tokenizer, bos: Bos, word: str) -> np.ndarray:
+    """Ids, int64, of the special tokens at the head of every window (`model.bos`); what the tokenizer adds at the end
+    is none of them.
 
-    InputError if there is none, it has another depth, or its context is shorter than the window.
+    `word` is any that has a token. InputError if a token is asked for that the tokenizer does not name.
     """
-    from transformers import AutoConfig
+    encoding = tokenizer(word, add_special_tokens=True, return_special_tokens_mask=True)
+    n_added = encoding["special_tokens_mask"].index(0)
+    added = [] if bos == "never" else encoding["input_ids"][:n_added]
+    if bos == "always" and not added:
+        if tokenizer.bos_token_id is None:
+            raise InputError("model.bos: always, but the tokenizer names no BOS token; set model.bos: auto")
+        added = [tokenizer.bos_token_id]
+    return np.array(added, dtype=np.int64)
 
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).get_text_config()
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder}: holds no model configuration that transformers can load: {error}") from None
-    if config.num_hidden_layers != depth:
+
+def model_shape(folder: str | Path, depth: int) -> Shape:
+    """The shape of a model (:func:`dynalign.models.architecture.check_config`); InputError if it has another depth."""
+    shape = check_config(folder)
+    if shape.depth != depth:
         raise InputError(
-            f"{folder}/config.json: the model has {config.num_hidden_layers} transformer layers, but "
-            f"model.depth is {depth}; set model.depth: {config.num_hidden_layers}"
+            f"{folder}/config.json: the model has {shape.depth} transformer layers, but "
+            f"model.depth is {depth}; set model.depth: {shape.depth}"
         )
-    # Not every architecture states a longest context (ALiBi, recurrent models).
-    max_context = getattr(config, "max_position_embeddings", None) or 0
-    if 0 < max_context < context_tokens:
-        raise InputError(
-            f"{folder}/config.json: the model's context is {max_context} tokens, shorter than the window of "
-            f"{context_tokens}; lower model.context_tokens"
-        )
-    return {"depth": depth, "hidden": config.hidden_size, "max_context": max_context}
+    return shape
 
 
 def tokenize(
-    words: Sequence[str], word_index: np.ndarray, folder: str | Path, context_tokens: int, depth: int
+    words: Sequence[str], word_index: np.ndarray, folder: str | Path, context_tokens: int, depth: int, bos: Bos = "auto"
 ) -> Tokens:
     """Tokenise the words, joined by single spaces, once, with the tokenizer and the config.json of a local folder.
 
-    `word_index`, (n_words,), is their position in the stimulus, `depth` what the configuration expects.
+    `word_index`, (n_words,), is their position in the stimulus, `depth` what the configuration expects, `bos` its
+    `model.bos`.
     """
     if not len(words):
         raise InputError("the story has no words for the model to see; story.drop drops them all")
-    shape = model_shape(folder, depth, context_tokens)
+    shape = model_shape(folder, depth)
     tokenizer = load_tokenizer(folder)
-    encoding = tokenizer(" ".join(words), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    try:
+        encoding = tokenizer(" ".join(words), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    except Exception as error:
+        raise InputError(f"the tokenizer cannot read the story: {one_line(error)}; choose another model") from None
     offsets = np.array(encoding["offset_mapping"], dtype=np.int64).reshape(-1, 2)
     first, last = locate(words, offsets, word_index)
+    head = first_tokens(tokenizer, bos, words[0])
+    window = len(head) + context_tokens
+    if 0 < shape.max_context < window:
+        raise InputError(
+            f"{folder}/config.json: the model's context is {shape.max_context} tokens, shorter than the window of "
+            f"{window}{' with BOS' if len(head) else ''}; lower model.context_tokens"
+        )
     return Tokens(
         ids=np.array(encoding["input_ids"], dtype=np.int64),
         word_index=np.asarray(word_index, dtype=np.int64),
@@ -164,12 +187,13 @@ def tokenize(
         last=last,
         represented=represented(words, first, last, context_tokens, word_index),
         context_tokens=context_tokens,
-        **shape,
+        bos=head,
+        **shape._asdict(),
     )
 
 
 @command
-def main(words: str, tokenizer: Path, context_tokens: int, depth: int, output: str) -> None:
+def main(words: str, tokenizer: Path, context_tokens: int, depth: int, output: str, bos: Bos = "auto") -> None:
     """Tokenise the story's words.
 
     Parameters
@@ -184,12 +208,16 @@ def main(words: str, tokenizer: Path, context_tokens: int, depth: int, output: s
         Transformer layers expected (`model.depth`).
     output
         ``representation/tokens.npz`` to write.
+    bos
+        Whether a special token begins each window (`model.bos`).
     """
     folder = tokenizer.parent if tokenizer.is_file() else tokenizer
     table = read_words(words)
     seen = table[table["dropped"] == 0]
     with located(f"{words}, {folder}"):
-        tokens = tokenize(seen["word"].tolist(), seen["word_index"].to_numpy(), folder, context_tokens, depth)
+        tokens = tokenize(seen["word"].tolist(), seen["word_index"].to_numpy(), folder, context_tokens, depth, bos)
+    if len(tokens.bos):
+        note(f"each window begins with the special tokens {tokens.bos.tolist()}")
     write_record(output, tokens)
 
 
