@@ -135,10 +135,10 @@ def test_a_model_that_brings_code_or_a_pickle_is_refused_and_not_run(tmp_path, s
     (folder / "model.safetensors").write_bytes(pickle.dumps(Trap(sprung)))
     for read in (
         lambda: tokens.load_tokenizer(folder),
-        lambda: tokens.model_shape(folder, 1, 50),
+        lambda: tokens.model_shape(folder, 1),
         lambda: representation.load_model(folder),
     ):
-        with pytest.raises(InputError, match="transformers can load"):
+        with pytest.raises(InputError, match=r"transformers \S*\s?can (load|read)"):
             read()
     config_only = {"model_type": "gpt_neox", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     (folder / "config.json").write_text(json.dumps(config_only | {"vocab_size": 10, "intermediate_size": 8}))
@@ -246,7 +246,7 @@ UNQUOTED = {
     "params.seed", "params.step", "params.layers", "params.context", "params.depth", "params.characters",
     "params.level", "params.block", "params.block_voxels", "params.gap", "params.others",
     "params.study",  # a name
-    "params.weights", "params.removal",  # one of a few words
+    "params.weights", "params.removal", "params.bos",  # one of a few words
     "params.commit",  # 40 hexadecimal digits
     "params.name", "params.names", "params.entry",  # a figure; step-<n>; a sub-command
     "params.malloc", "params.space",  # a constant; one of two options
