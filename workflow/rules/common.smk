@@ -18,15 +18,15 @@ except ImportError:
     ) from None
 
 from dynalign import provenance
+from dynalign.check.study import check
 from dynalign.config import model as model_config, study as configuration
 from dynalign.config.preflight import check_files
+from dynalign.config.story import ARRAYS
 from dynalign.datasets import harry_potter
-from dynalign.io.atomic import check_writable
 from dynalign.io.errors import InputError
 from dynalign.io.shipped import fingerprint
 from dynalign.io.yaml import read_yaml
 from dynalign.models import checkpoints
-from dynalign.stimulus import timing
 
 
 def package_of_jobs():
@@ -56,8 +56,8 @@ except InputError as error:
 # Captions of the report read the configuration: they see the defaults too.
 config.update(STUDY.model_dump(mode="json"))
 
-#: Root of the study's results: the one place for this path.
-R = f"results/{STUDY.study}"
+#: Root of the study's results.
+R = STUDY.results
 
 STEPS = [f"step-{step}" for step in STUDY.model.steps]
 PROPERTIES = list(STUDY.properties)
@@ -216,25 +216,14 @@ HUB_FOLDER = model_config.hub_folder(STUDY.model.source)
 TRAINING_TEXTS = (given(*STUDY.training.texts) or [f"{R}/model/corpus.txt"]) if TRAINED else []
 
 
-def fetched_folder(step):
-    """Name of a step's folder of downloads: studies share it exactly where they fetch the same."""
-    kind = "" if STUDY.model.weights == "safetensors" else f"+{STUDY.model.weights}"
-    return "--".join(Path(STUDY.model.revision_of(step)).parts) + pinned(step, "@") + kind
-
-
-def pinned(what, sign="--commit "):
-    """The commit that a step (or `tokenizer`) is pinned to, behind a sign; empty without one."""
-    return sign + STUDY.model.commits[what] if what in STUDY.model.commits else ""
+def pinned(what):
+    """The option for the commit that a step (or `tokenizer`) is pinned to; empty without one."""
+    return f"--commit {STUDY.model.commits[what]}" if what in STUDY.model.commits else ""
 
 
 def folder_of(ckpt):
     """Folder of a checkpoint."""
-    step = int(step_of(ckpt))
-    if TRAINED:
-        return f"{R}/model/{ckpt}"
-    if LOCAL_MODEL:
-        return f"{STUDY.model.source}/{STUDY.model.revision_of(step)}"
-    return f"{HUB_FOLDER}/{fetched_folder(step)}"
+    return model_config.checkpoint_folder(STUDY.model, int(step_of(ckpt)), R)
 
 
 def files_of(ckpt):
@@ -257,17 +246,11 @@ def content_of_checkpoints(*names):
     ]
 
 
-def tokenizer_folder():
-    """Folder of the tokenizer and the model's config.json: apart, so that a new checkpoint leaves it alone."""
-    if TRAINED:
-        return f"{R}/model/tokenizer"
-    if not LOCAL_MODEL:
-        return f"{HUB_FOLDER}/tokenizer{pinned('tokenizer', '@')}"
-    return model_config.local_tokenizer(STUDY.model)
+TOKENIZER = model_config.tokenizer_folder(STUDY.model, R)
 
 
 def tokenizer_file():
     """What a job reads of the tokenizer, or its folder of downloads."""
     if TRAINED:
-        return f"{tokenizer_folder()}/tokenizer.json"
-    return given(f"{tokenizer_folder()}/tokenizer.json") if LOCAL_MODEL else ancient(given(tokenizer_folder()))
+        return f"{TOKENIZER}/tokenizer.json"
+    return given(f"{TOKENIZER}/tokenizer.json") if LOCAL_MODEL else ancient(given(TOKENIZER))

@@ -1,8 +1,30 @@
+# Once there are tokens and labels, folds and classes can be checked: before hours are spent.
+rule check:
+    input:
+        words=f"{R}/story/words.tsv",
+        trs=f"{R}/story/trs.tsv",
+        tokens=f"{R}/representation/tokens.npz",
+        labels=f"{R}/tables/labels.tsv",
+    output:
+        f"{R}/check.txt",
+    log:
+        f"{R}/logs/check.log",
+    priority: 200
+    localrule: True
+    params:
+        # Takes `input`, so that it is not tracked: an option that is checked here is checked at the start of later runs.
+        study=lambda wildcards, input: STUDY.model_dump_json(),
+    shell:
+        "python -m dynalign.check --study {params.study:q} --words {input.words:q} --trs {input.trs:q}"
+        " --tokens {input.tokens:q} --labels {input.labels:q} --output {output:q} &> {log:q}"
+
+
 # Labels and one layer → small affine maps, one per method and property; what a probe reads before and after them.
 rule removal:
     input:
         **LAYERS,
         labels=f"{R}/tables/labels.tsv",
+        checked=f"{R}/check.txt",
     output:
         erasers=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
         digest=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz.sha256",

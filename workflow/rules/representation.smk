@@ -51,7 +51,7 @@ if TRAINED:
 elif not LOCAL_MODEL:
 
     #: Folder → what is fetched into it.
-    FETCHED = {fetched_folder(step): step for step in STUDY.model.steps}
+    FETCHED = {model_config.fetched_folder(STUDY.model, step): step for step in STUDY.model.steps}
 
     rule fetch_checkpoint:
         output:
@@ -73,7 +73,7 @@ elif not LOCAL_MODEL:
 
     rule fetch_tokenizer:
         output:
-            directory(given(tokenizer_folder())),
+            directory(given(TOKENIZER)),
         log:
             f"{R}/logs/fetch_tokenizer.log",
         cache: CACHED

@@ -5,8 +5,7 @@ RECORDED = ".sha256" if STUDY.story.download else ""
 #: What the stimulus is read from.
 STORY = [STUDY.story.words]
 if STUDY.story.layout == "arrays":
-    arrays = ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri")
-    STORY = [f"{STUDY.story.folder}/{name}.npy{RECORDED}" for name in arrays]
+    STORY = [f"{STUDY.story.folder}/{name}.npy{RECORDED}" for name in ARRAYS]
 
 if STUDY.story.download == "harry-potter":
 

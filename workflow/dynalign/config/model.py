@@ -132,12 +132,38 @@ def is_local(source: str, root: str | Path = ".") -> bool:
     return source.startswith((".", "/")) or (Path(root) / source).is_dir()
 
 
-def local_tokenizer(model: Model, root: str | Path = ".") -> str:
-    """Folder of a local model's tokenizer and config.json: ``tokenizer/``, or else the first step's."""
-    own = f"{model.source}/tokenizer"
-    return own if (Path(root) / own).is_dir() else f"{model.source}/{model.revision_of(model.steps[0])}"
-
-
 def hub_folder(source: str) -> str:
     """Folder that a hub model's checkpoints are fetched into; studies share it."""
     return f"resources/models/{source.replace('/', '--')}"
+
+
+def fetched_folder(model: Model, step: int) -> str:
+    """Name of a step's folder of downloads: studies share it exactly where they fetch the same."""
+    kind = "" if model.weights == "safetensors" else f"+{model.weights}"
+    return "--".join(Path(model.revision_of(step)).parts) + _at(model, step) + kind
+
+
+def _at(model: Model, what) -> str:
+    return f"@{model.commits[what]}" if what in model.commits else ""
+
+
+def checkpoint_folder(model: Model, step: int, results: str, root: str | Path = ".") -> str:
+    """Folder of a step's config.json and weights; `results` is that of the study, ``results/<study>``."""
+    if model.source == "trained":
+        return f"{results}/model/step-{step}"
+    if is_local(model.source, root):
+        return f"{model.source}/{model.revision_of(step)}"
+    return f"{hub_folder(model.source)}/{fetched_folder(model, step)}"
+
+
+def tokenizer_folder(model: Model, results: str, root: str | Path = ".") -> str:
+    """Folder of the tokenizer and the model's config.json: apart, so that a new checkpoint leaves it alone.
+
+    Of a local model it is ``tokenizer/``, or else the first step's.
+    """
+    if model.source == "trained":
+        return f"{results}/model/tokenizer"
+    if is_local(model.source, root):
+        own = f"{model.source}/tokenizer"
+        return own if (Path(root) / own).is_dir() else checkpoint_folder(model, model.steps[0], results, root)
+    return f"{hub_folder(model.source)}/tokenizer{_at(model, 'tokenizer')}"

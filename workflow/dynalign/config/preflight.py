@@ -3,37 +3,46 @@
 from pathlib import Path
 
 from dynalign.config.brain import HARRY_POTTER_SUBJECTS
-from dynalign.config.model import is_local, local_tokenizer
+from dynalign.config.model import checkpoint_folder, is_local, tokenizer_folder
+from dynalign.config.story import ARRAYS
 from dynalign.config.study import Study
 from dynalign.io.errors import InputError
 from dynalign.io.shipped import shipped
 
 
 def check_files(study: Study, root: str | Path = ".") -> None:
-    """Check that every file that the configuration names is there (from `root`), unless the workflow makes it.
+    """An `InputError` with a line for each of the :func:`missing_files`, if there are any."""
+    if missing := missing_files(study, root):
+        raise InputError("\n  ".join(missing))
 
-    An `InputError` names the key, the missing file and what is allowed.
+
+def missing_files(study: Study, root: str | Path = ".") -> list[str]:
+    """Every file that the configuration names and that is not there (from `root`), unless the workflow makes it.
+
+    A message each: the key, the missing file and the way out.
     """
     root = Path(root)
+    missing: list[str] = []
 
     def need(key: str, path: str, hint: str = "") -> None:
-        if not shipped(path, root).exists():
-            raise InputError(f"{key}: no such file {path}{hint}")
+        message = f"{key}: no such file {path}{hint}"
+        if not shipped(path, root).exists() and message not in missing:
+            missing.append(message)
 
     story = study.story
     if story.layout == "arrays" and story.download is None:
-        need("story.folder", story.folder)
-        for name in ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri"):
+        for name in ARRAYS:
             need("story.folder", f"{story.folder}/{name}.npy")
         arrays = (root / story.folder).glob("data_subject_*.npy")
         there = sorted(path.stem.removeprefix("data_subject_") for path in arrays)
-        if absent := [subject for subject in study.subjects if subject not in there]:
-            file = f"{story.folder}/data_subject_{absent[0]}.npy"
-            raise InputError(f"subjects: {absent[0]!r} has no file {file}; there are: {', '.join(there) or 'none'}")
+        for subject in study.subjects:
+            if subject not in there:
+                file = f"{story.folder}/data_subject_{subject}.npy"
+                missing.append(f"subjects: {subject!r} has no file {file}; there are: {', '.join(there) or 'none'}")
     elif story.layout == "arrays":
         if unknown := [subject for subject in study.subjects if subject not in HARRY_POTTER_SUBJECTS]:
             known = ", ".join(HARRY_POTTER_SUBJECTS)
-            raise InputError(f"subjects: unknown {unknown[0]!r}; the Harry Potter data has {known}")
+            missing.append(f"subjects: unknown {', '.join(map(repr, unknown))}; the Harry Potter data has {known}")
     elif study.simulation is not None:
         need("simulation.text", study.simulation.text)
     else:
@@ -64,12 +73,12 @@ def check_files(study: Study, root: str | Path = ".") -> None:
             need("training", path)
     elif is_local(study.model.source, root):
         for step in study.model.steps:
-            need("model.source", f"{study.model.source}/{study.model.revision_of(step)}/config.json")
-        folder = local_tokenizer(study.model, root)
-        hint = f"; copy that of a checkpoint into {folder}"
-        need("model.source", f"{folder}/config.json", hint)
+            need("model.source", f"{checkpoint_folder(study.model, step, '', root)}/config.json")
+        folder = tokenizer_folder(study.model, "", root)
+        need("model.source", f"{folder}/config.json", f"; copy that of a checkpoint into {folder}")
         hint = (
             "; a fast tokenizer, which gives each token's place in the text, is kept in it: get the model's, or save "
             "one there with transformers (AutoTokenizer.from_pretrained(…).save_pretrained(…))"
         )
         need("model.source", f"{folder}/tokenizer.json", hint)
+    return missing

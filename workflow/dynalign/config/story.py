@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from dynalign.config.fields import FilePath, Name, Natural, Positive, Section
 
+#: The story in the layout `arrays`: words, their times, times and runs of the TRs (METHOD section 2.1).
+ARRAYS = ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri")
+
 
 class Trim(Section):
     """TRs cut at both ends of a run."""

@@ -135,6 +135,11 @@ class Study(Section):
         return self
 
     @property
+    def results(self) -> str:
+        """Root of the study's results: the one place for this path."""
+        return f"results/{self.study}"
+
+    @property
     def checkpoints(self) -> tuple[str, ...]:
         """Names of all checkpoints and baselines, in order: step-0, …, random."""
         return (*(f"step-{step}" for step in self.model.steps), *self.baselines)

@@ -99,7 +99,8 @@ def crossfit_position(accuracy: float, low: float, high: float) -> str:
     return "below" if accuracy < low else "above" if accuracy > high else "inside"
 
 
-def _check_classes(name: str, codes: np.ndarray, probing: Probing) -> None:
+def check_classes(name: str, codes: np.ndarray, probing: Probing) -> None:
+    """Check that the class codes of a property's labelled words, (n,), can be probed; an `InputError` if not."""
     classes, sizes = np.unique(codes, return_counts=True)
     if len(classes) < 2:
         raise InputError(f"property {name!r} has {len(classes)} classes; a probe needs two or more")
@@ -149,7 +150,7 @@ def evaluate(
     Belrose et al. (2023). LEACE: Perfect linear concept erasure in closed form. NeurIPS.
     """
     for name, labels in codes.items():
-        _check_classes(name, labels[np.isfinite(labels)], probing)
+        check_classes(name, labels[np.isfinite(labels)], probing)
     rows = {}
     masks = {np.isfinite(labels).tobytes(): np.isfinite(labels) for labels in codes.values()}
     for key, mask in masks.items():  # properties with the same labelled words share their folds

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.cli import command, run
-from dynalign.config.story import Story
+from dynalign.config.story import ARRAYS, Story
 from dynalign.io.arrays import read_array
 from dynalign.io.digests import check_digest
 from dynalign.io.errors import InputError, located
@@ -115,8 +115,7 @@ def read_arrays_layout(folder: str | Path) -> Timing:
 
     InputError: arrays are missing, changed since they were recorded or do not match, or times do not rise.
     """
-    names = ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri")
-    paths = [Path(folder) / f"{name}.npy" for name in names]
+    paths = [Path(folder) / f"{name}.npy" for name in ARRAYS]
     for path in paths:
         check_digest(path)
     words, onsets, times, runs = read_array(paths[0]), *map(_numbers, paths[1:])
