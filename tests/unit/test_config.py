@@ -82,7 +82,6 @@ def test_the_published_code_is_reproduced_as_method_says():
         ({"figures": {"properties": ["tens"]}}, r"figures\.properties: unknown 'tens'; allowed: sentence_length"),
         ({"model": {"source": "trained"}}, r"'trained' and the section `training` go together"),
         ({"story": {"layout": "table", "download": None}}, r"layout 'table' needs the key 'words'"),
-        ({"brain": {"mask": "mask.nii"}}, r"mask: 'mask\.nii' lacks \{subject\}"),
         ({"removal": {"methods": ["ridg"]}}, r"removal\.methods\.0: .*'leace-crossfit'.*\(got 'ridg'\)"),
         ({"removal": {"methods": ["leace-tr"]}}, r"methods: the paper's removal .* add 'ridge-in-sample'"),
         ({"model": {"revision": "main"}}, r"revision: 'main' would be the checkpoint of step 0 and of another"),
@@ -135,7 +134,7 @@ def test_the_published_code_is_reproduced_as_method_says():
         ({"noise_ceiling": {"threshold": 1}}, r"noise_ceiling\.threshold: .*less than 1 \(got 1\)"),
         ({"brain": {"voxels": "language.npy"}}, r"voxels: 'language\.npy' lacks \{subject\}"),
         ({"brain": {"voxels": "{subject}\n.npy"}}, r"brain\.voxels: .* is a path"),
-        ({"brain": {"images": "{subject}.nii"}}, r"images: '\{subject\}\.nii' lacks \{run\}"),
+        ({"brain": {"images": "{run}.nii"}}, r"images: '\{run\}\.nii' lacks \{subject\}"),
         *(
             (
                 {"brain": {"images": f"{subject}_{run}.nii"}},
@@ -317,6 +316,27 @@ def test_a_table_study_names_the_image_that_is_missing(tmp_path):
     (tmp_path / "S_01.nii").touch()
     values["annotation"] = {"download": True}
     preflight.check_files(load(values))
+
+
+def test_a_mask_may_be_all_subjects_and_a_single_run_needs_no_number():
+    story = {"layout": "table", "download": None, "words": "words.tsv", "tr": 2}
+    values = {"subjects": ["A", "B"], "brain": {"images": "{subject}.nii", "mask": "mask.nii"}}
+    assert load(values | {"story": story | {"trs": [9]}}).brain.image("B", 1) == "B.nii"
+    with pytest.raises(InputError, match=r"brain\.images: '\{subject\}\.nii' lacks \{run\}"):
+        load(values | {"story": story | {"trs": [9, 9]}})
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("brain", {"mask": "results/demo/data/mask.nii.gz"}, r"brain\.mask: '.*' lacks \{subject\}"),
+        ("rois", {"labels": "results/demo/data/rois.tsv"}, r"rois\.labels: '.*' lacks \{subject\}"),
+    ],
+)
+def test_simulated_subjects_have_files_of_their_own(part, change, message):
+    study = yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8"))
+    with pytest.raises(InputError, match=message):
+        load(study | {part: study[part] | change})
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,11 @@ class Brain(Section):
 
     images: RunPath | None = Field(
         None,
-        description="layout `table`: 4-D NIfTI per run, a path with {subject} and {run} (1, 2, …; {run:02d}: 01, …)",
+        description="layout `table`: 4-D NIfTI per run, a path with {subject} and {run} (1, 2, …; {run:02d}: 01, …; "
+        "not needed for one run)",
     )
     mask: SubjectPath | None = Field(
-        None, description="layout `table`: brain mask (0 and one other value), a path with {subject}"
+        None, description="layout `table`: brain mask (0 and one other value), a path that may hold {subject}"
     )
     detrend: Literal["none", "linear", "cosine"] = Field(
         "none", description="remove per run and voxel: a line, or all slower than `high_pass_s` (discrete cosines)"
@@ -31,7 +32,7 @@ class Brain(Section):
 
     @model_validator(mode="after")
     def _placeholders(self):
-        need_placeholders(self, images=("subject", "run"), mask=("subject",), voxels=("subject",))
+        need_placeholders(self, images=("subject",), voxels=("subject",))
         return self
 
     def image(self, subject: str, run: int) -> str:

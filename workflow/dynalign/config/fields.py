@@ -70,12 +70,12 @@ def _pattern(*fields: str) -> Callable[[str], str]:
     return check
 
 
-def need_placeholders(section, **holders) -> None:
-    """Refuse a path that lacks a placeholder which tells its files apart."""
+def need_placeholders(section, prefix: str = "", /, **holders) -> None:
+    """Refuse a path that lacks a placeholder which tells its files apart; `prefix` stands before the key named."""
     for key, needed in holders.items():
         value = getattr(section, key)
         if absent := [name for name in needed if value is not None and not re.search(rf"\{{{name}[:}}]", value)]:
-            raise ValueError(f"{key}: {value!r} lacks {{{absent[0]}}}")
+            raise ValueError(f"{prefix}{key}: {value!r} lacks {{{absent[0]}}}")
 
 
 Name = Annotated[str, AfterValidator(_filename)]

@@ -87,13 +87,16 @@ class Study(Section):
                     raise ValueError(f"simulation: writes {key}, which must be in results/{self.study}/, not {path!r}")
             if training is None:
                 raise ValueError("simulation: needs the section `training` (its text drives voxels)")
+            need_placeholders(brain, "brain.", mask=("subject",))
             if labelled:
-                need_placeholders(self.rois, image=("subject",), labels=("subject",))
+                need_placeholders(self.rois, "rois.", image=("subject",), labels=("subject",))
             driving = filter(None, (*self.simulation.properties, self.simulation.brain_only))
             if unknown := [name for name in driving if name not in self.properties]:
                 raise ValueError(f"simulation: unknown property {unknown[0]!r}; {allowed}")
         elif story.layout == "table" and not (brain.images and brain.mask):
             raise ValueError("story.layout 'table' needs brain.images and brain.mask")
+        if story.layout == "table" and len(story.trs) > 1:
+            need_placeholders(brain, "brain.", images=("run",))
         if story.layout == "table" and brain.voxels is not None:
             raise ValueError("brain.voxels: goes with layout 'arrays'; brain.mask chooses the voxels of images")
         if story.layout == "arrays" and labelled:
