@@ -93,7 +93,8 @@ def test_functions_are_sub_commands(capsys):
     assert "More." in capsys.readouterr().out
 
 
-def test_the_help_names_the_command():
-    command = [sys.executable, "-m", "dynalign.removal.fit", "--help"]
+@pytest.mark.parametrize("name", ["dynalign.removal.fit", "dynalign.init"])
+def test_the_help_names_the_command(name):
+    command = [sys.executable, "-m", name, "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert shown.startswith("usage: python -m dynalign.removal.fit ")
+    assert shown.startswith(f"usage: python -m {name} ")

@@ -54,7 +54,7 @@ def commands(*functions: Callable[..., None]) -> Callable[[Sequence[str] | None]
 def _program(function: Callable) -> str:
     """How a step is called; as the main module it does not bear its own name."""
     spec = getattr(sys.modules["__main__"], "__spec__", None) if function.__module__ == "__main__" else None
-    return f"python -m {spec.name if spec else function.__module__}"
+    return f"python -m {(spec.name if spec else function.__module__).removesuffix('.__main__')}"
 
 
 def _arguments(function: Callable, argv: Sequence[str] | None) -> dict[str, Any]:

@@ -4,8 +4,10 @@
 ``workflow/schemas/config.schema.json`` and the table of keys in ``config/README.md``."""
 
 import json
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import get_origin
+from types import MappingProxyType
+from typing import Any, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -29,7 +31,7 @@ _HEAD = """\
 
 def default_yaml() -> str:
     """The paper's study as YAML, every key with its explanation."""
-    return "\n".join([_HEAD, *_yaml_lines(Study(), indent=0)]) + "\n"
+    return "\n".join([_HEAD, *yaml_lines(Study, dict(Study()))]) + "\n"
 
 
 def _flow(value) -> str:
@@ -45,20 +47,33 @@ def _is_named(field) -> bool:
     return get_origin(field.annotation) is dict and section_of(field.annotation) is not None
 
 
-def _yaml_lines(section: BaseModel, indent: int) -> list[str]:
-    pad = "  " * indent
-    lines = []
-    for key, field in type(section).model_fields.items():
-        value = getattr(section, key)
-        if indent == 0 and lines:
+def yaml_lines(
+    section: type[Section],
+    values: Mapping[str, Any],
+    notes: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    left_out: Container[str] = (),
+    prefix: str = "",
+) -> list[str]:
+    """Lines of YAML for `values`, a mapping of keys of a section, each key below its explanation.
+
+    `notes` are more comments by key (``story.tr``). A key in `left_out` is written as a comment, with all it holds.
+    """
+    lines: list[str] = []
+    for key, field in section.model_fields.items():
+        if key not in values:
+            continue
+        name, value = prefix + key, values[key]
+        if not prefix and lines:
             lines.append("")
-        lines.append(f"{pad}# {field.description}")
-        if isinstance(value, Section) and not isinstance(value, Trim):
-            lines += [f"{pad}{key}:", *_yaml_lines(value, indent + 1)]
-        elif value and _is_named(field):
-            lines += [f"{pad}{key}:", *(f"{pad}  {name}: {_flow(entry)}" for name, entry in value.items())]
+        lines += [f"# {comment}" for comment in (field.description, *notes.get(name, ()))]
+        inner = section_of(field.annotation)
+        if value and _is_named(field):
+            entry = [f"{key}:", *(f"  {each}: {_flow(one)}" for each, one in value.items())]
+        elif value and inner not in (None, Trim):
+            entry = [f"{key}:", *(f"  {line}" for line in yaml_lines(inner, dict(value), notes, left_out, f"{name}."))]
         else:
-            lines.append(f"{pad}{key}: {_flow(value)}")
+            entry = [f"{key}: {_flow(value)}"]
+        lines += [f"# {line}" for line in entry] if name in left_out else entry
     return lines
 
 

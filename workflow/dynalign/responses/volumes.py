@@ -73,20 +73,31 @@ def measured_rows(n_rows: int, kept: np.ndarray, source: str) -> np.ndarray:
     )
 
 
-def _check_tr(image, tr: float) -> bool:
-    """Compare the TR in an image's header with `tr`, in s, to a thousandth; whether the header has one."""
-    zooms, header = image.header.get_zooms(), image.header
-    stated = float(zooms[3]) if len(zooms) > 3 else 0.0
+def _stated(image) -> tuple[float, str]:
+    """The TR in an image's header, 0 if it has none, and its unit."""
+    zooms = image.header.get_zooms()
     try:
-        unit = header.get_xyzt_units()[1]
+        unit = image.header.get_xyzt_units()[1]
     except (AttributeError, KeyError):
         unit = "unknown"
-    # Without a unit, s and ms are taken; 1 is what many programs write when they know no TR.
-    in_seconds = [stated * scale for scale in ([_SECONDS[unit]] if unit in _SECONDS else [1.0, 1e-3])]
-    if any(abs(one - tr) <= 1e-3 * tr for one in in_seconds):
-        return True
+    return float(zooms[3]) if len(zooms) > 3 else 0.0, unit
+
+
+def possible_trs(image) -> list[float]:
+    """TRs in s that an image's header may mean: one, two without a unit (s, ms), none if it states none."""
+    stated, unit = _stated(image)
+    # 1 without a unit is what many programs write when they know no TR.
     if not 0 < stated < np.inf or (stated == 1 and unit not in _SECONDS):
-        return False
+        return []
+    return [stated * scale for scale in ([_SECONDS[unit]] if unit in _SECONDS else [1.0, 1e-3])]
+
+
+def _check_tr(image, tr: float) -> bool:
+    """Compare the TR in an image's header with `tr`, in s, to a thousandth; whether the header has one."""
+    possible = possible_trs(image)
+    if not possible or any(abs(one - tr) <= 1e-3 * tr for one in possible):
+        return bool(possible)
+    stated, unit = _stated(image)
     raise InputError(
         f"{image.get_filename()}: its header gives a TR of {stated:g} (pixdim[4], unit: {unit}), but story.tr is "
         f"{tr:g} s; correct the one that is wrong (a header with nibabel: header.set_zooms, header.set_xyzt_units)"
