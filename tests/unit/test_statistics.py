@@ -193,6 +193,13 @@ def test_the_false_discovery_rate_is_adjusted_over_the_whole_grid(tmp_path):
     assert table["significant"].tolist() == [int(one < 0.05) for one in expected]
 
 
+def test_a_table_cut_after_its_header_is_not_left_out(tmp_path):
+    for name, text in (("0", "checkpoint\tp\nstep-0\t1\n"), ("1", "checkpoint\tp\n")):
+        (tmp_path / f"{name}.tsv").write_text(text)
+    with pytest.raises(InputError, match=r"1\.tsv: has no rows, though each cell has some; delete it"):
+        collect.collect([str(tmp_path / "0.tsv"), str(tmp_path / "1.tsv")])
+
+
 def test_a_missing_p_stays_missing_and_counts_for_nothing():
     import pandas as pd
 

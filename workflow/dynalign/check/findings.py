@@ -28,7 +28,9 @@ class Findings:
         try:
             yield
         except InputError as error:
-            self.problems += [text for text in str(error).split("\n  ") if not self._known(text)]
+            # Of several, the first line only says that they follow.
+            first, *more = str(error).split("\n  ")
+            self.problems += [text for text in (more or [first]) if not self._known(text)]
 
     def _known(self, text: str) -> bool:
         path, _, missing = text.rpartition(": no such file")

@@ -14,12 +14,10 @@ from pydantic import BaseModel
 
 from dynalign.cli import command, run
 from dynalign.config.fields import Section
-from dynalign.config.preflight import check_files
 from dynalign.config.story import Trim
-from dynalign.config.study import Study, load, section_of
+from dynalign.config.study import Study, section_of
 from dynalign.io.atomic import write_text
 from dynalign.io.errors import InputError
-from dynalign.io.yaml import read_yaml
 
 _HEAD = """\
 # The paper's study. Written by `python -m dynalign.config.writers --write` from workflow/dynalign/config/,
@@ -116,16 +114,10 @@ def generated_files(root: str | Path = ".") -> dict[Path, str]:
 
 
 @command
-def main(check: str | None = None, write: bool = False) -> None:
-    """Check a configuration file, or write the files that this model produces: config.yaml, schema, table of keys."""
-    if write:
-        for path, text in generated_files().items():
-            write_text(path, text)
-    if check:
-        study = load(read_yaml(check) or {})
-        check_files(study)
-        counts = f"{len(study.checkpoints)} checkpoints, {len(study.subjects)} subjects"
-        print(f"{check}: study {study.study!r}, {counts}")
+def main(write: bool = False) -> None:
+    """Write the files that this model produces: config.yaml, schema, table of keys."""
+    for path, text in generated_files().items() if write else ():
+        write_text(path, text)
 
 
 if __name__ == "__main__":

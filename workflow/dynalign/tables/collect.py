@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dynalign.cli import command, run
+from dynalign.io.errors import InputError
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
@@ -23,10 +24,15 @@ def adjust(table, level: float):
 
 
 def collect(paths: Sequence[str], fdr: float | None = None):
-    """Stack tables; with a level `fdr`, add the columns of :func:`adjust`."""
+    """Stack tables; with a level `fdr`, add the columns of :func:`adjust`. InputError: one has no rows."""
     import pandas as pd
 
-    table = pd.concat([read_table(path) for path in paths], ignore_index=True)
+    parts = [read_table(path) for path in paths]
+    for path, part in zip(paths, parts, strict=True):
+        # One that was cut short after its header.
+        if part.empty:
+            raise InputError(f"{path}: has no rows, though each cell has some; delete it and run again")
+    table = pd.concat(parts, ignore_index=True)
     return table if fdr is None else adjust(table, fdr)
 
 
