@@ -71,7 +71,7 @@ def study(task: tuple[str, int]) -> dict:
     kind, seed = task
     rng = np.random.default_rng([15, seed, len(kind)])
     planted = kind == "all"
-    trs, hidden = (1200, 16) if planted else (600, 64)
+    trs, hidden = (2400, 16) if planted else (600, 64)
     n = trs * WORDS_PER_TR
     content = lfilter([0.8], [1, -0.6], rng.standard_normal((n, 6 if planted else 24)), axis=0)
     types = np.minimum(rng.geometric(0.03, n), TYPES) - 1

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import numpy as np
 from pydantic import AfterValidator, Field
 
 from dynalign.config.features import CONTROLS
@@ -22,6 +23,23 @@ class Shares(Section):
     )
     ratios: Grid = Field(
         powers_of_ten(-2, 2),
-        description="ratios of two bands' penalties that are tried in joint models; in steps of `encoding.alphas`, or "
-        "the joint model has a finer grid than its parts; word types mix with the vectors at all but the outermost",
+        description="ratios of two bands' penalties that are tried in joint models, in steps of `encoding.alphas`; word "
+        "types mix with the vectors at all but the outermost",
     )
+
+
+def check_ratios(ratios: tuple[float, ...], alphas: tuple[float, ...]) -> None:
+    """Refuse (ValueError) ratios between the steps of the penalties.
+
+    The joint model would have a finer grid of penalties than its parts, and gain by that alone (METHOD section 5).
+    """
+    if len(alphas) < 2:
+        raise ValueError("encoding.alphas: shares of variance need two penalties or more, or shares.compute: false")
+    step = min(np.diff(np.log(alphas)))
+    for ratio in ratios:
+        steps = np.log(ratio) / step
+        if abs(steps - round(steps)) > 1e-6:
+            raise ValueError(
+                f"shares.ratios: {ratio:g} lies between the steps of encoding.alphas, whose smallest is a factor of "
+                f"{np.exp(step):.4g}; give powers of that, e.g. {[float(f'{np.exp(k * step):.4g}') for k in (-1, 0, 1)]}"
+            )

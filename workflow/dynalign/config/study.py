@@ -15,7 +15,7 @@ from dynalign.config.figures import Figures
 from dynalign.config.model import Model
 from dynalign.config.properties import RAW_VALUES, Property, paper_properties
 from dynalign.config.removal import Probing, Removal
-from dynalign.config.shares import NUISANCE, Shares
+from dynalign.config.shares import NUISANCE, Shares, check_ratios
 from dynalign.config.statistics import NoiseCeiling, Statistics
 from dynalign.config.story import Annotation, Story
 from dynalign.io.errors import InputError
@@ -124,6 +124,8 @@ class Study(Section):
         check_names(self.features, self.properties)
         check_known("baselines", self.baselines, BASELINES, self.features)
         check_known("shares.nuisance", self.shares.nuisance, BUILT_IN, self.features)
+        if self.shares.compute:
+            check_ratios(self.shares.ratios, self.encoding.alphas)
         components = self.encoding.pca_components or 0
         # How many columns a table has is known where they are chosen; else the encoding says so.
         sizes = {"controls": len(CONTROLS)} | {
