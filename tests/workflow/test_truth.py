@@ -308,7 +308,8 @@ def test_controls_go_through_the_same_stages(finished, results, tmp_path):
         rows = table(tmp_path / "results/small", name).query("checkpoint == 'controls'")
         assert set(rows["layer"]) == {0}
         assert rows["step"].isna().all()
-        assert len(rows) == {"alignment": 31}.get(name, 20)
+        n = len(SMALL["properties"])
+        assert len(rows) == {"alignment": 1 + 3 * n}.get(name, 2 * n)
     before = table(results, "alignment").query("checkpoint != 'controls'")
     after = table(tmp_path / "results/small", "alignment").query("checkpoint != 'controls'")
     assert after.reset_index(drop=True).equals(before.reset_index(drop=True))
