@@ -223,7 +223,9 @@ def test_what_shares_are_computed_for():
 
 def test_ratios_of_penalties_stand_on_the_grid_of_penalties():
     """Else a joint model has a finer grid than its parts, and gains by it: .93 of null shares were rejected."""
-    with pytest.raises(InputError, match=r"shares\.ratios: 3\.16228 lies between .* a factor of 10; .*\[0\.1, 1\.0, 10\.0\]"):
+    with pytest.raises(
+        InputError, match=r"shares\.ratios: 3\.16228 lies between .* a factor of 10; .*\[0\.1, 1\.0, 10\.0\]"
+    ):
         load({"shares": {"ratios": [0.1, 1, 10**0.5, 10]}})
     half = [10 ** (k / 2) for k in range(-4, 9)]
     assert load({"shares": {"ratios": [0.1, 1, 10**0.5, 10]}, "encoding": {"alphas": half}}).shares.compute

@@ -124,6 +124,30 @@ def test_same_as_a_loop_over_prefixes(kind, folder, story, tokenizer):
     assert len(nll) == len(story.ids) - CONTEXT
 
 
+def test_stories_are_read_as_each_by_itself(folder):
+    """Vectors, surprisal and perplexity of two stories at once, against those of each."""
+    index, cut = np.arange(len(WORDS)), 80
+    stories = index < cut
+    both = tokens.tokenize(WORDS, index, folder(), CONTEXT, DEPTH, stories=stories)
+    parts = [tokens.tokenize(WORDS[k], index[k], folder(), CONTEXT, DEPTH) for k in (slice(cut), slice(cut, None))]
+    model = representation.load_model(folder())
+    layers, nll = representation.read_story(model, both, 16 * CONTEXT)
+    each = [representation.read_story(model, part, 16 * CONTEXT) for part in parts]
+    np.testing.assert_allclose(layers, np.concatenate([one for one, _ in each], axis=1), atol=1e-6)
+    np.testing.assert_allclose(nll[both.predicted], np.concatenate([one for _, one in each]), atol=1e-6)
+    assert np.isnan(nll[~both.predicted]).all()
+    assert (~both.predicted).sum() == CONTEXT
+    surprisal = [representation.word_surprisal(one, part) for (_, one), part in zip(each, parts, strict=True)]
+    word_index, bits = representation.word_surprisal(nll, both)
+    assert word_index.tolist() == [k for found, _ in surprisal for k in found]
+    np.testing.assert_allclose(bits, np.concatenate([one for _, one in surprisal]), atol=1e-5)
+    found = representation.predictability(nll, both)
+    assert found["n_tokens"] == sum(len(one) for _, one in each)
+    mean = np.concatenate([one for _, one in each]).mean()
+    assert found["perplexity"] == pytest.approx(np.exp(mean), rel=1e-6)
+    assert found["bits_per_word"] == pytest.approx(bits.mean())
+
+
 @pytest.mark.parametrize("kind", ["gpt_neox", "llama"])
 def test_windows_that_begin_with_bos(kind, folder, tmp_path):
     """Against a loop over words and over tokens, with the special tokens as the tokenizer puts them."""

@@ -93,8 +93,28 @@ def test_same_as_tokenising_every_prefix(folder, tmp_path, trim_offsets):
 def test_exactly_the_context_before_is_not_enough():
     first = np.array([0, 49, 50, 51])
     last = np.array([48, 49, 50, 60])
-    chosen = tokens.represented(list("abcd"), first, last, 50, np.arange(4))
+    chosen = tokens.represented(list("abcd"), first, last, 50, np.arange(4), np.zeros(1, int))
     assert chosen.tolist() == [False, False, False, True]
+
+
+def test_no_context_reaches_back_over_a_storys_beginning(folder):
+    """Two stories at once are each by itself, one after the other."""
+    index, cut = np.arange(len(WORDS)), 90
+    stories = np.where(index < cut, "tower", "lamp")
+    both = tokens.tokenize(WORDS, index, folder, context_tokens=50, depth=3, stories=stories)
+    parts = [tokens.tokenize(WORDS[part], index[part], folder, 50, 3) for part in (slice(cut), slice(cut, None))]
+    n = len(parts[0].ids)
+    assert both.ids.tolist() == [*parts[0].ids, *parts[1].ids]
+    for name, step in (("first", n), ("last", n), ("represented", 0)):
+        one, other = (getattr(part, name) for part in parts)
+        assert getattr(both, name).tolist() == [*one, *(other if name == "represented" else other + step)]
+    assert both.starts.tolist() == [0, n]
+    # A token is predicted from 50 of its own story.
+    assert both.predicted.tolist() == [k < n or k >= n + 50 for k in range(50, len(both.ids))]
+    whole = tokens.tokenize(WORDS, index, folder, context_tokens=50, depth=3)
+    assert whole.represented.sum() > both.represented.sum() > 0
+    with pytest.raises(InputError, match="all 2 stories are shorter than the context"):
+        tokens.tokenize(WORDS[:10], index[:10], folder, 50, 3, stories=["a"] * 5 + ["b"] * 5)
 
 
 def test_locate_by_hand():
@@ -126,7 +146,7 @@ def test_words_and_tokens_that_do_not_match(words, offsets, message):
 
 
 def test_text_shorter_than_the_context(folder):
-    with pytest.raises(InputError, match=r"shorter than the context: it has \d+ tokens.*model\.context_tokens"):
+    with pytest.raises(InputError, match=r"shorter than the context: of \d+ tokens.*model\.context_tokens"):
         tokens.tokenize(WORDS[:10], np.arange(10), folder, context_tokens=60, depth=3)
 
 

@@ -210,7 +210,8 @@ def read_story(model, tokens: Tokens, batch_tokens: int) -> tuple[np.ndarray, np
         Hidden states as ``output_hidden_states`` counts them: 0 = embeddings. The last one is what the output layer
         reads; in GPT-NeoX, Llama and GPT-2 it is taken after the final normalisation, unlike the rest.
     nll : array of float64, shape (n_tokens - context_tokens,)
-        Negative log-likelihood, in nats, of each token from number `context_tokens` on, given as many before it.
+        Negative log-likelihood, in nats, of each token from number `context_tokens` on, given as many before it; NaN
+        for a token whose context would reach into another story.
     """
     import torch
 
@@ -236,7 +237,7 @@ def read_story(model, tokens: Tokens, batch_tokens: int) -> tuple[np.ndarray, np
     for name, values in (*((f"layer {layer}", x) for layer, x in enumerate(layers)), ("the prediction", nll)):
         if not np.isfinite(values).all():
             raise InputError(f"{name} holds values that are not finite; the checkpoint's weights are broken")
-    return layers, nll
+    return layers, np.where(tokens.predicted, nll, np.nan)
 
 
 def sample_layers(model, tokens: Tokens, sample: np.ndarray, batch_tokens: int) -> np.ndarray:
@@ -300,10 +301,11 @@ def word_surprisal(nll: np.ndarray, tokens: Tokens) -> tuple[np.ndarray, np.ndar
 
     `nll` is that of :func:`read_story`. Returns `word_index`, and −log₂ p of the word's tokens in bits, each (n,).
     """
-    whole = tokens.first >= tokens.context_tokens
     # Tokens of a word follow each other, and words follow words.
-    bits = np.add.reduceat(nll, tokens.first[whole] - tokens.context_tokens) / np.log(2)
-    return tokens.word_index[whole], bits
+    after = tokens.first >= tokens.context_tokens
+    bits = np.add.reduceat(nll, tokens.first[after] - tokens.context_tokens) / np.log(2)
+    whole = tokens.before[tokens.first[after]] >= tokens.context_tokens
+    return tokens.word_index[after][whole], bits[whole]
 
 
 def predictability(nll: np.ndarray, tokens: Tokens) -> dict[str, float]:
@@ -313,7 +315,8 @@ def predictability(nll: np.ndarray, tokens: Tokens) -> dict[str, float]:
     :func:`word_surprisal`, can be compared between models with different tokenizers.
     """
     bits = float(word_surprisal(nll, tokens)[1].mean())
-    return {"perplexity": float(np.exp(np.mean(nll))), "bits_per_word": bits, "n_tokens": len(nll)}
+    known = nll[tokens.predicted]
+    return {"perplexity": float(np.exp(np.mean(known))), "bits_per_word": bits, "n_tokens": len(known)}
 
 
 def compute(folder: Path, tokens: Tokens, settings: Model, device: str):
@@ -397,7 +400,7 @@ def main(
         vectors, nll, about = compute(folder, story, options, device)
     key = {"checkpoint": name, "step": step}
     row = key | predictability(nll, story)
-    note(f"{name}: perplexity {row['perplexity']:.4g} over {len(nll)} tokens")
+    note(f"{name}: perplexity {row['perplexity']:.4g} over {row['n_tokens']} tokens")
     write_table(pd.DataFrame([row]), perplexity)
     word_index, bits = word_surprisal(nll, story)
     write_table(pd.DataFrame({"word_index": word_index, "surprisal": bits}), surprisal)

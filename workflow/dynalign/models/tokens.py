@@ -1,11 +1,12 @@
 """Words → the language model's tokens, and which words have a representation (METHOD section 4).
 
-The text is tokenised once. A causal model's tokenizer splits at spaces, so the tokens of a prefix of the
+The text of a story is tokenised once. A causal model's tokenizer splits at spaces, so the tokens of a prefix of the
 words are a prefix of these tokens; :func:`locate` checks that no token spans two words.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,23 @@ class Tokens:
     max_context: int  #: longest context of the model in tokens; 0 if its configuration states none
     #: of int64, (n,), special tokens (BOS) before the `context_tokens` of every window; most tokenizers have none
     bos: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    #: of int64, (n_stories,), the first token of each story; no context reaches back over it
+    starts: np.ndarray = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+
+    @property
+    def before(self) -> np.ndarray:
+        """How many tokens of its story stand before each token: array of int64, (n_tokens,)."""
+        return tokens_before(np.arange(len(self.ids)), self.starts)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Of tokens from number `context_tokens` on: which are given as many of their story, boolean (n - context,)."""
+        return self.before[self.context_tokens :] >= self.context_tokens
+
+
+def tokens_before(number, starts: np.ndarray) -> np.ndarray:
+    """How many tokens of its story stand before each token of these numbers, by the first tokens of stories, `starts`."""
+    return number - starts[np.searchsorted(starts, number, side="right") - 1]
 
 
 def locate(words: Sequence[str], offsets: np.ndarray, word_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -81,17 +99,24 @@ def locate(words: Sequence[str], offsets: np.ndarray, word_index: np.ndarray) ->
 
 
 def represented(
-    words: Sequence[str], first: np.ndarray, last: np.ndarray, context_tokens: int, word_index: np.ndarray
+    words: Sequence[str],
+    first: np.ndarray,
+    last: np.ndarray,
+    context_tokens: int,
+    word_index: np.ndarray,
+    starts: np.ndarray,
 ) -> np.ndarray:
-    """Mask, (n_words,), of the words with more than `context_tokens` tokens before them (METHOD section 4).
+    """Mask, (n_words,), of the words with more than `context_tokens` tokens of their story before them (METHOD 4).
 
-    The other arguments are those of :func:`locate`. InputError if there is none, or one is longer than that window.
+    The other arguments are those of :func:`locate`, and the first token of each story. InputError if there is none, or
+    one is longer than that window.
     """
-    chosen = first > context_tokens
+    chosen = tokens_before(first, starts) > context_tokens
     if not chosen.any():
+        what = "the story is" if len(starts) == 1 else f"all {len(starts)} stories are"
         raise InputError(
-            f"the story is shorter than the context: it has {last[-1] + 1} tokens, and no word has more than "
-            f"{context_tokens} before it; lower model.context_tokens"
+            f"{what} shorter than the context: of {last[-1] + 1} tokens, no word has more than {context_tokens} before "
+            "it; lower model.context_tokens"
         )
     too_long = np.flatnonzero(chosen & (last - first + 1 > context_tokens))
     if len(too_long):
@@ -156,23 +181,32 @@ def model_shape(folder: str | Path, depth: int) -> Shape:
 
 
 def tokenize(
-    words: Sequence[str], word_index: np.ndarray, folder: str | Path, context_tokens: int, depth: int, bos: Bos = "auto"
+    words: Sequence[str],
+    word_index: np.ndarray,
+    folder: str | Path,
+    context_tokens: int,
+    depth: int,
+    bos: Bos = "auto",
+    stories: Sequence | None = None,
 ) -> Tokens:
-    """Tokenise the words, joined by single spaces, once, with the tokenizer and the config.json of a local folder.
+    """Tokenise the words of each story, joined by single spaces, once, with a local folder's tokenizer and config.json.
 
     `word_index`, (n_words,), is their position in the stimulus, `depth` what the configuration expects, `bos` its
-    `model.bos`.
+    `model.bos`; `stories`, (n_words,), name each word's, whose words follow each other. Default: one story.
     """
     if not len(words):
         raise InputError("the story has no words for the model to see; story.drop drops them all")
     shape = model_shape(folder, depth)
     tokenizer = load_tokenizer(folder)
-    try:
-        encoding = tokenizer(" ".join(words), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    except Exception as error:
-        raise InputError(f"the tokenizer cannot read the story: {one_line(error)}; choose another model") from None
-    offsets = np.array(encoding["offset_mapping"], dtype=np.int64).reshape(-1, 2)
-    first, last = locate(words, offsets, word_index)
+    names = np.zeros(len(words), dtype=int) if stories is None else np.asarray(stories)
+    borders = [0, *(1 + np.flatnonzero(names[1:] != names[:-1])), len(words)]
+    starts, parts = [0], []
+    for begin, end in pairwise(borders):
+        ids, *places = _tokenize_story(tokenizer, words[begin:end], word_index[begin:end])
+        parts.append((ids, *(place + starts[-1] for place in places)))
+        starts.append(starts[-1] + len(ids))
+    ids, first, last = (np.concatenate(part) for part in zip(*parts, strict=True))
+    starts = np.array(starts[:-1], dtype=np.int64)
     head = first_tokens(tokenizer, bos, words[0])
     window = len(head) + context_tokens
     if 0 < shape.max_context < window:
@@ -181,15 +215,26 @@ def tokenize(
             f"{window}{' with BOS' if len(head) else ''}; lower model.context_tokens"
         )
     return Tokens(
-        ids=np.array(encoding["input_ids"], dtype=np.int64),
+        ids=ids,
         word_index=np.asarray(word_index, dtype=np.int64),
         first=first,
         last=last,
-        represented=represented(words, first, last, context_tokens, word_index),
+        represented=represented(words, first, last, context_tokens, word_index, starts),
         context_tokens=context_tokens,
         bos=head,
+        starts=starts,
         **shape._asdict(),
     )
+
+
+def _tokenize_story(tokenizer, words: Sequence[str], word_index: np.ndarray) -> tuple:
+    """Ids of the tokens of one story, and each word's first and last token."""
+    try:
+        encoding = tokenizer(" ".join(words), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    except Exception as error:
+        raise InputError(f"the tokenizer cannot read the story: {one_line(error)}; choose another model") from None
+    offsets = np.array(encoding["offset_mapping"], dtype=np.int64).reshape(-1, 2)
+    return np.array(encoding["input_ids"], dtype=np.int64), *locate(words, offsets, word_index)
 
 
 @command
@@ -215,7 +260,9 @@ def main(words: str, tokenizer: Path, context_tokens: int, depth: int, output: s
     table = read_words(words)
     seen = table[table["dropped"] == 0]
     with located(f"{words}, {folder}"):
-        tokens = tokenize(seen["word"].tolist(), seen["word_index"].to_numpy(), folder, context_tokens, depth, bos)
+        stories = seen["story"].to_numpy() if "story" in seen else None
+        about_words = seen["word"].tolist(), seen["word_index"].to_numpy()
+        tokens = tokenize(*about_words, folder, context_tokens, depth, bos, stories)
     if len(tokens.bos):
         note(f"each window begins with the special tokens {tokens.bos.tolist()}")
     write_record(output, tokens)
