@@ -23,8 +23,8 @@ class Shares(Section):
     )
     ratios: Grid = Field(
         powers_of_ten(-2, 2),
-        description="ratios of two bands' penalties that are tried in joint models, in steps of `encoding.alphas`; word "
-        "types mix with the vectors at all but the outermost",
+        description="ratios of two bands' penalties that are tried in joint models, in steps of `encoding.alphas`; "
+        "word types mix with the vectors at all but the outermost",
     )
 
 
@@ -39,7 +39,8 @@ def check_ratios(ratios: tuple[float, ...], alphas: tuple[float, ...]) -> None:
     for ratio in ratios:
         steps = np.log(ratio) / step
         if abs(steps - round(steps)) > 1e-6:
+            powers = [float(f"{np.exp(k * step):.4g}") for k in (-1, 0, 1)]
             raise ValueError(
                 f"shares.ratios: {ratio:g} lies between the steps of encoding.alphas, whose smallest is a factor of "
-                f"{np.exp(step):.4g}; give powers of that, e.g. {[float(f'{np.exp(k * step):.4g}') for k in (-1, 0, 1)]}"
+                f"{powers[-1]:g}; give powers of that, e.g. {powers}"
             )

@@ -49,7 +49,7 @@ class Tokens:
 
 
 def tokens_before(number, starts: np.ndarray) -> np.ndarray:
-    """How many tokens of its story stand before each token of these numbers, by the first tokens of stories, `starts`."""
+    """How many tokens of its story stand before each token of these numbers; `starts` are the stories' first tokens."""
     return number - starts[np.searchsorted(starts, number, side="right") - 1]
 
 
