@@ -1,5 +1,6 @@
 """The configuration: the paper's study as default, clear refusals, generated files in step."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,6 @@ def test_the_written_yaml_reads_back_as_the_default():
 
 
 def test_the_schema_accepts_the_shipped_studies_and_refuses_a_misspelt_key():
-    import json
-
     import jsonschema
 
     schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8"))
@@ -164,6 +163,30 @@ def test_the_published_code_is_reproduced_as_method_says():
 def test_mistakes_are_refused_with_key_value_and_what_is_allowed(values, message):
     with pytest.raises(InputError, match=message):
         load(values)
+
+
+def decimals(values, place=()):
+    """Places of the floats in nested dictionaries and lists."""
+    inner = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    return [place] * isinstance(values, float) + [at for key, value in inner for at in decimals(value, (*place, key))]
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan"])
+def test_numbers_that_are_not_finite_are_refused_in_every_field(number):
+    study = yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8"))
+    values = load(study).model_dump()
+    places = decimals(json.loads(json.dumps(values)))
+    assert {("story", "tr"), ("simulation", "noise"), ("brain", "high_pass_s"), ("statistics", "alpha")} < set(places)
+    assert {place[:2] for place in places} > {("properties", "sentence_length"), ("encoding", "alphas")}
+    for *path, last in places:
+        wrong = part = json.loads(json.dumps(values))
+        for key in path:
+            part = part[key]
+        part[last] = yaml.safe_load(number)
+        with pytest.raises(InputError) as refused:
+            load(wrong)
+        key = ".".join(map(str, [*path, last]))
+        assert f"\n  {key}: Input should be a finite number (got {part[last]})" in str(refused.value)
 
 
 def test_a_suite_stands_for_the_steps_that_are_published():

@@ -89,6 +89,6 @@ Grid = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1),
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown keys are refused, values do not change."""
+    """A part of the configuration: unknown keys and numbers that are not finite are refused, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
