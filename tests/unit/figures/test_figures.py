@@ -454,6 +454,17 @@ def test_a_figure_has_at_most_one_line_of_notes_that_fits(drawn):
         assert note.get_window_extent().x1 < figure.bbox.x1, name
 
 
+def test_names_of_rows_keep_off_the_numbers_of_their_axes(tables):
+    """At 8 points at the least: the names are horizontal, and the numbers follow them on the same line."""
+    with style.context():
+        figure, _ = removal.probing(figure_data(tables, "probing"))
+        style.settle(figure)
+        figure.draw_without_rendering()
+        for panel in figure.axes[:: len(LAYERS)]:
+            numbers = [text.get_window_extent().x0 for text in panel.get_yticklabels() if text.get_text()]
+            assert min(numbers) - panel.yaxis.label.get_window_extent().x1 > 8 / 72 * figure.dpi
+
+
 def test_every_axis_has_a_label_that_names_its_unit(drawn):
     for name, (figure, _) in drawn.items():
         panels = [axes for axes in figure.axes if axes.axison]

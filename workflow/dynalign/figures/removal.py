@@ -188,7 +188,7 @@ def probing(figure_data: FigureData):
                 dots.set(linestyle="none", label="_baseline")
             elements.gridlines(panel)
             panel.set(xlabel="", ylabel="")
-        row[0].set_ylabel(style.label(name), rotation=0, ha="right", va="center")
+        row[0].set_ylabel(style.label(name), rotation=0, ha="right", va="center", labelpad=10)
     for highest, lowest, layer in zip(axes[0], axes[-1], layers, strict=True):
         highest.set_title(f"layer {layer}")
         axis.dress(lowest)
