@@ -151,7 +151,7 @@ def study(seed=0):
                         | {"accuracy_after_crossfit": crossfit, "balanced_before": before, "balanced_after": after}
                         | {"balanced_after_crossfit": crossfit, "chance": chance, "null_low": low, "null_high": high}
                         | {"selectivity": 0.1, "removed_paper": int(before > chance > after)}
-                        | {"removed": int(low <= crossfit <= high), "n_words": 5143, "n_classes": 2}
+                        | {"removed": int(crossfit <= high), "n_words": 5143, "n_classes": 2}
                         | {"crossfit_position": ["below", "inside", "above"][(crossfit >= low) + (crossfit > high)]}
                         | {"n_masked": 0, "not_converged": 0}
                     )

@@ -93,8 +93,11 @@ def tables(study: dict, seed: int = 0) -> dict[str, pd.DataFrame]:
         chance=0.5,
         null_low=rng.uniform(0.4, 0.45, n),
         null_high=rng.uniform(0.55, 0.6, n),
-        removed=1,
-        crossfit_position=rng.choice(["below", "inside", "above"], n),
+    )
+    after, low, high = (probing[name] for name in ("accuracy_after_crossfit", "null_low", "null_high"))
+    probing = probing.assign(
+        removed=(after <= high).astype(int),
+        crossfit_position=np.select([after < low, after > high], ["below", "above"], default="inside"),
     )
     steps = [entry for entry in checkpoints if entry[1] == entry[1]]
     perplexity = pd.DataFrame(steps, columns=["checkpoint", "step"]).assign(

@@ -77,3 +77,6 @@ def test_captions_state_the_configuration_used(changes):
     assert ("1 participant (A)" if changes else "3 participants (F, M, H)") in texts["figure-08"]
     assert "the first, the middle and the last trained checkpoint" in texts["figure-07"]
     assert "step 154" in texts["table-1-p"]
+    # Below the interval nothing can be read either.
+    assert "bold where the accuracy is not above the interval of 50 permutations" in texts["table-1-p"]
+    assert "``removed``: the crossfit accuracy is not above it" in texts["probing-t"]

@@ -100,6 +100,8 @@ def test_the_sides_of_the_null_interval_are_those_that_probing_knows():
     known = [table.described() for table in schema.TABLES.values() if "crossfit_position" in table.columns]
     (sides,) = {columns["crossfit_position"].values for columns in known}  # noqa: PD011
     assert set(sides) == {probing.crossfit_position(value, 0.4, 0.6) for value in (0.3, 0.5, 0.7)}
+    rules = {table.described()["removed"].text for table in schema.TABLES.values() if "removed" in table.columns}
+    assert rules == {"Calibrated rule: accuracy_after_crossfit is not above the null interval."}
 
 
 def test_the_package_says_what_a_program_needs(tmp_path, capsys):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.figure_study import LAYERS, PROPERTIES, STEPS, where
+from tests.figure_study import LAYERS, METHODS, PROPERTIES, STEPS, where
 from tests.helpers import flags
 
 from dynalign.figures import paper_tables, style
@@ -60,11 +60,12 @@ def test_table_1_has_the_papers_rows_and_its_bold_rule(tidy, tables):
         rows = where(probing, checkpoint="step-0", layer=6, removal=method).set_index("property")
         for text, prop in zip(calibrated, order, strict=True):
             row = rows.loc[prop]
-            assert text.startswith("<b>") == (row["null_low"] <= row["accuracy_after_crossfit"] <= row["null_high"])
+            assert text.startswith("<b>") == (row["accuracy_after_crossfit"] <= row["null_high"])
             assert f"[{row['null_low']:.2f}, {row['null_high']:.2f}]" in text
             assert ("▾ below" in text) == (row["accuracy_after_crossfit"] < row["null_low"])
             assert ("▴ above" in text) == (row["accuracy_after_crossfit"] > row["null_high"])
     assert html.count("<b>") > 20
+    assert html.count("<b>Bold</b>: removed: the accuracy after is not above that interval.") == len(METHODS)
     assert html.count("▾ below</small>") > 5
     assert html.count("▴ above</small>") > 5
     assert set(table["crossfit_position"]) == {"below", "inside", "above"}

@@ -159,7 +159,7 @@ def probing_body(table) -> str:
             f"<h2>Removal by {escape(method)}: calibrated</h2>",
             "<p>Accuracy before | after, the removal fitted on the training words of each fold only; below "
             "it the interval that labels permuted by sentence give. <b>Bold</b>: removed: the accuracy after "
-            "lies in that interval. ▴ above it: the property can still be read. ▾ below it: nothing can be "
+            "is not above that interval. ▴ above it: the property can still be read. ▾ below it: nothing can be "
             "read either. After an exact removal the probe can only answer the largest class of its training "
             "words, whatever the word, so its accuracy is fixed by how the classes are spread over the "
             "text, and falls below the interval where training and test words differ in their largest class.</p>",
