@@ -121,6 +121,13 @@ def test_a_copied_folder_plans_nothing(finished, tmp_path):
     assert plan(copied)["time_story"] == 1
 
 
+def test_other_memory_and_time_plan_nothing(finished):
+    """A second attempt asks for more of both."""
+    asked = ["--default-resources", "mem_mb=1 * attempt", "runtime=7", "--set-resources"]
+    asked += [f"{rule}:{name}=9" for rule in ("representation", "encoding") for name in ("mem_mb", "runtime")]
+    assert plan(finished, *asked) == {}
+
+
 def test_touched_code_plans_nothing(finished):
     for path in [*(finished / "workflow").rglob("*"), *(finished / "resources").rglob("*")]:
         if path.is_file():

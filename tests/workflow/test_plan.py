@@ -1,12 +1,18 @@
 """What would run: counts of jobs, refusals before anything starts."""
 
 import copy
+import os
 import re
+import sys
+from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.workflow.conftest import ROOT, SMALL, snakemake
+from tests.workflow.conftest import SMALL, copy_repository, snakemake, tiny_study
+
+#: The profiles under which jobs are tried again; no cluster is needed.
+PROFILES = {name: ("--workflow-profile", f"workflow/profiles/{name}") for name in ("slurm", "allocation")}
+PROFILES["slurm"] += ("--executor", "local")
 
 
 def test_the_papers_study_is_under_700_jobs(repository):
@@ -110,10 +116,7 @@ def test_rules_ask_for_a_gpu_exactly_when_they_run_on_one(repository):
 @pytest.mark.parametrize("study", ["config/config.yaml", "config/demo.yaml"])
 def test_every_job_has_a_log_memory_and_a_limit_of_time(repository, study):
     """Rules say what goes beyond the defaults, which stand once, in the cluster's profile."""
-    lines = (ROOT / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8").splitlines()
-    profile = yaml.safe_load("\n".join(line for line in lines if "?" not in line))
-    defaults = [f"{name}={value}" for name, value in profile["default-resources"].items()]
-    run = snakemake(repository, "-n", "--cores", "16", "--default-resources", *defaults, config=study)
+    run = snakemake(repository, "-n", "--cores", "16", *PROFILES["slurm"], config=study)
     assert run.status == 0, run.output
     jobs = re.findall(r"\n(?:local)?rule (\w+):\n((?: +.*\n)+)", run.output)
     assert len(jobs) == sum(run.jobs.values()) + 1
@@ -136,3 +139,54 @@ def test_a_key_that_stands_twice_is_refused_with_its_lines(repository):
     assert run.status != 0
     assert f"twice.yaml: the key 'probing' stands twice, in lines {first} and {last}; keep one" in run.output
     assert "Traceback" not in run.output
+
+
+#: In place of `python`: a job fails the first time; the second time all outputs of the plan are there, though empty.
+FAILS_ONCE = """#!/bin/sh
+[ "$1" = -c ] && exec {python} "$@"
+tried={folder}/tried/$(printf %s "$*" | sha1sum | cut -c1-40)
+[ -e $tried ] || {{ : > $tried; exit 1; }}
+while read -r path; do
+    case $path in *.*) [ -e "$path" ] || : > "$path" ;; *) mkdir -p "$path" ;; esac
+done < {folder}/outputs
+"""
+
+
+@pytest.fixture
+def fails_once(tmp_path, monkeypatch) -> Path:
+    """A copy in which every job fails once, and a study in which every rule that downloads nothing has one."""
+    folder = copy_repository(tmp_path / "repository")
+    study = tiny_study(folder)
+    study |= {"subjects": ["F", "M"], "baselines": ["controls"], "noise_ceiling": {"compute": True}}
+    study |= {"shares": {"ratios": [1e-3, 1.0, 1e3]}, "model": study["model"] | {"steps": [16]}}
+    regions = {"image": "nii.gz", "labels": "tsv"}
+    study["rois"] = {key: f"results/tiny/data/{{subject}}_{key}.{suffix}" for key, suffix in regions.items()}
+    plan = snakemake(folder, "-n", "--cores", "16", config=study)
+    assert plan.status == 0, plan.output
+    outputs = [path for line in re.findall(r"\n +output: (.*)", plan.output) for path in line.split(", ")]
+    (tmp_path / "outputs").write_text("".join(f"{path}\n" for path in outputs), encoding="utf-8")
+    for path in outputs:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "tried").mkdir()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").write_text(FAILS_ONCE.format(python=sys.executable, folder=tmp_path), encoding="utf-8")
+    (tmp_path / "bin/python").chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]]))
+    return folder
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_job_is_given_twice_the_memory_and_time_when_it_is_tried_again(fails_once, profile, monkeypatch):
+    for name, value in {"JOB_ID": 1, "CPUS_PER_TASK": 16, "MEM_PER_NODE": 1_000_000}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    run = snakemake(fails_once, "--cores", "16", *PROFILES[profile], config="config/test.yaml")
+    assert run.status == 0, run.output[-6000:]
+    attempts = {}
+    for name, text in re.findall(r"\n(?:local)?rule (\w+):\n((?: +.*\n)+)", run.output):
+        asked = {key: int(value) for key, value in re.findall(r"\b(mem_mb|runtime)=(\d+)", text)}
+        attempts.setdefault((name, re.search(r"jobid: (\d+)", text)[1]), []).append(asked)
+    attempts = {job: asked for job, asked in attempts.items() if job[0] != "default"}
+    assert {"annotate", "train_model", "representation", "encoding", "noise_ceiling"} < {name for name, _ in attempts}
+    for job, (first, second) in attempts.items():
+        assert set(first) >= {"slurm": {"mem_mb", "runtime"}, "allocation": {"mem_mb"}}[profile], job
+        assert second == {key: 2 * value for key, value in first.items()}, job

@@ -34,8 +34,8 @@ rule annotate:
     benchmark:
         f"{R}/benchmarks/annotate.tsv"
     resources:
-        mem_mb=6000,
-        runtime=60,
+        mem_mb=grows(6000),
+        runtime=grows(60),
     params:
         code=code("stimulus.parser"),
         options=section(STUDY.annotation, "package", "processors", "file"),

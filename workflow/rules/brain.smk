@@ -63,7 +63,7 @@ if STUDY.story.layout == "table":
                 f"{R}/logs/figures/{file}.log",
             localrule: True
             resources:
-                mem_mb=4000,
+                mem_mb=grows(4000),
             params:
                 code=code("figures.brain_images"),
                 entry=entry,
@@ -111,7 +111,7 @@ if STUDY.rois is not None:
         log:
             f"{R}/logs/roi_statistics/{{subject}}.log",
         resources:
-            runtime=60,
+            runtime=grows(60),
         params:
             code=code("statistics.regions", "subject"),
             options=section(STUDY.statistics),
@@ -141,8 +141,8 @@ if STUDY.noise_ceiling.compute:
             f"{R}/benchmarks/noise_ceiling/{{subject}}.tsv"
         threads: STUDY.threads.encoding
         resources:
-            mem_mb=4000,
-            runtime=lambda wildcards, attempt: 60 * attempt,
+            mem_mb=grows(4000),
+            runtime=grows(60),
         params:
             code=code("statistics.ceiling", "predict"),
             encoding=section(STUDY.encoding, "alphas", "folds", "inner_folds", "gap"),
@@ -163,7 +163,7 @@ if STUDY.noise_ceiling.compute:
         log:
             f"{R}/logs/ceiling_statistics/{{subject}}.log",
         resources:
-            runtime=60,
+            runtime=grows(60),
         params:
             code=code("statistics.ceiling", "ratio"),
             options=section(STUDY.noise_ceiling),

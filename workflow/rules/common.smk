@@ -123,6 +123,11 @@ def by_option(wildcards, input):
     return [part for option, path in input.items() for part in (f"--{option.replace('_', '-')}", path)]
 
 
+def grows(amount):
+    """Memory in MB or time in minutes that a job asks for: so much at its first attempt, and again at each further."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def on_gpu(device):
     """1 where a job runs on a GPU, else 0. `auto`: if this machine has one; on a cluster, say cuda or cpu."""
     return int(device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") is not None))

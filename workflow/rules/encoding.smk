@@ -20,8 +20,8 @@ rule encoding:
         f"{R}/benchmarks/encoding/{{ckpt}}.layer-{{layer}}.{{subject}}.tsv"
     threads: STUDY.threads.encoding
     resources:
-        mem_mb=4000,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=grows(4000),
+        runtime=grows(60),
         gpu=on_gpu(STUDY.encoding.device),
     params:
         code=code("encoding.encode"),

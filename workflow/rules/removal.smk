@@ -31,7 +31,7 @@ rule removal:
     log:
         f"{R}/logs/removal/{{ckpt}}.layer-{{layer}}.log",
     resources:
-        mem_mb=4000,
+        mem_mb=grows(4000),
     params:
         code=code("removal.fit"),
         properties=PROPERTIES,
@@ -55,8 +55,8 @@ rule probing:
         f"{R}/benchmarks/probing/{{ckpt}}.layer-{{layer}}.tsv"
     # Probes are many small fits: a second BLAS thread slows them down.
     resources:
-        mem_mb=4000,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=grows(4000),
+        runtime=grows(60),
     params:
         code=code("removal.probing"),
         properties=PROPERTIES,

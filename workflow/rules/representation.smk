@@ -35,8 +35,8 @@ if TRAINED:
             f"{R}/benchmarks/train_model.tsv"
         threads: STUDY.threads.training
         resources:
-            mem_mb=4000,
-            runtime=120,
+            mem_mb=grows(4000),
+            runtime=grows(120),
         params:
             code=code("models.training"),
             texts=content(*STUDY.training.texts),
@@ -149,8 +149,8 @@ rule representation:
     cache: CACHED
     threads: STUDY.threads.representation
     resources:
-        mem_mb=8000,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=grows(8000),
+        runtime=grows(60),
         gpu=on_gpu(STUDY.model.device),
     params:
         code=code("models.representation"),
@@ -181,7 +181,7 @@ if STUDY.baselines:
         wildcard_constraints:
             baseline="|".join(map(re.escape, STUDY.baselines)),
         resources:
-            mem_mb=4000,
+            mem_mb=grows(4000),
         params:
             code=code("models.baselines"),
             features=lambda wildcards: own_features(*own_feature(wildcards))(wildcards),

@@ -21,7 +21,7 @@ rule responses:
     # Responses that do not fit the story stop a study before hours are spent on its representations.
     priority: 100
     resources:
-        mem_mb=8000,
+        mem_mb=grows(8000),
     params:
         code=code("responses.recordings"),
         options=section(STUDY.brain),

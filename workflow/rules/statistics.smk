@@ -18,7 +18,7 @@ rule cell_statistics:
     log:
         f"{R}/logs/cell_statistics/{{ckpt}}.{{subject}}.log",
     resources:
-        mem_mb=4000,
+        mem_mb=grows(4000),
     params:
         **CELL,
         code=code("statistics.effects"),
@@ -38,7 +38,7 @@ rule group_statistics:
     log:
         f"{R}/logs/group_statistics/{{ckpt}}.log",
     resources:
-        mem_mb=4000,
+        mem_mb=grows(4000),
     params:
         **CELL,
         code=code("statistics.group", "cells"),
@@ -66,7 +66,7 @@ for file in SHARES:
         log:
             f"{R}/logs/shares_statistics/{{ckpt}}.{file}.log",
         resources:
-            mem_mb=4000,
+            mem_mb=grows(4000),
         params:
             **{key: value for key, value in CELL.items() if key != "arms"},
             code=code("statistics.shares"),
