@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml envs/constraints.txt
 	@touch $@
 
 demo: $(STAMP)  ## run the embedded study, offline, into results/demo
-	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules --show-failed-logs
+	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules --rerun-incomplete
 	$(BIN)/snakemake --cores 1 --configfile config/demo.yaml --report results/demo/report.zip
 	@echo "The embedded study stands in results/demo: figures/, tables/, maps/, report.zip; open results/demo/index.html in a browser"
 

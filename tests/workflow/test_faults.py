@@ -23,20 +23,22 @@ import psutil
 import pytest
 import yaml
 
-from tests.workflow.conftest import PROFILE, TARGETS, copy_repository, snakemake, tiny_study
+from tests.workflow.conftest import PROFILE, ROOT, TARGETS, copy_repository, snakemake, tiny_study
+from tests.workflow.test_deployment import MODULE
 
 KILLS = int(os.environ.get("FAULTS", "5"))
 
 
 def outputs(folder: Path) -> dict[str, str]:
     """SHA-256 of every output; logs and benchmarks tell times, hidden folders are what a kill left."""
-    results = folder / "results/tiny"
-    paths = (path.relative_to(results) for path in results.rglob("*") if path.is_file())
-    return {
-        str(path): hashlib.sha256((results / path).read_bytes()).hexdigest()
-        for path in paths
-        if path.parts[0] not in ("logs", "benchmarks") and not any(part.startswith(".") for part in path.parts)
-    }
+    results, found = folder / "results/tiny", {}
+    # Orphans are at work: a hidden folder, or one that is replaced, may be gone when its turn comes.
+    for where, folders, files in os.walk(results):
+        folders[:] = [name for name in folders if name[0] != "." and name not in ("logs", "benchmarks")]
+        for path in (Path(where, name) for name in files if name[0] != "."):
+            with contextlib.suppress(FileNotFoundError):
+                found[str(path.relative_to(results))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -113,16 +115,19 @@ def test_kills_at_random_moments_lose_nothing(undisturbed, tmp_path, record_prop
                 rng.choice(jobs).kill()
                 killed["job"] += 1
                 failed = True
-        status = head.wait(timeout=300)
+        status = head.wait(timeout=1200)
         output = (folder / "head.log").read_text(encoding="utf-8")
         # The killed job is all that went wrong: no file was found broken.
         assert status in ({0, 1} if failed else {0, -signal.SIGKILL}), output[-3000:]
-        if status == -signal.SIGKILL and list((folder / ".snakemake/locks").glob("*")):
-            assert "cannot be locked" in undisturbed.run(folder).output
+        # It may have been killed just before it locked the folder, or after all was done.
+        if status == -signal.SIGKILL and (second := undisturbed.run(folder)).status:
+            assert "cannot be locked" in second.output
             assert undisturbed.run(folder, "--unlock").status == 0
-        assert "\nerror: " not in output, output[-3000:]
+        assert "    error: " not in output, output[-3000:]
         undisturbed.check(folder, complete=False)
         if status == 0:
+            for group in groups:
+                wait_for_orphans(group)
             parts.append(remove_a_part(folder, rng))
     run = undisturbed.run(folder)
     assert run.status == 0, run.output[-6000:]
@@ -227,7 +232,7 @@ def test_damaged_files_are_named_and_made_again(undisturbed, tmp_path):
     assert run.status == 1
     assert "Traceback" not in run.output
     for name, (_, output, message) in damaged.items():
-        assert re.search(rf"\nerror: .*{name}: .*{message}.*(delete it and|make it again)", run.output), run.output
+        assert re.search(rf"\n    error: .*{name}: .*{message}.*(delete it and|make it again)", run.output), run.output
         assert not (folder / "results/tiny" / output).exists()
         # As the message says.
         (folder / "results/tiny" / name).unlink()
@@ -258,11 +263,14 @@ def test_the_second_head_on_a_folder_stops_and_the_first_goes_on(undisturbed, tm
     for line in first.stdout:
         if "localrule" in line or "rule representation" in line:
             break
+    # It is held, so that it cannot end before the second has come so far.
+    first.send_signal(signal.SIGSTOP)
     second = undisturbed.run(folder, STEP)
     assert second.status == 1
     assert "cannot be locked" in second.output
     assert "Traceback" not in second.output
     assert undisturbed.run(folder, "-n", STEP).status == 0
+    first.send_signal(signal.SIGCONT)
     rest = first.communicate()[0]
     assert first.returncode == 0, rest
     undisturbed.check(folder)
@@ -274,3 +282,91 @@ def test_what_a_finished_study_can_do_without_may_be_deleted(undisturbed, tmp_pa
     parts = ("model", "representation", "encoding", "removal", "probing", "statistics", "brain")
     folder = undisturbed.copy(tmp_path / "lean", without=parts)
     assert undisturbed.run(folder, "-n").jobs == {}
+
+
+#: What `make demo` types after the study.
+MAKE_DEMO = re.search(r"--configfile config/demo\.yaml (--quiet .*)", (ROOT / "Makefile").read_text(encoding="utf-8"))[
+    1
+]
+
+
+def of_a_wrong_story(folder: Path) -> dict:
+    """The tiny study with a words table that lacks a column, which its first job sees."""
+    study = tiny_study(folder)
+    (folder / "words.tsv").write_text("onset\tword\n0\tIt\n", encoding="utf-8")
+    for name in ("F_1.nii", "F_2.nii", "F_mask.nii"):
+        (folder / name).touch()
+    study["story"]["words"] = "words.tsv"
+    study["brain"] |= {"images": "{subject}_{run}.nii", "mask": "{subject}_mask.nii"}
+    return study | {"simulation": None}
+
+
+WORDS = "results/tiny/story/words.tsv"
+FAILED = "\nRule {}story failed.\n{}results/tiny/logs/story.log ends:\n    error: words.tsv: lacks column 'run'; it has"
+
+
+@pytest.mark.parametrize("flags", ["--quiet rules", "--quiet all", MAKE_DEMO, " ".join(PROFILE)])
+def test_what_a_failed_job_says_is_shown_whatever_was_typed(repository, flags):
+    study = of_a_wrong_story(repository)
+    run = snakemake(repository, WORDS, "--cores", "1", *flags.split(), config=study)
+    assert run.status == 1
+    assert run.output.count(FAILED.format("", "")) == 1, run.output
+    assert "No error stands there" not in run.output
+
+
+def test_what_a_failed_job_says_is_shown_once_by_modules_too(tmp_path):
+    for part in ("config", "workflow"):
+        (tmp_path / part).mkdir()
+    study = yaml.safe_dump(of_a_wrong_story(tmp_path), sort_keys=False)
+    (tmp_path / "config/config.yaml").write_text(study, encoding="utf-8")
+    module = MODULE.format(snakefile=str(ROOT / "workflow/Snakefile"))
+    second = module.partition("use rule")[0].partition("module")[2].replace("dynalign", "again").replace("first", "2")
+    snakefile = f"{module}\n\nmodule{second}\n\nuse rule * from again as again_*\n"
+    (tmp_path / "workflow/Snakefile").write_text(snakefile, encoding="utf-8")
+    run = snakemake(tmp_path, f"first/{WORDS}", "--cores", "1", "--quiet", "rules")
+    assert run.status == 1
+    assert run.output.count(FAILED.format("dynalign_", "first/")) == 1, run.output
+
+
+def pretend_python(folder: Path, monkeypatch, *lines: str) -> None:
+    """A `python` for jobs that does this instead."""
+    (folder / "bin").mkdir()
+    script = "\n".join(["#!/bin/sh", f'[ "$1" = -c ] && exec {sys.executable} "$@"', *lines, ""])
+    (folder / "bin/python").write_text(script, encoding="utf-8")
+    (folder / "bin/python").chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(folder / "bin"), os.environ["PATH"]]))
+
+
+@pytest.mark.parametrize(("before", "shown"), [(":", " is empty\n"), ("echo reading", " ends:\n    reading\n")])
+def test_a_killed_job_is_known_by_the_error_that_it_lacks(repository, tmp_path, monkeypatch, before, shown):
+    pretend_python(tmp_path, monkeypatch, before, "kill -9 $$")
+    run = snakemake(repository, WORDS, "--cores", "1", "--quiet", "rules", config=of_a_wrong_story(repository))
+    assert run.status == 1
+    expected = f"\nRule story failed.\nresults/tiny/logs/story.log{shown}No error stands there: the job was killed"
+    assert expected in run.output, run.output
+
+
+def test_a_killed_make_demo_goes_on_as_the_message_says(tmp_path, monkeypatch):
+    folder = copy_repository(tmp_path / "demo")
+    words = "results/tiny/data/words.tsv"
+    with monkeypatch.context() as patch:
+        pretend_python(tmp_path, patch, f"echo half > {words}", "exec sleep 600")
+        patch.setenv("PYTHONPATH", str(folder / "workflow"))
+        (folder / "config/test.yaml").write_text(yaml.safe_dump(tiny_study(folder)), encoding="utf-8")
+        command = [sys.executable, "-m", "snakemake", words, "--cores", "1", *MAKE_DEMO.split()]
+        with open(folder / "head.log", "w") as log:
+            head = psutil.Popen([*command, "--configfile", "config/test.yaml"], cwd=folder, stdout=log, stderr=log)
+        while not (folder / words).exists():
+            assert head.poll() is None, (folder / "head.log").read_text(encoding="utf-8")
+            time.sleep(0.05)
+        jobs = head.children(recursive=True)
+        for process in (head, *jobs):
+            process.kill()
+        head.wait()
+    again = (words, "--cores", "1", *MAKE_DEMO.split())
+    assert "cannot be locked" in snakemake(folder, *again, config="config/test.yaml").output
+    # Without a word of which study it was.
+    assert snakemake(folder, "--unlock").status == 0
+    run = snakemake(folder, *again, config="config/test.yaml")
+    assert run.status == 0, run.output
+    assert (folder / words).read_text(encoding="utf-8").startswith("onset\t")
