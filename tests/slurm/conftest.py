@@ -62,13 +62,14 @@ class Job:
     mem_mb: int
     minutes: int
     gpus: int
+    age_s: int
 
     @classmethod
     def parse(cls, record: str) -> "Job":
         """Read one line of `scontrol --oneliner show job`."""
         says = dict(re.findall(r"(\S+?)=(\S*)", record))
         memory, unit = re.fullmatch(r"(\d+)([MG])", says["MinMemoryNode"]).groups()
-        days, hours, minutes = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):00", says["TimeLimit"]).groups()
+        minutes = seconds_of(says["TimeLimit"]) // 60
         asked = re.search(r"gpu:(\d+)", says.get("TresPerJob", ""))
         return cls(
             run=says["JobName"],
@@ -78,9 +79,17 @@ class Job:
             node=says["NodeList"],
             cpus=int(says["CPUs/Task"]),
             mem_mb=int(memory) * {"M": 1, "G": 1024}[unit],
-            minutes=(int(days or 0) * 24 + int(hours)) * 60 + int(minutes),
+            minutes=minutes,
             gpus=int(asked[1]) if asked else 0,
+            age_s=seconds_of(says["RunTime"]),
         )
+
+
+def seconds_of(time: str) -> int:
+    """Seconds of SLURM's `days-hours:minutes:seconds`, the days left out where there are none."""
+    days, *parts = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", time).groups()
+    hours, minutes, seconds = map(int, parts)
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def submitted(run: str) -> list[Job]:
@@ -97,14 +106,11 @@ class Head:
     def __init__(self, folder: Path, study: dict, *arguments: str):
         (folder / "config/test.yaml").write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
         self.file = folder / f"head-{len(list(folder.glob('head-*.log')))}.log"
-        command = [sys.executable, HEAD, "--workflow-profile", PROFILE, "--max-status-checks-per-second", "10"]
+        command = [sys.executable, HEAD, *arguments, "--workflow-profile", PROFILE]
+        command += ["--max-status-checks-per-second", "10", "--configfile", "config/test.yaml", "--", *TARGETS]
+        self.command = command
         with open(self.file, "w") as log:
-            self.process = subprocess.Popen(
-                [*command, *arguments, "--configfile", "config/test.yaml", "--", *TARGETS],
-                cwd=folder,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            self.process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
 
     @property
     def log(self) -> str:
@@ -126,11 +132,10 @@ class Head:
     def started(self, kind: str = "rule") -> list[dict]:
         """What the log says of the jobs that were started: `rule` on the cluster, `localrule` by the head itself."""
         found = []
-        # The logs of failed jobs are shown between lines; they speak of the same jobs.
-        own = re.sub(r"^Logfile [^\n]*\n={80}\n.*?^={80}$", "", self.log, flags=re.MULTILINE | re.DOTALL)
-        for name, block in re.findall(rf"^{kind} (\w+):\n((?: +.*\n)+)", own, re.MULTILINE):
+        for name, block in re.findall(rf"^{kind} (\w+):\n((?: +.*\n)+)", self.log, re.MULTILINE):
             stated = dict(re.findall(r"(\w+)=(\d+)\b", re.search(r"resources: (.*)", block)[1]))
             threads = re.search(r"threads: (\d+)", block)
+            stated |= {"output": re.search(r"output: (.*)", block)[1], "jobid": re.search(r"jobid: (\d+)", block)[1]}
             found.append({"rule": name, "threads": int(threads[1]) if threads else 1} | stated)
         return found
 
@@ -141,12 +146,13 @@ class Head:
 
 
 def outputs(folder: Path) -> dict[str, str]:
-    """Digest of every result; logs and benchmarks tell times."""
+    """Digest of every result; logs and benchmarks tell times, hidden folders are what a kill left."""
     root = folder / "results"
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and not {"logs", "benchmarks"} & set(path.relative_to(root).parts)
+        if path.is_file()
+        and not any(part in ("logs", "benchmarks") or part[0] == "." for part in path.relative_to(root).parts)
     }
 
 
@@ -160,7 +166,6 @@ class Story:
 
     folder: Path
     killed: Head
-    finished_at_kill: list[str]
     running_at_kill: list[Job]
     left_by_kill: dict[str, str]
     failing: Head
@@ -201,24 +206,24 @@ def story(cluster, tmp_path_factory) -> Story:
 
     def worth_killing():
         on_cluster = {job["rule"] for job in killed.started()}
-        running = [job for job in killed.jobs if job.state == "RUNNING"]
+        # One that has only just begun: an older one may end while it is looked at.
+        running = [job for job in killed.jobs if job.state == "RUNNING" and job.age_s < 2]
         assert killed.process.poll() is None, killed.log[-6000:]
         return running if on_cluster & set(killed.finished) else []
 
     running = wait_until(worth_killing, "a finished and a running job")
     killed.process.kill()
     killed.wait()
-    finished = killed.finished
     # As the README says: its jobs are stopped, and its lock is removed.
     subprocess.run(["scancel", "--name", killed.run], check=True)
-    unlock = [sys.executable, "-m", "snakemake", "--unlock", "--configfile", "config/test.yaml"]
+    unlock = [*killed.command[:2], "--unlock", *killed.command[2:]]
     subprocess.run(unlock, cwd=folder, check=True, capture_output=True)
     wait_until(lambda: not {"PENDING", "RUNNING", "COMPLETING"} & {job.state for job in killed.jobs}, "jobs to stop")
     left = outputs(folder)
     failing = Head(folder, TINY_ON_GPUS).wait()
     last = Head(folder, TINY, "--verbose").wait()
     RUNS.update({"killed": killed.jobs, "failing": failing.jobs, "last": last.jobs})
-    return Story(folder, killed, finished, running, left, failing, last)
+    return Story(folder, killed, running, left, failing, last)
 
 
 @pytest.fixture

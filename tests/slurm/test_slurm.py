@@ -56,25 +56,38 @@ def test_small_steps_stay_with_the_head(story):
     }
 
 
-def test_a_failing_job_is_tried_again_with_more_time_then_reported_with_its_log(story):
+def test_a_failing_job_is_tried_again_with_more_memory_and_time_and_each_time_its_log_is_shown(story):
     assert story.failing.status == 1
     attempts = [job for job in story.failing.jobs if job.rule == "representation"]
-    assert [(job.state, job.minutes) for job in attempts] == [("FAILED", 60), ("FAILED", 120), ("FAILED", 180)]
-    report = re.split(r"Error in rule representation:\n +message: SLURM-job '\d+' failed", story.failing.log)[-1]
-    assert "results/small/logs/representation/step-16.log" in report
-    assert "finds no GPU here; set model.device: cpu" in report
+    asked = [(job.state, job.mem_mb, job.minutes) for job in attempts]
+    assert asked == [("FAILED", 8000 * attempt, 60 * attempt) for attempt in (1, 2, 3)]
+    shown = (
+        r"\nRule representation failed\.\nresults/small/logs/representation/step-16\.log ends:\n(?:    .*\n)*"
+        r"    error: .*finds no GPU here; set model\.device: cpu.*\n.*/slurm_logs/.* ends:\n(?:    .*\n)+"
+    )
+    assert len(re.findall(shown, story.failing.log)) == 3, story.failing.log[-6000:]
     # What does not depend on it was done all the same.
-    assert {"removal", "probing", "encoding"} <= set(story.failing.finished)
+    assert {"removal", "probing", "encoding"} <= {*story.killed.finished, *story.failing.finished}
 
 
 def test_a_killed_head_is_resumed(story):
     assert story.killed.status == -9
-    assert story.finished_at_kill
+    assert story.killed.finished
     assert story.running_at_kill
-    # Nothing that had been finished is done again, what was running is.
-    later = Counter(job["rule"] for head in (story.failing, story.last) for job in head.started())
-    assert later <= JOBS + Counter(representation=3) - Counter(story.finished_at_kill)
-    assert {job.rule for job in story.running_at_kill} - set(story.finished_at_kill) <= set(later)
+    later = Counter(job["output"] for head in (story.failing, story.last) for job in head.started())
+    finished = re.findall(r"Finished jobid: (\d+) ", story.killed.log)
+    for job in story.killed.started():
+        paths = [path.removeprefix("results/") for path in job["output"].split(", ")]
+        whole = all(any(name == path or name.startswith(f"{path}/") for name in story.left_by_kill) for path in paths)
+        # Nothing that had been finished is done again, what was cut short is. One that ended after the head, or in
+        # the second in which it was cancelled, may be either.
+        if job["jobid"] in finished:
+            assert not later[job["output"]], job
+        elif not whole:
+            assert later[job["output"]], job
+    # Each of the others is done once, but for the one that failed three times.
+    for job in (*story.failing.started(), *story.last.started()):
+        assert later[job["output"]] == (4 if job["rule"] == "representation" else 1), job
 
 
 def test_a_killed_head_leaves_nothing_half_written(story):
