@@ -32,7 +32,8 @@ TINY = SMALL | {
     "properties": {
         name: _defaults[name].model_dump(mode="json", exclude_none=True) for name in ("tense", "sentence_length")
     },
-    "simulation": SMALL["simulation"] | {"shape": [6, 6, 4], "properties": ["tense", "sentence_length"]},
+    "simulation": SMALL["simulation"]
+    | {"shape": [6, 6, 4], "properties": ["tense", "sentence_length"], "brain_only": None},
     "figures": {"properties": ["tense", "sentence_length"], "steps": [16]},
     "threads": {"representation": 2, "encoding": 2, "training": 2},
 }
@@ -123,7 +124,12 @@ class Head:
     @property
     def run(self) -> str:
         """Name of the run, which SLURM's jobs bear."""
-        return wait_until(lambda: re.search(r"SLURM run ID: (\S+)", self.log), "a run's name")[1]
+
+        def told():
+            assert "SLURM run ID: " in self.log or self.process.poll() is None, self.log[-6000:]
+            return re.search(r"SLURM run ID: (\S+)", self.log)
+
+        return wait_until(told, "a run's name")[1]
 
     @property
     def jobs(self) -> list[Job]:

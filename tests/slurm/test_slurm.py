@@ -52,7 +52,8 @@ def test_small_steps_stay_with_the_head(story):
         local |= {job["rule"] for job in head.started("localrule")}
     assert on_cluster == set(JOBS)
     assert local == {
-        *("time_story", "story", "properties", "generate_text", "tokens", "probing_table", "alignment_table")
+        *("time_story", "story", "features", "properties", "generate_text", "tokens"),
+        *("probing_table", "alignment_table"),
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from tests.slurm.conftest import TINY, TINY_ON_GPUS
 
 from dynalign.config import preflight, writers
 from dynalign.config.model import Model, is_local
@@ -35,6 +36,12 @@ def test_the_written_files_are_in_step_with_the_model():
 @pytest.mark.parametrize("name", ["config.yaml", "demo.yaml", "published-code.yaml", "rehearsal.yaml"])
 def test_the_shipped_studies_are_valid(name):
     load(yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")))
+
+
+def test_the_studies_of_tests_that_run_elsewhere_are_valid():
+    """`make test` does not run those on SLURM."""
+    for study in (TINY, TINY_ON_GPUS):
+        load(study)
 
 
 def test_the_written_yaml_reads_back_as_the_default():
