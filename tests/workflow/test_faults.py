@@ -301,14 +301,22 @@ def of_a_wrong_story(folder: Path) -> dict:
     return study | {"simulation": None}
 
 
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory) -> Path:
+    """A copy with that study in config/wrong.yaml."""
+    folder = copy_repository(tmp_path_factory.mktemp("wrong"))
+    study = yaml.safe_dump(of_a_wrong_story(folder), sort_keys=False)
+    (folder / "config/wrong.yaml").write_text(study, encoding="utf-8")
+    return folder
+
+
 WORDS = "results/tiny/story/words.tsv"
 FAILED = "\nRule {}story failed.\n{}results/tiny/logs/story.log ends:\n    error: words.tsv: lacks column 'run'; it has"
 
 
 @pytest.mark.parametrize("flags", ["--quiet rules", "--quiet all", MAKE_DEMO, " ".join(PROFILE)])
-def test_what_a_failed_job_says_is_shown_whatever_was_typed(repository, flags):
-    study = of_a_wrong_story(repository)
-    run = snakemake(repository, WORDS, "--cores", "1", *flags.split(), config=study)
+def test_what_a_failed_job_says_is_shown_whatever_was_typed(wrong, flags):
+    run = snakemake(wrong, WORDS, "--cores", "1", *flags.split(), config="config/wrong.yaml")
     assert run.status == 1
     assert run.output.count(FAILED.format("", "")) == 1, run.output
     assert "No error stands there" not in run.output
@@ -338,9 +346,9 @@ def pretend_python(folder: Path, monkeypatch, *lines: str) -> None:
 
 
 @pytest.mark.parametrize(("before", "shown"), [(":", " is empty\n"), ("echo reading", " ends:\n    reading\n")])
-def test_a_killed_job_is_known_by_the_error_that_it_lacks(repository, tmp_path, monkeypatch, before, shown):
+def test_a_killed_job_is_known_by_the_error_that_it_lacks(wrong, tmp_path, monkeypatch, before, shown):
     pretend_python(tmp_path, monkeypatch, before, "kill -9 $$")
-    run = snakemake(repository, WORDS, "--cores", "1", "--quiet", "rules", config=of_a_wrong_story(repository))
+    run = snakemake(wrong, WORDS, "--cores", "1", "--quiet", "rules", config="config/wrong.yaml")
     assert run.status == 1
     expected = f"\nRule story failed.\nresults/tiny/logs/story.log{shown}No error stands there: the job was killed"
     assert expected in run.output, run.output
