@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.workflow.conftest import SMALL, copy_repository, snakemake, tiny_study
 
