@@ -65,7 +65,9 @@ def steps() -> list[str]:
         for rule in re.split(r"\n *rule\b", path.read_text(encoding="utf-8"))[1:]:
             step = re.search(r"python -m dynalign\.([\w.]+)", rule)
             assert step, f"{path}: a rule without a command:{rule[:60]}"
-            found.add(step[1])
+            # A package is called by its `__main__`.
+            package = (ROOT / "workflow/dynalign" / step[1].replace(".", "/")).is_dir()
+            found.add(f"{step[1]}.__main__" if package else step[1])
     return sorted(found)
 
 

@@ -134,7 +134,8 @@ def test_an_edit_changes_exactly_the_steps_that_use_it(tmp_path, module, old, ne
     steps = [
         ".".join(p.relative_to(package).with_suffix("").parts)
         for p in package.rglob("*.py")
-        if re.search(r"^(def main\(|main = )", p.read_text(encoding="utf-8"), re.MULTILINE)
+        # What a check passes does not change with its code: no rule asks for its digest.
+        if p.parent.name != "check" and re.search(r"^(def main\(|main = )", p.read_text(encoding="utf-8"), re.MULTILINE)
     ]
     assert {s for s in steps if provenance.digest(s, folder=package) != provenance.digest(s)} == users
 

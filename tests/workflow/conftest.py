@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[2]
 # As `. .venv/bin/activate` does: jobs call `python`.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
-#: The embedded study's properties; three that are sentences' in two classes, as others are, are left out.
+#: The embedded study's properties; two like `tense` are left out.
 PROPERTIES = yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8"))["properties"]
-for name in ("tree_depth", "subject_number", "object_number"):
+for name in ("subject_number", "object_number"):
     del PROPERTIES[name]
 
 #: The embedded study, cut to what the tests need: one subject, two checkpoints, one layer.

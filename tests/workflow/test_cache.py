@@ -1,7 +1,9 @@
 """Downloads and representations shared between workflows (Snakemake's --cache)."""
 
+import numpy as np
 import pytest
 
+from dynalign.io.images import write_image
 from tests.hub import SOURCE, serve
 from tests.workflow.conftest import copy_repository, snakemake
 
@@ -36,18 +38,29 @@ def run(folder, study: str, **model):
     """Run a study up to its representation, in a copy of the repository."""
     if not folder.exists():
         copy_repository(folder)
-    rows = [f"{1 + 0.5 * k}\t1\t{word}" for k, word in enumerate(WORDS.split())]
+    rows = [f"{1 + 1.3 * k:.1f}\t1\t{word}" for k, word in enumerate(WORDS.split())]
     (folder / "words.tsv").write_text("\n".join(["onset\trun\tword", *rows]) + "\n")
-    for name in ("S_mask.nii", "S_1.nii"):
-        (folder / name).touch()
+    write_image(folder / "S_1.nii.gz", np.zeros((2, 2, 2, 80), dtype=np.float32), np.eye(4), 2.0)
+    write_image(folder / "S_mask.nii.gz", np.arange(8, dtype=np.uint8).reshape(2, 2, 2) // 4, np.eye(4))
     config = {
         "study": study,
         "subjects": ["S"],
-        "story": {"layout": "table", "download": None, "words": "words.tsv", "tr": 2.0, "trs": [80]},
-        "brain": {"images": "{subject}_{run}.nii", "mask": "{subject}_mask.nii"},
+        "story": {
+            "layout": "table",
+            "download": None,
+            "words": "words.tsv",
+            "tr": 2.0,
+            "trs": [80],
+            "trim": {"start": 0, "end": 0},
+        },
+        "brain": {"images": "{subject}_{run}.nii.gz", "mask": "{subject}_mask.nii.gz"},
         "annotation": {"models": "resources/stanza-mini", "download": False},
-        "model": {"source": SOURCE, "steps": [8], "depth": 2, "layers": [2], "device": "cpu"} | model,
+        "model": {"source": SOURCE, "steps": [8], "depth": 2, "layers": [2], "context_tokens": 10, "device": "cpu"}
+        | model,
         "threads": {"representation": 1},
+        "encoding": {"folds": 2, "inner_folds": 2},
+        "probing": {"folds": 2, "inner_folds": 2},
+        "removal": {"folds": 2},
     }
     target = f"results/{study}/representation/step-8.safetensors"
     result = snakemake(folder, target, "--cores", "1", "--show-failed-logs", "--cache", config=config)

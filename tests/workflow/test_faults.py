@@ -291,14 +291,10 @@ MAKE_DEMO = re.search(r"--configfile config/demo\.yaml (--quiet .*)", (ROOT / "M
 
 
 def of_a_wrong_story(folder: Path) -> dict:
-    """The tiny study with a words table that lacks a column, which its first job sees."""
+    """The tiny study with a text of another length, which no check at the start reads, but its first job."""
     study = tiny_study(folder)
-    (folder / "words.tsv").write_text("onset\tword\n0\tIt\n", encoding="utf-8")
-    for name in ("F_1.nii", "F_2.nii", "F_mask.nii"):
-        (folder / name).touch()
-    study["story"]["words"] = "words.tsv"
-    study["brain"] |= {"images": "{subject}_{run}.nii", "mask": "{subject}_mask.nii"}
-    return study | {"simulation": None}
+    (folder / "tiny.txt").write_text("It rained.\n---\nIt did.\n", encoding="utf-8")
+    return study
 
 
 @pytest.fixture(scope="module")
@@ -310,8 +306,8 @@ def wrong(tmp_path_factory) -> Path:
     return folder
 
 
-WORDS = "results/tiny/story/words.tsv"
-FAILED = "\nRule {}story failed.\n{}results/tiny/logs/story.log ends:\n    error: words.tsv: lacks column 'run'; it has"
+WORDS = "results/tiny/data/words.tsv"
+FAILED = "\nRule {}time_story failed.\n{}results/tiny/logs/time_story.log ends:\n    error: story.trs is"
 
 
 @pytest.mark.parametrize("flags", ["--quiet rules", "--quiet all", MAKE_DEMO, " ".join(PROFILE)])
@@ -331,7 +327,7 @@ def test_what_a_failed_job_says_is_shown_once_by_modules_too(tmp_path):
     second = module.partition("use rule")[0].partition("module")[2].replace("dynalign", "again").replace("first", "2")
     snakefile = f"{module}\n\nmodule{second}\n\nuse rule * from again as again_*\n"
     (tmp_path / "workflow/Snakefile").write_text(snakefile, encoding="utf-8")
-    run = snakemake(tmp_path, f"first/{WORDS}", "--cores", "1", "--quiet", "rules")
+    run = snakemake(tmp_path, WORDS, "--cores", "1", "--quiet", "rules")
     assert run.status == 1
     assert run.output.count(FAILED.format("dynalign_", "first/")) == 1, run.output
 
@@ -350,7 +346,9 @@ def test_a_killed_job_is_known_by_the_error_that_it_lacks(wrong, tmp_path, monke
     pretend_python(tmp_path, monkeypatch, before, "kill -9 $$")
     run = snakemake(wrong, WORDS, "--cores", "1", "--quiet", "rules", config="config/wrong.yaml")
     assert run.status == 1
-    expected = f"\nRule story failed.\nresults/tiny/logs/story.log{shown}No error stands there: the job was killed"
+    expected = (
+        f"\nRule time_story failed.\nresults/tiny/logs/time_story.log{shown}No error stands there: the job was killed"
+    )
     assert expected in run.output, run.output
 
 

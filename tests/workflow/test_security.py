@@ -23,18 +23,18 @@ def nothing_was_run(folder):
 def test_paths_and_classes_that_look_like_commands_are_only_text(repository):
     data = repository / HOSTILE
     data.mkdir()
-    words = ["He", "slept.", "$(touch", "pwned);", "`touch", "pwned`", "ran."]
+    words = ["He", "slept.", "$(touch", "pwned);", "`touch", "pwned`", "ran."] * 20
     arrays = {
         "words_fmri": np.array(words),
-        "time_words_fmri": 1.0 + 2.0 * np.arange(7),
-        "time_fmri": 2.0 * np.arange(10),
-        "runs_fmri": np.repeat([1, 2], 5),
-        "data_subject_S+1": np.random.default_rng(0).standard_normal((10, 3)),
+        "time_words_fmri": 1.0 + np.arange(140),
+        "time_fmri": 2.0 * np.arange(72),
+        "runs_fmri": np.repeat([1, 2], 36),
+        "data_subject_S+1": np.random.default_rng(0).standard_normal((72, 3)),
     }
     for name, values in arrays.items():
         np.save(data / f"{name}.npy", values, allow_pickle=False)
     (data / "table.tsv").write_text(
-        "word_index\tlabel\n" + "".join(f"{i}\t{'{subject}' if i % 2 else '$(touch pwned)'}\n" for i in range(7))
+        "word_index\tlabel\n" + "".join(f"{i}\t{'{subject}' if i % 2 else '$(touch pwned)'}\n" for i in range(140))
     )
     text = data / "text.txt"
     text.write_text("The sea was wide and the boat was small. " * 40)
@@ -55,6 +55,7 @@ def test_paths_and_classes_that_look_like_commands_are_only_text(repository):
         },
         "properties": {"mine": {"table": f"{HOSTILE}/table.tsv", "classes": ["$(touch pwned)", "{subject}"]}},
         "figures": {"properties": ["mine"], "steps": [16]},
+        "encoding": {"folds": 2, "inner_folds": 2},
         "training": SMALLEST | {"texts": [f"{HOSTILE}/text.txt"]},
         "model": {"source": "trained", "steps": [0, 16], "depth": 1, "layers": [1]},
     }
