@@ -359,6 +359,10 @@ def test_a_table_study_names_the_image_that_is_missing(tmp_path):
     (tmp_path / "S_01.nii").touch()
     values["annotation"] = {"download": True}
     preflight.check_files(load(values))
+    values["story"]["words"] = f"{tmp_path}/{{run:02d}}.TextGrid"
+    (tmp_path / "01.TextGrid").touch()
+    with pytest.raises(InputError, match=r"story\.words: no such file .*02\.TextGrid \(run 2\)"):
+        preflight.check_files(load(values))
 
 
 def test_a_mask_may_be_all_subjects_and_a_single_run_needs_no_number():
@@ -374,6 +378,7 @@ def test_a_mask_may_be_all_subjects_and_a_single_run_needs_no_number():
     [
         ("brain", {"mask": "results/demo/data/mask.nii.gz"}, r"brain\.mask: '.*' lacks \{subject\}"),
         ("rois", {"labels": "results/demo/data/rois.tsv"}, r"rois\.labels: '.*' lacks \{subject\}"),
+        ("story", {"words": "results/demo/data/w{run}.tsv"}, r"story\.words takes no \{run\}: 'results/demo/data/w\{run"),
     ],
 )
 def test_simulated_subjects_have_files_of_their_own(part, change, message):

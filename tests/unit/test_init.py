@@ -94,7 +94,10 @@ def test_runs_padded_with_zeros(padded, capsys):
 def test_keys_have_the_explanations_of_the_configuration_and_the_default_model_is_a_comment(padded, capsys, tmp_path):
     written(capsys)
     lines = (tmp_path / "config/mine.yaml").read_text(encoding="utf-8").splitlines()
-    assert lines[lines.index("  words: data/words.tsv") - 2] == "  # `table`: the words table"
+    assert lines[lines.index("  words: data/words.tsv") - 2] == (
+        "  # `table`: the words, tab-separated, .csv, or .TextGrid (Praat); a path with {run} where each run has a "
+        "file, in which no column `run` is needed"
+    )
     assert lines[lines.index("#   source: EleutherAI/pythia-160m") - 2] == "# model:"
     # Without the marks of comments, the model reads back as the default.
     start = lines.index("# model:")
@@ -285,7 +288,7 @@ def test_label_images_with_their_table_are_regions(padded, capsys):
 @pytest.mark.parametrize(
     ("names", "text", "said_of_it"),
     [
-        (["words.csv"], "onset,run,word\n1,1,One.\n", "data/words.csv has onset, run, word, separated by ','"),
+        (["words.txt"], "onset,run,word\n1,1,One.\n", "data/words.txt has onset, run, word, separated by ','"),
         (["words.tsv"], "Onset\tRun\tWord\n1\t1\tOne.\n", "data/words.tsv has Onset, Run, Word"),
         (
             ["sub-01_run-1_events.tsv", "sub-01_run-2_events.tsv"],
@@ -303,6 +306,32 @@ def test_a_table_that_is_nearly_one_of_words_is_named(padded, capsys, names, tex
     assert (
         f"story.words: no tab-separated table with the columns onset, run, word; {said_of_it}; write one table" in said
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "words", "how"),
+    [
+        (["words.csv"], '"onset","run","word"\n1,1,One.\n', "data/words.csv", "no column `sentence`"),
+        (
+            ["story_run-01.tsv", "story_run-02.tsv"],
+            "onset\tword\tsentence\n1\tOne.\t1\n",
+            "data/story_run-{run:02d}.tsv",
+            "its column `sentence`",
+        ),
+        (["run1.TextGrid", "run2.TextGrid"], "", "data/run{run}.TextGrid", "the tier `words`"),
+        (["sub-01_run-1_events.tsv", "sub-01_run-2_events.tsv"], "onset\tword\n1\tOne.\n", None, ""),
+        (["run1.TextGrid", "run3.TextGrid"], "", None, ""),
+    ],
+)
+def test_words_in_other_files(padded, capsys, names, text, words, how):
+    (padded / "words.tsv").unlink()
+    for name in names:
+        (padded / name).write_text(text)
+    values, said = written(capsys)
+    assert values["story"].get("words") == words
+    if words:
+        assert f"words    {words} ({how}" in said
+        loads(values)
 
 
 def checkpoint(folder, layers=6, weights="model.safetensors", tokenizer=True):

@@ -1,5 +1,7 @@
 """Words, sentences, runs and TRs, against METHOD's own figures and hand-made cases."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -303,3 +305,217 @@ def test_a_table_as_spreadsheets_save_it(tmp_path, coding, line_end):
         timing = read_table_layout(tmp_path / "words.tsv", 2.0, [3])
         assert timing.words == ["“Nö", "b.”"]
         assert timing.onsets.tolist() == [0.5, 3.0]
+
+
+#: Words of two runs: onset, end, word, sentence.
+SPOKEN = {
+    1: [(0.5, 0.9, "„One", 0), (1.0, 1.4, "two,", 0), (2.25, 3, "three.“", 0), (5e-5 + 3, 4, "Yes!", 1)],
+    2: [(0.0, 0.5, "She", 2), (0.5, 1, '"said"', 2), (4, 5.5, "no.", 2)],
+}
+END = 6
+
+
+def filled(intervals):
+    """Intervals of a tier without gaps, as Praat writes them, with marks of silence in turn."""
+    marks, last, full = iter(["", "sp", "<p:>", "SIL", "", "sil"]), 0.0, []
+    for start, end, text in [*intervals, (END, END, None)]:
+        if start > last:
+            full.append((last, start, next(marks)))
+        full += [(start, end, text)] if text is not None else []
+        last = end
+    return full
+
+
+def textgrid(words, sentences, long: bool) -> str:
+    """A TextGrid as Praat saves it: tiers of words, of points, perhaps of sentences."""
+    tiers = {"words": filled(words)} | ({"Sentence": filled(sentences)} if sentences else {})
+    quoted = {name: [(a, b, t.replace('"', '""')) for a, b, t in rows] for name, rows in tiers.items()}
+    head = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
+    if not long:
+        parts = [head + f"0\n{END}\n<exists>\n{len(tiers) + 1}", f'"TextTier"\n"clicks"\n0\n{END}\n1\n1.5\n"1 ""x"""']
+        for name, rows in quoted.items():
+            parts += [f'"IntervalTier"\n"{name}"\n0\n{END}\n{len(rows)}', *(f'{a}\n{b}\n"{t}"' for a, b, t in rows)]
+        return "\n".join(parts) + "\n"
+    parts = [head + f"xmin = 0 \nxmax = {END} \ntiers? <exists> \nsize = {len(tiers) + 1} \nitem []: "]
+    parts.append(
+        f'    item [1]:\n        class = "TextTier" \n        name = "clicks" \n        xmin = 0 \n        xmax = {END}'
+    )
+    parts.append(
+        '        points: size = 1 \n        points [1]:\n            number = 1.5 \n            mark = "1 ""x""" '
+    )
+    for number, (name, rows) in enumerate(quoted.items(), start=2):
+        parts.append(
+            f'    item [{number}]:\n        class = "IntervalTier" \n        name = "{name}" \n        xmin = 0 '
+        )
+        parts.append(f"        xmax = {END} \n        intervals: size = {len(rows)} ")
+        for k, (a, b, t) in enumerate(rows, start=1):
+            parts.append(f"        intervals [{k}]:\n            xmin = {a} \n            xmax = {b} ")
+            parts.append(f'            text = "{t}" ')
+    return "\n".join(parts) + "\n"
+
+
+def sentences_of(rows):
+    """An interval for each sentence, a little wider than its words."""
+    numbers = sorted({number for *_, number in rows})
+    spans = [[row for row in rows if row[3] == number] for number in numbers]
+    return [(rows[0][0], rows[-1][1], " ".join(row[2] for row in rows)) for rows in spans]
+
+
+def write_words(folder, kind: str, sentences: bool = False) -> dict:
+    """Write the words of two runs in one of the ways, and say how the configuration names them."""
+    rows = [(run, *row) for run, of_run in SPOKEN.items() for row in of_run]
+    columns = ["onset", "run", "word", *(["sentence"] if sentences else [])]
+    cells = [[f"{start:.6g}", str(run), word, str(number)][: len(columns)] for run, start, _, word, number in rows]
+    if kind == "tsv":
+        (folder / "w.tsv").write_text("".join("\t".join(row) + "\n" for row in [columns, *cells]), encoding="utf-8")
+        return {"words": f"{folder}/w.tsv"}
+    if kind in ("csv", "semicolons"):
+        with open(folder / "w.CSV", "w", encoding="utf-8-sig", newline="") as stream:
+            csv.writer(stream, delimiter="," if kind == "csv" else ";").writerows([columns, *cells])
+        return {"words": f"{folder}/w.CSV"}
+    for run, of_run in SPOKEN.items():
+        if kind == "events":
+            head = ["onset", "duration", "token", "trial_type", *(["sentence"] if sentences else [])]
+            lines = [["-3", "1", "n/a", "trigger", "n/a"][: len(head)]]
+            for start, end, word, number in of_run:
+                lines.append([f"{start:.6g}", f"{end - start:g}", word, "word", str(number)][: len(head)])
+                lines.append([f"{start:.6g}", "n/a", "n/a", "press", "n/a"][: len(head)])
+            text = "".join("\t".join(line) + "\n" for line in [head, *lines])
+            (folder / f"sub-1_run-{run:02d}_events.tsv").write_text(text, encoding="utf-8")
+        else:
+            form, coding = kind.split()
+            text = textgrid([row[:3] for row in of_run], sentences_of(of_run) if sentences else None, form == "long")
+            (folder / f"run{run}.TextGrid").write_bytes(text.encode(coding))
+    if kind == "events":
+        return {"words": f"{folder}/sub-1_run-{{run:02d}}_events.tsv", "word_column": "token"}
+    return {"words": f"{folder}/run{{run}}.TextGrid"}
+
+
+KINDS = [
+    "tsv",
+    "csv",
+    "semicolons",
+    "events",
+    "long utf-8",
+    "short utf-8",
+    "long utf-16",
+    "short utf-16",
+    "long utf-8-sig",
+]
+
+
+def spoken_story(**more) -> Story:
+    return Story(layout="table", download=None, tr=2.0, trs=[3, 3], trim=Trim(start=0, end=0), **more)
+
+
+@pytest.mark.parametrize("sentences", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_words_are_the_same_however_they_are_written(tmp_path, kind, sentences):
+    words, _ = read_story(spoken_story(**write_words(tmp_path, kind, sentences)))
+    rows = [(run, *row) for run, of_run in SPOKEN.items() for row in of_run]
+    write_table(words, tmp_path / "words.tsv")
+    again = read_words(tmp_path / "words.tsv")
+    assert again["word"].tolist() == [word for *_, word, _ in rows]
+    assert again["run"].tolist() == [run for run, *_ in rows]
+    assert again["onset"].tolist() == [float(f"{start:.6g}") + 6 * (run - 1) for run, start, *_ in rows]
+    assert again["tr"].tolist() == [0, 0, 1, 1, 3, 3, 4]
+    assert again["sentence"].tolist() == [number for *_, number in rows]
+    assert again["dropped"].tolist() == [0] * 7
+
+
+def edit(path, old: str, new: str, coding="utf-8") -> None:
+    text = path.read_bytes().decode(coding)
+    assert old in text
+    path.write_bytes(text.replace(old, new, 1).encode(coding))
+
+
+@pytest.mark.parametrize("form", ["long", "short"])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            '"words"',
+            '"tokens"',
+            r"run2\.TextGrid: which tier .* called 'word'; it has 'tokens', 'Sentence': name the one",
+        ),
+        ('"Sentence"', '"word"', r"run2\.TextGrid: gives no sentences, but .*run1\.TextGrid does"),
+        ('"Sentence"', '"Words"', r"run2\.TextGrid: which tier .* it has 'words', 'Words'"),
+        ('"TextGrid"', '"Pitch 1"', r"run2\.TextGrid: no TextGrid; save one in Praat"),
+        ('"no."', '"oh no."', r"'oh no\.'.* white space"),
+        ('""said""', '"said"', r"run2\.TextGrid: not a whole TextGrid \(1\.0 where a text in quotes"),
+    ],
+)
+def test_a_wrong_textgrid_is_named(tmp_path, form, old, new, message):
+    story = spoken_story(**write_words(tmp_path, f"{form} utf-8", sentences=True))
+    edit(tmp_path / "run2.TextGrid", old, new)
+    if new == '"word"':  # the only tier of that name; that of sentences is gone
+        edit(tmp_path / "run2.TextGrid", '"words"', '"phones"')
+    with pytest.raises(InputError, match=message):
+        read_story(story)
+
+
+@pytest.mark.parametrize("form", ["long", "short"])
+def test_a_textgrid_that_was_cut_anywhere_is_refused(tmp_path, form):
+    """Praatio reads it as far as it goes."""
+    story = spoken_story(**write_words(tmp_path, f"{form} utf-8", sentences=True))
+    path = tmp_path / "run1.TextGrid"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    for n in range(len(lines)):
+        path.write_text("".join(lines[:n]), encoding="utf-8")
+        with pytest.raises(InputError, match=r"run1\.TextGrid: (not a whole|no) TextGrid"):
+            read_story(story)
+
+
+def test_times_of_textgrids_keep_their_signs_and_exponents(tmp_path):
+    story = spoken_story(**write_words(tmp_path, "long utf-8"))
+    path = tmp_path / "run1.TextGrid"
+    edit(path, "xmin = 0.5 ", "xmin = 5e-05 ! moved")
+    assert read_story(story)[0]["onset"][0] == 5e-5
+    edit(path, "xmin = 5e-05", "xmin = -0.5")
+    with pytest.raises(InputError, match=r"run1\.TextGrid: row 1: onset -0\.5 s lies outside run 1"):
+        read_story(story)
+
+
+def test_a_word_outside_all_sentences_is_named(tmp_path):
+    story = spoken_story(**write_words(tmp_path, "short utf-8", sentences=True))
+    edit(tmp_path / "run1.TextGrid", '"„One two, three.“"', '"sil"')
+    with pytest.raises(InputError, match=r"run1\.TextGrid: the word '„One' at 0\.7 s lies in no sentence of the tier"):
+        read_story(story)
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "message"),
+    [
+        ("events", "4\t1.5\tno.", "n/a\t1.5\tno.", r"run-02_events\.tsv: row 5: onset is 'n/a', but each row needs"),
+        ("events", "4\t1.5\tno.", "7\t1.5\tno.", r"run-02_events\.tsv: row 5: onset 7 s lies outside run 2 \(0 to 6 s"),
+        ("events", "0.5\t0.5", "4.5\t0.5", r"run-02_events\.tsv: word onsets must not fall, but word 2 starts at 10 s"),
+        ("events", "token", "form", r"run-02_events\.tsv: lacks column 'token'; it has onset, duration, form"),
+        ("csv", '"""said"""', '"said" x', r"w\.CSV: its quotes do not fit: .* written twice"),
+        ("csv", '"""said"""', '"said', r"w\.CSV: its quotes do not fit: .*unexpected end of data"),
+        ("csv", "0.5,2,", "0.5,2,x,", r"w\.CSV: not a comma-separated table: .*Expected 3 fields in line 7, saw 4"),
+        ("semicolons", "0.5;2;", "0,5;2;", r"w\.CSV: row 5: onset is '0,5', .*decimals with a point"),
+        ("csv", "onset,", "begin,", r"w\.CSV: lacks column 'onset'; it has begin, run, word"),
+    ],
+)
+def test_a_wrong_file_of_words_is_named(tmp_path, kind, old, new, message):
+    story = spoken_story(**write_words(tmp_path, kind))
+    edit(tmp_path / ("w.CSV" if kind != "events" else "sub-1_run-02_events.tsv"), old, new)
+    with pytest.raises(InputError, match=message):
+        read_story(story)
+
+
+def test_a_file_of_words_that_is_missing_is_named(tmp_path):
+    story = spoken_story(**write_words(tmp_path, "long utf-8"))
+    (tmp_path / "run2.TextGrid").unlink()
+    with pytest.raises(InputError, match=r"run2\.TextGrid: no such file"):
+        read_story(story)
+
+
+def test_a_textgrid_without_punctuation_or_sentences_tells_the_way_out(tmp_path):
+    words = [(k / 100, (k + 1) / 100, "w") for k in range(300)]
+    (tmp_path / "story.TextGrid").write_text(textgrid(words, None, long=False))
+    story = Story(layout="table", download=None, tr=2.0, trs=[3], words=f"{tmp_path}/story.TextGrid")
+    with pytest.raises(InputError, match=r"one sentence of 300 words .* tier `sentence` to TextGrids"):
+        read_story(story)
+    with pytest.raises(ValueError, match=r"words: '.*story\.TextGrid' lacks \{run\}"):
+        Story(layout="table", download=None, tr=2.0, trs=[3, 3], words=f"{tmp_path}/story.TextGrid")

@@ -3,9 +3,10 @@
 #: Snakemake would remove before fetching it again, even one that was placed by hand.
 RECORDED = ".sha256" if STUDY.story.download else ""
 #: What the stimulus is read from.
-STORY = [STUDY.story.words]
 if STUDY.story.layout == "arrays":
     STORY = [f"{STUDY.story.folder}/{name}.npy{RECORDED}" for name in ARRAYS]
+else:
+    STORY = [path for _, path in STUDY.story.word_files]
 
 if STUDY.story.download == "harry-potter":
 

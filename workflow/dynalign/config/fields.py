@@ -61,9 +61,8 @@ def _pattern(*fields: str) -> Callable[[str], str]:
         if set("{}") & set(filled):
             allowed = " and ".join(f"{{{field}}}" for field in fields)
             padded = "; {run:02d} pads with zeros" if "run" in fields else ""
-            raise ValueError(
-                f"{path!r}: this path may hold {allowed}{padded}; subjects stand as in `subjects`, e.g. ['01', '02']"
-            )
+            named = "; subjects stand as in `subjects`, e.g. ['01', '02']" if "subject" in fields else ""
+            raise ValueError(f"{path!r}: this path may hold {allowed}{padded}{named}")
         _path(filled)
         return os.path.expanduser(path)
 
@@ -82,6 +81,7 @@ Name = Annotated[str, AfterValidator(_filename)]
 FilePath = Annotated[str, AfterValidator(_path)]
 SubjectPath = Annotated[str, AfterValidator(_pattern("subject"))]
 RunPath = Annotated[str, AfterValidator(_pattern("subject", "run"))]
+WordsPath = Annotated[str, AfterValidator(_pattern("run"))]
 RoiPath = Annotated[str, AfterValidator(_pattern("subject", "roi"))]
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]

@@ -46,7 +46,8 @@ def missing_files(study: Study, root: str | Path = ".") -> list[str]:
     elif study.simulation is not None:
         need("simulation.text", study.simulation.text)
     else:
-        need("story.words", story.words)
+        for run, path in story.word_files:
+            need("story.words", path, f" (run {run})" if run else "")
     for subject in study.subjects:
         hint = f" (subject {subject!r})"
         if story.layout == "table" and study.simulation is None:

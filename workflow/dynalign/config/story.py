@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from dynalign.config.fields import FilePath, Name, Natural, Positive, Section
+from dynalign.config.fields import FilePath, Name, Natural, Positive, Section, WordsPath, need_placeholders
 
 #: The story in the layout `arrays`: words, their times, times and runs of the TRs (METHOD section 2.1).
 ARRAYS = ("words_fmri", "time_words_fmri", "time_fmri", "runs_fmri")
@@ -23,13 +23,18 @@ class Story(Section):
     layout: Literal["arrays", "table"] = Field(
         "arrays",
         description="`arrays`: a folder of .npy files as in the Harry Potter data; `table`: a words table (onset in s "
-        "from the run's start, 0 or later, run, word, perhaps sentence; tab-separated) with NIfTI images",
+        "from the run's start, 0 or later, run, word, perhaps sentence) or TextGrids, with NIfTI images",
     )
     folder: FilePath | None = Field("resources/harry-potter", description="`arrays`: the folder of the .npy files")
     download: Literal["harry-potter"] | None = Field(
         "harry-potter", description="public data that the workflow fetches into `folder`; null: use what is there"
     )
-    words: FilePath | None = Field(None, description="`table`: the words table")
+    words: WordsPath | None = Field(
+        None,
+        description="`table`: the words, tab-separated, .csv, or .TextGrid (Praat); a path with {run} where each run "
+        "has a file, in which no column `run` is needed",
+    )
+    word_column: str = Field("word", description="`table`: column of the words, or tier of TextGrids (`words` too)")
     tr: float | None = Field(
         None,
         gt=0,
@@ -51,7 +56,21 @@ class Story(Section):
             raise ValueError(f"layout {self.layout!r} needs the key {absent[0]!r}")
         if self.layout == "table" and self.download:
             raise ValueError("download 'harry-potter' goes with layout 'arrays'; set download: null")
+        if self.layout == "table" and len(self.trs) > 1 and self.words.lower().endswith(".textgrid"):
+            need_placeholders(self, words=("run",))
         return self
+
+    @property
+    def word_files(self) -> list[tuple[int | None, str]]:
+        """As :func:`word_files`, of the layout `table`."""
+        return word_files(self.words, len(self.trs))
+
+
+def word_files(path: str, n_runs: int) -> list[tuple[int | None, str]]:
+    """The run, from 1, that each file of words is of, and its path; None for a table of all runs (column `run`)."""
+    if "{" in path or path.lower().endswith(".textgrid"):
+        return [(run, path.format(run=run)) for run in range(1, n_runs + 1)]
+    return [(None, path)]
 
 
 class Annotation(Section):

@@ -88,6 +88,10 @@ class Study(Section):
             if training is None:
                 raise ValueError("simulation: needs the section `training` (its text drives voxels)")
             need_placeholders(brain, "brain.", mask=("subject",))
+            if "{" in story.words:
+                raise ValueError(
+                    f"simulation: writes one table of words, so story.words takes no {{run}}: {story.words!r}"
+                )
             if labelled:
                 need_placeholders(self.rois, "rois.", image=("subject",), labels=("subject",))
             driving = filter(None, (*self.simulation.properties, self.simulation.brain_only))

@@ -58,7 +58,7 @@ def look(folder: str) -> Found:
     texts = [path for path in paths if path.endswith((".tsv", ".csv", ".txt")) and os.access(path, os.R_OK)]
     tables = {path: _head(path) for path in texts}
     _in_the_brain(found, {path: image for path, image in images.items() if image.ndim == 3}, first, tables)
-    _words(found, folder, tables)
+    _words(found, folder, tables, [path for path in paths if path.lower().endswith(".textgrid")])
     _model(found, paths)
     return found
 
@@ -193,17 +193,24 @@ def _head(path: str) -> Head:
     coding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     line = next(iter(content.decode(coding, errors="ignore").splitlines()), "")
     separator = max("\t,;", key=line.count)
-    return tuple(line.split(separator)), separator
+    return tuple(name.strip('"') for name in line.split(separator)), separator
 
 
-def _words(found: Found, folder: str, tables: Mapping[str, Head]) -> None:
-    """Find the words table, or what comes closest to one."""
-    fit = [path for path, (names, separator) in tables.items() if {*WORDS} <= {*names} and separator == "\t"]
+def _words(found: Found, folder: str, tables: Mapping[str, Head], textgrids: Sequence[str]) -> None:
+    """Find the words table, or a table or TextGrid of each run, or what comes closest to these."""
+    readable = {path: set(names) for path, (names, separator) in tables.items() if _is_table(path, separator)}
+    fit = [path for path, names in readable.items() if names >= {*WORDS}]
+    fit = fit or _by_run([path for path, names in readable.items() if names >= {"onset", "word"}], found)
+    fit = fit or _by_run(textgrids, found)
     if fit:
         words = min(fit, key=lambda path: ("words" not in PurePosixPath(path).name, path.count("/"), path))
         found.values["story.words"] = words
-        own = "sentence" in tables[words][0]
-        how = "its column `sentence` is taken" if own else "no column `sentence`: sentences end with '.', '!' or '?'"
+        if words.lower().endswith(".textgrid"):
+            how = "the tier `words`; sentences are those of a tier `sentence`, or end with '.', '!' or '?'"
+        elif "sentence" in tables[words.format(run=1)][0]:
+            how = "its column `sentence` is taken"
+        else:
+            how = "no column `sentence`: sentences end with '.', '!' or '?'"
         found.said.append(("words", f"{words} ({how})"))
         found.notes["story.words"].append(how)
         found.others("words tables", fit, words)
@@ -220,6 +227,20 @@ def _words(found: Found, folder: str, tables: Mapping[str, Head]) -> None:
         "; write one table for all subjects, its rows in order: onset (s from the start of the run), run (1, 2, …), "
     )
     found.ask("story.words", f"{folder}/words.tsv", f"{problem}word, and perhaps sentence")
+
+
+def _is_table(path: str, separator: str) -> bool:
+    return separator == "\t" or path.lower().endswith(".csv")
+
+
+def _by_run(paths: Iterable[str], found: Found) -> list[str]:
+    """Patterns of files for all subjects, one for each run; a single run's is a TextGrid."""
+    runs = set(range(1, 1 + len(found.values["story.trs"])))
+    return [
+        pattern
+        for pattern, named in by_subject_and_run(paths).items()
+        if named == {("", run) for run in runs} and ("{run" in pattern or pattern.lower().endswith(".textgrid"))
+    ]
 
 
 def _model(found: Found, paths: Iterable[str]) -> None:

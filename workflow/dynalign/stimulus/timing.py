@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.cli import command, run
-from dynalign.config.story import ARRAYS, Story
+from dynalign.config.story import ARRAYS, Story, word_files
 from dynalign.io.arrays import read_array
 from dynalign.io.digests import check_digest
 from dynalign.io.errors import InputError, located
+from dynalign.stimulus.word_files import MISSING, read_word_file
 from dynalign.tables.reader import finite_numbers, read_table
 from dynalign.tables.writer import write_table
 
@@ -24,9 +25,6 @@ LONGEST = 200
 
 #: Of the TR's length: times that differ by less are the same, however their decimals were rounded (METHOD 2.3).
 TOLERANCE = 1e-3
-
-#: A missing value in BIDS.
-MISSING = "n/a"
 
 #: A byte order mark and a space without width, which are no white space to Python.
 _INVISIBLE = "\ufeff\u200b"
@@ -140,53 +138,87 @@ def _numbers(path: Path) -> np.ndarray:
     return values.astype(float)
 
 
-def read_table_layout(path: str | Path, tr: float, trs: Sequence[int]) -> Timing:
-    """Read a words table of a NIfTI study: onset in s from its run's start, run 1…, word, and perhaps sentence.
+def read_table_layout(path: str | Path, tr: float, trs: Sequence[int], column: str = "word") -> Timing:
+    """Read the words of a NIfTI study: onset in s from its run's start, run 1…, word, and perhaps sentence.
 
-    `tr` is the repetition time, s, `trs` each run's TRs, untrimmed. An onset may be 0, the run's very start, and as
-    late as its end. InputError for an onset or a run outside these, and for a cell that is no number.
+    `path` is a table of all runs, or holds {run} (:func:`word_files`); `tr` is the repetition time, s, `trs` each run's
+    TRs, untrimmed; `column` holds the words. An onset may be 0, the run's very start, and as late as its end.
+    InputError for an onset or a run outside these, and for a cell that is no number.
     """
-    table = read_table(path, ["onset", "run", "word"])
-    lengths, slack = np.asarray(trs), TOLERANCE * tr
-    with located(str(path)):
-        onsets, runs = finite_numbers(table, "onset"), finite_numbers(table, "run")
-        if (unknown := ~np.isin(runs, np.arange(1, len(lengths) + 1))).any():
-            row = int(np.argmax(unknown))
-            raise InputError(f"row {row}: run {runs[row]:g}, but story.trs gives runs 1 to {len(lengths)}")
-        runs = runs.astype(int)
-        ends = lengths[runs - 1] * tr
-        if (outside := (onsets < -slack) | (onsets > ends + slack)).any():
-            row = int(np.argmax(outside))
-            raise InputError(
-                f"row {row}: onset {_s(onsets[row])} lies outside run {runs[row]} (0 to {_s(ends[row])}: "
-                f"{lengths[runs[row] - 1]} TRs of {_s(tr)}); onsets count from the start of the run's first TR: "
-                "correct it, or remove the row"
-            )
-        if (fall := np.diff(runs) < 0).any():
-            row = int(np.argmax(fall)) + 1
-            raise InputError(f"row {row}: run {runs[row]} after run {runs[row - 1]}; sort the words by run and onset")
-        sentences = None
-        if "sentence" in table:
-            given = ~table["sentence"].isin(["", MISSING]) & table["sentence"].notna()
-            sentences = np.full(len(table), np.nan)
-            sentences[given] = finite_numbers(table[given], "sentence", "number the sentences, from the first on")
+    lengths = np.asarray(trs)
     # Whole runs stand one after the other, so that a TR index and a time mean the same thing everywhere. Times are in
     # whole ns, so that they read as they are meant (three TRs of 1.2 s are 3.6 s, not 3.5999999999999996 s).
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) * tr
     times = np.round(np.arange(lengths.sum()) * tr, 9)
-    onsets = np.round(onsets + starts[runs - 1], 9)
+    words: list[str] = []
+    parts, numbered = [], {}
+    for number, file in word_files(str(path), len(lengths)):
+        table = read_word_file(file, number, column)
+        with located(file):
+            onsets, runs = _in_runs(table, lengths, tr)
+            numbers = _numbers_of_sentences(table)
+        onsets = np.round(onsets + starts[runs - 1], 9)
+        _rising(onsets, times, file)
+        if file.lower().endswith(".textgrid") and words:
+            # Their sentences are counted from the first of each.
+            numbers = numbers + 1 + max(np.max(before, initial=-1) for *_, before in parts)
+        if len(table):
+            numbered["sentence" in table] = file
+        words += table["word"].tolist()
+        parts.append((onsets, runs, numbers))
+    if len(numbered) > 1:
+        raise InputError(
+            f"{numbered[False]}: gives no sentences, but {numbered[True]} does; give them in all, or in none"
+        )
+    onsets, runs, sentences = map(np.concatenate, zip(*parts, strict=True))
     tr_runs = np.repeat(np.arange(1, len(lengths) + 1), lengths)
-    return _checked(Timing(table["word"].tolist(), onsets, times, tr_runs, runs, sentences), str(path))
+    return _checked(Timing(words, onsets, times, tr_runs, runs, sentences if True in numbered else None), str(path))
+
+
+def _in_runs(table, lengths: np.ndarray, tr: float) -> tuple[np.ndarray, np.ndarray]:
+    """Onsets, s, and runs of a table of words, which must be sorted by run."""
+    onsets, runs, slack = finite_numbers(table, "onset"), finite_numbers(table, "run"), TOLERANCE * tr
+    if (unknown := ~np.isin(runs, np.arange(1, len(lengths) + 1))).any():
+        row = int(np.argmax(unknown))
+        raise InputError(f"row {table.index[row]}: run {runs[row]:g}, but story.trs gives runs 1 to {len(lengths)}")
+    runs = runs.astype(int)
+    ends = lengths[runs - 1] * tr
+    if (outside := (onsets < -slack) | (onsets > ends + slack)).any():
+        row = int(np.argmax(outside))
+        raise InputError(
+            f"row {table.index[row]}: onset {_s(onsets[row])} lies outside run {runs[row]} (0 to {_s(ends[row])}: "
+            f"{lengths[runs[row] - 1]} TRs of {_s(tr)}); onsets count from the start of the run's first TR: "
+            "correct it, or remove the row"
+        )
+    if (fall := np.diff(runs) < 0).any():
+        row = int(np.argmax(fall)) + 1
+        raise InputError(
+            f"row {table.index[row]}: run {runs[row]} after run {runs[row - 1]}; sort the words by run and onset"
+        )
+    return onsets, runs
+
+
+def _numbers_of_sentences(table) -> np.ndarray:
+    """Number of each word's sentence as a table of words gives it, NaN where it gives none."""
+    numbers = np.full(len(table), np.nan)
+    if "sentence" in table:
+        given = (~table["sentence"].isin(["", MISSING]) & table["sentence"].notna()).to_numpy()
+        numbers[given] = finite_numbers(table[given], "sentence", "number the sentences, from the first on")
+    return numbers
+
+
+def _rising(onsets: np.ndarray, times: np.ndarray, source: str) -> None:
+    if (fall := np.diff(onsets) < -tolerance(times)).any():
+        where = int(np.argmax(fall))
+        later = f"word {where + 1} starts at {_s(onsets[where + 1])} after {_s(onsets[where])}"
+        raise InputError(f"{source}: word onsets must not fall, but {later}")
 
 
 def _checked(timing: Timing, source: str) -> Timing:
     onsets, times = timing.onsets, timing.tr_times
     if not np.isfinite(times).all():
         raise InputError(f"{source}: TR times: entry {int(np.argmin(np.isfinite(times)))} is not a finite number")
-    if (fall := np.diff(onsets) < -tolerance(times)).any():
-        where = int(np.argmax(fall))
-        later = f"word {where + 1} starts at {_s(onsets[where + 1])} after {_s(onsets[where])}"
-        raise InputError(f"{source}: word onsets must not fall, but {later}")
+    _rising(onsets, times, source)
     if (np.diff(times) <= 0).any():
         where = int(np.argmax(np.diff(times) <= 0))
         raise InputError(f"{source}: TR times must rise, but TR {where + 1} does not start after TR {where}")
@@ -257,7 +289,8 @@ def _sentences(timing: Timing, words: Sequence[str], seen: np.ndarray) -> np.nda
         raise InputError(
             f"words {rows[0]} to {rows[-1]} ({words[rows[0]]!r} to {words[rows[-1]]!r}) are one sentence of {len(rows)}"
             f" words (at most {LONGEST} are expected): sentences end with '.', '!' or '?', and folds never cut one; add"
-            " the punctuation, or a column `sentence` to the words table (layout `table`), which is taken as it is"
+            " the punctuation, or (layout `table`) a column `sentence` to the words table or a tier `sentence` to"
+            " TextGrids, which is taken as it is"
         )
     return numbers
 
@@ -308,7 +341,7 @@ def read_story(story: Story) -> tuple:
     if story.layout == "arrays":
         timing = read_arrays_layout(story.folder)
     else:
-        timing = read_table_layout(story.words, story.tr, story.trs)
+        timing = read_table_layout(story.words, story.tr, story.trs, story.word_column)
     with located(str(story.folder if story.layout == "arrays" else story.words)):
         return tables(timing, story)
 

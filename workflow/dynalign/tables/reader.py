@@ -14,6 +14,8 @@ from dynalign.tables import schema
 def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str | None = None):
     """Read a table written by :func:`write_table` (or any tab-separated file, see `read_text`) as a data frame.
 
+    Of a ``.csv``, commas or semicolons separate the cells, which may stand in quotes.
+
     Text stays text where the schema says so (a subject may be called "18"); any other column is numeric when all its
     entries are numbers or empty. An `InputError` says that the file is missing, no table, cut short, lacks a column,
     or is not of its kind.
@@ -33,10 +35,13 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str |
         raise InputError(
             f"{path}: ends inside a line: it may be cut short; make it again, or, if it is whole, end its last line"
         )
+    kind_of_file = "tab-separated"
+    if os.fspath(path).lower().endswith(".csv"):
+        text, kind_of_file = _tab_separated(path, text), "comma-separated"
     try:
         table = pd.read_csv(io.StringIO(text), sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: not a tab-separated table: {error}") from None
+        raise InputError(f"{path}: not a {kind_of_file} table: {error}") from None
     # pandas fills a row that is too short.
     for number, line in enumerate(text.split("\n"), start=1):
         if line and (cells := line.count("\t") + 1) != len(table.columns):
@@ -62,6 +67,20 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str |
             cell = ", ".join(f"{name} {twice.iloc[0][name]}" for name in wanted.key)
             raise InputError(f"{path}: two rows for {cell}; there must be one")
     return table
+
+
+def _tab_separated(path: str | os.PathLike, text: str) -> str:
+    """A text of comma-separated values with tabs in place of its commas (or semicolons), and no quotes."""
+    separator = max(",;", key=text.partition("\n")[0].count)
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=separator, strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path}: its quotes do not fit: {error}; a quote in a cell is written twice") from None
+    if broken := [cell for row in rows for cell in row if set("\t\n") & set(cell)]:
+        raise InputError(
+            f"{path}: a cell holds a tab or a line end: {broken[0][:60]!r}; close its quotes, or correct it"
+        )
+    return "".join("\t".join(row) + "\n" for row in rows)
 
 
 def finite_numbers(table, column: str, way_out: str = "correct it, or remove the row"):
