@@ -378,7 +378,7 @@ def test_a_mask_may_be_all_subjects_and_a_single_run_needs_no_number():
     [
         ("brain", {"mask": "results/demo/data/mask.nii.gz"}, r"brain\.mask: '.*' lacks \{subject\}"),
         ("rois", {"labels": "results/demo/data/rois.tsv"}, r"rois\.labels: '.*' lacks \{subject\}"),
-        ("story", {"words": "results/demo/data/w{run}.tsv"}, r"story\.words takes no \{run\}: 'results/demo/data/w\{run"),
+        ("story", {"words": "results/demo/data/w{run}.tsv"}, r"words takes no \{run\}: .results/demo/data/w\{run"),
     ],
 )
 def test_simulated_subjects_have_files_of_their_own(part, change, message):

@@ -2,6 +2,11 @@
 #: A subject's array, or images run by run with their mask; the voxels that are kept of an array.
 ARRAY = [f"{STUDY.story.folder}/data_subject_{{subject}}.npy{RECORDED}"] if STUDY.story.layout == "arrays" else []
 IMAGES = [] if ARRAY else [STUDY.brain.image("{subject}", run) for run in range(1, 1 + len(STUDY.story.trs))]
+CONFOUNDS = []
+if STUDY.brain.confounds is not None:
+    CONFOUNDS = [STUDY.brain.confounds.file("{subject}", run) for run in range(1, 1 + len(STUDY.story.trs))]
+#: What fMRIPrep says of them, where it is there.
+ABOUT_CONFOUNDS = [str(Path(path).with_suffix(".json")) for path in CONFOUNDS]
 MASK = [STUDY.brain.mask] if STUDY.brain.mask else []
 VOXELS = [STUDY.brain.voxels] if STUDY.brain.voxels else []
 
@@ -12,6 +17,7 @@ rule responses:
         array=given(*ARRAY),
         images=given(*IMAGES),
         mask=given(*MASK),
+        confounds=given(*CONFOUNDS),
         voxels=given(*VOXELS),
     output:
         responses=f"{R}/brain/{{subject}}.npy",
@@ -26,7 +32,7 @@ rule responses:
         code=code("responses.recordings"),
         options=section(STUDY.brain),
         array=lambda wildcards, input: [path.removesuffix(RECORDED) for path in input.array],
-        content=content(*([] if STUDY.simulation or STUDY.story.download else ARRAY + IMAGES + MASK), *VOXELS),
+        content=content(*([] if STUDY.simulation or STUDY.story.download else ARRAY + IMAGES + MASK), *VOXELS, *CONFOUNDS, *ABOUT_CONFOUNDS),
     shell:
         "python -m dynalign.responses.recordings --trs {input.trs:q} --subject {wildcards.subject:q} --array {params.array:q}"
         " --options {params.options:q} --output {output.responses:q} &> {log:q}"

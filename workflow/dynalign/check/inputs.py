@@ -16,7 +16,7 @@ from dynalign.io.errors import InputError, located
 from dynalign.io.images import load_image
 from dynalign.models import architecture, checkpoints, tokens
 from dynalign.models.tokens import Tokens
-from dynalign.responses import recordings, regions, volumes
+from dynalign.responses import confounds, recordings, regions, volumes
 from dynalign.stimulus import conllu, features, parser, properties, timing
 from dynalign.tables.reader import read_table
 
@@ -136,6 +136,10 @@ def _images(study: Study, subject: str, inputs: Inputs, found: Findings) -> int:
     for run, n in enumerate(story.trs, 1):
         with found.trying():
             volumes.check_images(brain, subject, {run: (n, n - cut)}, story.tr)
+        if brain.confounds is not None:
+            with found.trying():
+                kept = timing.kept_trs(np.full(n, run), story.trim.start, story.trim.end)
+                confounds.read_confounds(brain.confounds, subject, run, kept)
     return int(volumes.brain_mask(load_image(brain.mask.format(subject=subject))).sum())
 
 

@@ -2,12 +2,63 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from dynalign.config.fields import Name, RoiPath, RunPath, Section, SubjectPath, need_placeholders, unique
+from dynalign.config.fields import Name, Positive, RoiPath, RunPath, Section, SubjectPath, need_placeholders, unique
 
 #: The subjects of the public Harry Potter data (METHOD section 2.1).
 HARRY_POTTER_SUBJECTS = ("F", "H", "I", "J", "K", "L", "M", "N")
+
+
+#: Terms of confounds that :func:`nilearn.interfaces.fmriprep.load_confounds` knows.
+Terms = Literal["basic", "power2", "derivatives", "full"]
+
+
+def _no_scrubbing(value):
+    if value == "scrub":
+        raise ValueError(
+            "`scrub` leaves volumes out, which folds and scores cannot do yet; leave it out (motion, wm_csf and "
+            "compcor take movement out without), or cut the volumes at the ends of runs with story.trim"
+        )
+    return value
+
+
+Part = Annotated[Literal["motion", "high_pass", "wm_csf", "global_signal", "compcor"], BeforeValidator(_no_scrubbing)]
+
+
+class Confounds(Section):
+    """Confounds taken out of the responses, run by run, in one step with drift (METHOD section 2.2)."""
+
+    files: RunPath = Field(
+        description="a table per run, a row for each volume (fMRIPrep: `…_desc-confounds_timeseries.tsv`), a path with "
+        "{subject} and {run}"
+    )
+    columns: Annotated[tuple[str, ...], AfterValidator(unique)] = Field((), description="columns taken out, or")
+    strategy: Annotated[tuple[Part, ...], AfterValidator(unique)] = Field(
+        (),
+        description="parts of fMRIPrep's confounds taken out: `motion`, `high_pass`, `wm_csf`, `global_signal`, "
+        "`compcor`, as in nilearn's load_confounds, whose parameters follow",
+    )
+    motion: Terms = Field("full", description="terms of `motion`: with derivatives, squares, both, or neither")
+    wm_csf: Terms = Field("basic", description="terms of `wm_csf`")
+    global_signal: Terms = Field("basic", description="terms of `global_signal`")
+    compcor: Literal[
+        "anat_combined", "anat_separated", "temporal", "temporal_anat_combined", "temporal_anat_separated"
+    ] = Field("anat_combined", description="kind of `compcor`")
+    n_compcor: Literal["all"] | Positive = Field("all", description="components of `compcor`, of each mask")
+
+    @model_validator(mode="after")
+    def _one_way(self):
+        if bool(self.columns) == bool(self.strategy):
+            raise ValueError(f"needs either columns or strategy; got {'both' if self.columns else 'none'}")
+        if "compcor" in self.strategy and "high_pass" not in self.strategy:
+            raise ValueError("strategy: `compcor` needs `high_pass` beside it: it was computed after that")
+        need_placeholders(self, files=("subject",))
+        return self
+
+    def file(self, subject: str, run: int) -> str:
+        """Path of the table of one run, counted from 1."""
+        return self.files.format(subject=subject, run=run)
 
 
 class Brain(Section):
@@ -25,6 +76,9 @@ class Brain(Section):
         "none", description="remove per run and voxel: a line, or all slower than `high_pass_s` (discrete cosines)"
     )
     high_pass_s: float = Field(128.0, gt=0, description="longest period in s that `cosine` keeps")
+    confounds: Confounds | None = Field(
+        None, description="layout `table`: confounds taken out together with drift (keys below)"
+    )
     standardize: bool = Field(False, description="z-score each voxel within each run after detrending")
     voxels: SubjectPath | None = Field(
         None, description="layout `arrays`: voxels kept, a boolean .npy, one entry per voxel, a path with {subject}"

@@ -53,7 +53,10 @@ def missing_files(study: Study, root: str | Path = ".") -> list[str]:
         if story.layout == "table" and study.simulation is None:
             need("brain.mask", study.brain.mask.format(subject=subject), hint)
             for number in range(1, len(story.trs) + 1):
-                need("brain.images", study.brain.image(subject, number), f" (subject {subject!r}, run {number})")
+                hint_of_run = f" (subject {subject!r}, run {number})"
+                need("brain.images", study.brain.image(subject, number), hint_of_run)
+                if study.brain.confounds is not None:
+                    need("brain.confounds.files", study.brain.confounds.file(subject, number), hint_of_run)
         if study.brain.voxels is not None:
             need("brain.voxels", study.brain.voxels.format(subject=subject), hint)
         # The embedded study makes its own label image.

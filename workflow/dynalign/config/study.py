@@ -101,6 +101,12 @@ class Study(Section):
             raise ValueError("story.layout 'table' needs brain.images and brain.mask")
         if story.layout == "table" and len(story.trs) > 1:
             need_placeholders(brain, "brain.", images=("run",))
+            if brain.confounds is not None:
+                need_placeholders(brain.confounds, "brain.confounds.", files=("run",))
+        if story.layout == "arrays" and brain.confounds is not None:
+            raise ValueError(
+                "brain.confounds: goes with layout 'table'; clean arrays before, or give them as `features`"
+            )
         if story.layout == "table" and brain.voxels is not None:
             raise ValueError("brain.voxels: goes with layout 'arrays'; brain.mask chooses the voxels of images")
         if story.layout == "arrays" and labelled:

@@ -82,10 +82,13 @@ def keys_table() -> str:
     def table(title: str, section: type[Section], prefix: str) -> None:
         rows = ["| key | default | meaning |", "|---|---|---|"]
         for key, field in section.model_fields.items():
-            if section_of(field.annotation) in (None, Trim):
+            if section_of(field.annotation) in (None, Trim) or prefix:
                 default = "needed" if field.is_required() else f"`{_flow(field.default)}`"
                 rows.append(f"| `{prefix}{key}` | {default} | {field.description} |")
         parts.append(f"### {title}\n\n{(section.__doc__ or '').strip()}\n\n" + "\n".join(rows))
+        for key, field in section.model_fields.items() if prefix else ():
+            if (inner := section_of(field.annotation)) not in (None, Trim):
+                table(f"`{prefix}{key}`", inner, f"{prefix}{key}.")
 
     table("Top level", Study, "")
     for key, field in Study.model_fields.items():

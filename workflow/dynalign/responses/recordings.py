@@ -1,6 +1,8 @@
 """Measured responses of one subject: images or arrays → kept TRs × voxels (METHOD section 2.2)."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -10,32 +12,52 @@ from dynalign.io.arrays import read_array, write_array
 from dynalign.io.digests import check_digest, write_digest
 from dynalign.io.errors import InputError
 from dynalign.io.images import load_image
+from dynalign.responses.confounds import Regressors, read_runs
 from dynalign.responses.volumes import brain_mask, check_images, measured_rows
 from dynalign.stimulus.timing import read_trs
 from dynalign.variation import constant, largest
 
 
-def clean_runs(responses: np.ndarray, runs: np.ndarray, tr: float, brain: Brain) -> np.ndarray:
-    """Detrend and standardise responses, shape (n_trs, n_voxels), in each of the `runs`, shape (n_trs,).
+def clean_runs(
+    responses: np.ndarray,
+    runs: np.ndarray,
+    tr: float,
+    brain: Brain,
+    confounds: Mapping[int, Regressors] = MappingProxyType({}),
+) -> np.ndarray:
+    """Detrend, clean and standardise responses, shape (n_trs, n_voxels), in each of the `runs`, shape (n_trs,).
 
     As the configuration says, a line, or discrete cosines with periods longer than `high_pass_s` (order up to
-    ``floor(2 n_trs tr / high_pass_s)``, as in SPM; `tr` in s), is taken out with the mean by least squares (nilearn).
-    The result is float64; a voxel that is constant but for rounding, or so left by detrending, becomes 0 in that run.
+    ``floor(2 n_trs tr / high_pass_s)``, as in SPM; `tr` in s), is taken out with the mean and a run's `confounds` by
+    least squares (nilearn), all in one step: one after the other, a step would bring back what the one before took out
+    (Lindquist et al. 2019). The result is float64; a voxel that is constant but for rounding, or so left, becomes 0 in
+    that run. Volumes not in steady state become NaN.
     """
-    drift = {"filter": "cosine", "high_pass": 1 / brain.high_pass_s, "t_r": tr} if brain.detrend == "cosine" else {}
     cleaned = np.array(responses, dtype=float)
     for name in dict.fromkeys(runs.tolist()):
-        rows = runs == name
+        rows, given = np.flatnonzero(runs == name), confounds.get(name)
+        regressors = _cosines(len(rows), tr, brain) if brain.detrend == "cosine" else np.empty((len(rows), 0))
+        if given is not None:
+            regressors = np.hstack([given.columns, regressors])[given.steady]
+            cleaned[rows[~given.steady]] = np.nan
+            rows = rows[given.steady]
+            if regressors.shape[1] > len(rows) - 3:
+                raise InputError(
+                    f"{given.source}: {regressors.shape[1]} confounds, cosines of drift among them, leave nothing of "
+                    f"{len(rows)} volumes; take fewer"
+                )
         block = cleaned[rows]
         size = largest(block)
-        if brain.detrend != "none":
-            # Imported here: it costs more than all the rest of the step.
+        if brain.detrend == "linear" or regressors.size:
+            # Imported here: it costs more than all the rest of the step. Its own filter of cosines is left out where
+            # a confound looks like one of them, so all are given.
             from nilearn.signal import clean
 
-            block = clean(block, detrend=brain.detrend == "linear", standardize=None, **{"filter": False} | drift)
+            chosen = regressors if regressors.size else None
+            block = clean(block, detrend=brain.detrend == "linear", standardize=None, filter=False, confounds=chosen)
         flat = constant(block, size)
-        if brain.detrend != "none":
-            # nilearn leaves the mean where only cosines are taken out, and of a constant what rounding leaves.
+        if brain.detrend != "none" or given is not None:
+            # nilearn leaves the mean where only regressors are taken out, and of a constant what rounding leaves.
             block = np.where(flat, 0.0, block - block.mean(axis=0))
         if brain.standardize:
             # Not nilearn's: it divides by the sample's deviation (n - 1) from its next version on.
@@ -43,6 +65,13 @@ def clean_runs(responses: np.ndarray, runs: np.ndarray, tr: float, brain: Brain)
             block /= np.where(flat, 1.0, block.std(axis=0))
         cleaned[rows] = block
     return cleaned
+
+
+def _cosines(n_rows: int, tr: float, brain: Brain) -> np.ndarray:
+    """Discrete cosines with periods longer than `high_pass_s`, without the constant: (n_rows, n_cosines)."""
+    from nilearn.signal import create_cosine_drift
+
+    return create_cosine_drift(1 / brain.high_pass_s, np.arange(n_rows) * tr)[:, :-1]
 
 
 def read_voxels(path: str | Path, n_voxels: int) -> np.ndarray:
@@ -116,8 +145,9 @@ def main(trs: str, subject: str, output: str, array: tuple[str, ...] = (), optio
     else:
         source = options.images
         responses, rows = read_images(options, subject, runs, kept, tr)
+    confounds = read_runs(options.confounds, subject, runs, kept, rows) if options.confounds else {}
     # A whole run is cleaned before trimming, a trimmed one as it is: both are "per run".
-    cleaned = clean_runs(responses, runs[rows], tr, options)[kept[rows]]
+    cleaned = clean_runs(responses, runs[rows], tr, options, confounds)[kept[rows]]
     with np.errstate(over="ignore", invalid="ignore"):
         responses, runs = cleaned.astype(np.float32), runs[kept]
         bad = ~np.isfinite(responses).all(axis=0)
