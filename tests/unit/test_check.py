@@ -240,6 +240,35 @@ def as_arrays(more):
     return plant
 
 
+def with_confounds(rows: int, **more):
+    """A table of confounds for each run; that of the last has so many rows."""
+
+    def plant(folder, values):
+        for subject in SUBJECTS:
+            for run in RUNS:
+                n = rows if (subject, run) == (SUBJECTS[-1], RUNS[-1]) else TRS
+                lines = ["x\tnon_steady_state_outlier00", *(f"{k}\t{k == 4:d}" for k in range(n)), ""]
+                (folder / f"sub-{subject}_run-{run}_confounds.tsv").write_text("\n".join(lines))
+        values["brain"]["confounds"] = {"files": "sub-{subject}_run-{run}_confounds.tsv"} | (more or {"columns": ["x"]})
+
+    return plant
+
+
+def no_confounds(folder, values):
+    with_confounds(TRS)(folder, values)
+    gone("sub-01_run-2_confounds.tsv")(folder, values)
+
+
+def by_run(folder, values):
+    """A table of words for each run, the second with a decimal comma."""
+    for run in ("1", "2"):
+        write_words(folder, lambda rows, run=run: [row for row in rows if row[1] == run])
+        (folder / "words.tsv").rename(folder / f"words-{run}.tsv")
+    path = folder / "words-2.tsv"
+    path.write_text(path.read_text().replace("8.5\t", "8,5\t", 1))
+    values["story"]["words"] = "words-{run}.tsv"
+
+
 RIM = MASK.astype(np.float32)
 RIM[0] = 1e-6
 
@@ -297,7 +326,18 @@ FAULTS = {
         edited("story.trim", {"start": 50, "end": 20}),
         r"run 1 has 70 TRs, of which story\.trim cuts",
     ),
+    "a decimal comma in the words of a run": (by_run, r"words-2\.tsv: row 1: onset is '8,5'"),
     # images
+    "no confounds": (no_confounds, r"brain\.confounds\.files: no such file .* \(subject '01', run 2\)"),
+    "too few rows of confounds": (with_confounds(69), r"sub-02_run-2_confounds\.tsv: 69 rows, but run 2 has 70 TRs"),
+    "a confound that is not there": (
+        with_confounds(TRS, columns=["y"]),
+        r"sub-01_run-1_confounds\.tsv: lacks column 'y'; it has x",
+    ),
+    "confounds of fMRIPrep's that are not": (
+        with_confounds(TRS, strategy=["motion"]),
+        r"sub-01_run-1_confounds\.tsv: not all that brain\.confounds\.strategy asks for is there: .*motion",
+    ),
     "too few volumes": (
         put("sub-02_run-1.nii.gz", volumes(66)),
         r"sub-02_run-1.*66 volumes, but run 1 has 70 TRs .* 60",

@@ -338,4 +338,4 @@ def test_the_command_takes_confounds_out_and_says_so(tmp_path, capsys):
     np.testing.assert_allclose(cleaned, np.concatenate(expected), atol=1e-4)
     said = capsys.readouterr().err
     assert "run-2_desc-confounds_timeseries.tsv: 6 confounds are taken out (rot_x, rot_y, rot_z, trans_x" in said
-    assert "; 1 volumes that are not in steady state have no part in it" in said
+    assert "trans_z); 1 volumes not in steady state have no part in it" in said

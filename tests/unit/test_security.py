@@ -200,6 +200,7 @@ PATHS = [
     lambda path: {"annotation": {"models": path}},
     lambda path: {"annotation": {"file": path}},
     lambda path: {"brain": {"images": "{subject}{run}" + path, "mask": None}},
+    lambda path: {"brain": {"confounds": {"files": "{subject}" + path, "columns": ["a"]}}},
     lambda path: {"brain": {"mask": path + "{subject}"}},
     lambda path: {"properties": {"tense": {"table": path, "classes": ["a"]}}},
     lambda path: {"model": {"source": path}},
@@ -211,7 +212,7 @@ PATHS = [
 def test_paths_hold_nothing_that_snakemake_or_a_shell_reads(place, path):
     with pytest.raises(
         InputError,
-        match=r"it may not be empty, begin with '-', or hold braces or control|: this path may hold \{subject\}",
+        match=r"it may not be empty, begin with '-', or hold braces or control|: this path may hold \{(subject|run)\}",
     ):
         load({"figures": {"properties": []}} | place(path))
 

@@ -32,7 +32,12 @@ rule responses:
         code=code("responses.recordings"),
         options=section(STUDY.brain),
         array=lambda wildcards, input: [path.removesuffix(RECORDED) for path in input.array],
-        content=content(*([] if STUDY.simulation or STUDY.story.download else ARRAY + IMAGES + MASK), *VOXELS, *CONFOUNDS, *ABOUT_CONFOUNDS),
+        content=content(
+            *([] if STUDY.simulation or STUDY.story.download else ARRAY + IMAGES + MASK),
+            *VOXELS,
+            *CONFOUNDS,
+            *ABOUT_CONFOUNDS,
+        ),
     shell:
         "python -m dynalign.responses.recordings --trs {input.trs:q} --subject {wildcards.subject:q} --array {params.array:q}"
         " --options {params.options:q} --output {output.responses:q} &> {log:q}"

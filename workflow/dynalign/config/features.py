@@ -21,8 +21,8 @@ class Feature(Section):
     """A nuisance feature of your own: a table of values per word, or of values in time."""
 
     table: FilePath = Field(
-        description="tab-separated, with `word_index`, or with `onset` (s from the start of its run) and `run`, and "
-        "columns of numbers"
+        description="tab-separated or .csv, with `word_index`, or with `onset` (s from its run's start) and `run`, "
+        "and columns of numbers"
     )
     columns: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(unique)] | None = Field(
         None, description="columns used; default: all other columns of numbers"

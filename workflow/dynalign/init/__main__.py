@@ -7,6 +7,7 @@ from dynalign.cli import command, run
 from dynalign.config.preflight import missing_files
 from dynalign.config.study import Study, load
 from dynalign.config.writers import yaml_lines
+from dynalign.init.bids import look_at_derivatives
 from dynalign.init.folder import look
 from dynalign.init.found import Found
 from dynalign.io.atomic import write_text
@@ -37,8 +38,16 @@ def as_yaml(found: Found, folder: str) -> str:
 
 
 @command
-def main(folder: str, output: str = "config/mine.yaml", study: str | None = None) -> None:
-    """Write a commented configuration for the images in a folder.
+def main(
+    folder: str | None = None,
+    output: str = "config/mine.yaml",
+    study: str | None = None,
+    bids: str | None = None,
+    task: str | None = None,
+    space: str | None = None,
+    session: str | None = None,
+) -> None:
+    """Write a commented configuration for the images in a folder, or for what fMRIPrep made of a task's runs.
 
     Parameters
     ----------
@@ -48,14 +57,24 @@ def main(folder: str, output: str = "config/mine.yaml", study: str | None = None
         Configuration to write; a file that is there is not touched.
     study
         Name of the study; that of the file by default.
+    bids
+        Instead of `folder`: what fMRIPrep wrote, or the BIDS dataset that holds it.
+    task, space, session
+        Which of its runs (task-…, space-…, ses-…); `none` for names that tell no space or session.
     """
     if Path(output).exists():
         raise InputError(f"{output}: is there already and stays as it is; name another --output, or move it away")
-    found = look(folder)
+    if (folder is None) == (bids is None):
+        raise InputError("give either --folder, with images of any names, or --bids, what fMRIPrep wrote, with --task")
+    if folder is not None and (task or space or session):
+        raise InputError("--task, --space and --session go with --bids, what fMRIPrep wrote, not with --folder")
+    found = look(folder) if folder is not None else look_at_derivatives(bids, task, space, session)
+    folder = folder or bids
     found.values["study"] = study or Path(output).stem
     for key, (value, note) in CHOICES.items():
-        found.values[key] = value
-        found.notes[key] += [note] if note else []
+        if key not in found.values:
+            found.values[key] = value
+            found.notes[key] += [note] if note else []
     try:
         missing = [message.partition(": ") for message in missing_files(load(found.nested()))]
         # Of the rest, the folder was looked through.

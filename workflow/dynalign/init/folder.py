@@ -36,16 +36,8 @@ def look(folder: str) -> Found:
     """
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder; give the one that holds the images")
-    found, paths, images, unread = Found(), _files(folder), {}, []
-    for path in paths:
-        if path.endswith((".nii", ".nii.gz")):
-            try:
-                images[path] = open_image(path)
-            except InputError as error:
-                unread.append(" ".join(str(error).split()))
-    if unread:
-        more = f" ({len(unread)} images cannot be read)" if len(unread) > 1 else ""
-        found.todo["brain.images"].append(unread[0] + more)
+    found, paths = Found(), list_files(folder)
+    images, unread = open_images(found, [path for path in paths if path.endswith((".nii", ".nii.gz"))])
     runs = {path: image for path, image in images.items() if image.ndim == 4 and image.shape[3] > 1}
     if not runs:
         arrays = "; for .npy arrays see config/README.md" if any(path.endswith(".npy") for path in paths) else ""
@@ -54,16 +46,30 @@ def look(folder: str) -> Found:
             + "; ".join([f"{len(images)} images of other kinds", *unread[:1]])
             + f"; give the folder that holds an image per subject and run{arrays}"
         )
-    first = _runs(found, folder, runs)
+    first = find_runs(found, folder, runs)
     texts = [path for path in paths if path.endswith((".tsv", ".csv", ".txt")) and os.access(path, os.R_OK)]
-    tables = {path: _head(path) for path in texts}
-    _in_the_brain(found, {path: image for path, image in images.items() if image.ndim == 3}, first, tables)
-    _words(found, folder, tables, [path for path in paths if path.lower().endswith(".textgrid")])
-    _model(found, paths)
+    tables = {path: head(path) for path in texts}
+    find_mask(found, {path: image for path, image in images.items() if image.ndim == 3}, first, tables)
+    find_words(found, folder, tables, [path for path in paths if path.lower().endswith(".textgrid")])
+    find_model(found, paths)
     return found
 
 
-def _files(folder: str) -> list[str]:
+def open_images(found: Found, paths: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+    """The images among files, by their headers, and what is wrong with the others, which is left to the user."""
+    images, unread = {}, []
+    for path in paths:
+        try:
+            images[path] = open_image(path)
+        except InputError as error:
+            unread.append(" ".join(str(error).split()))
+    if unread:
+        more = f" ({len(unread)} images cannot be read)" if len(unread) > 1 else ""
+        found.todo["brain.images"].append(unread[0] + more)
+    return images, unread
+
+
+def list_files(folder: str) -> list[str]:
     """Paths of a folder's files, sorted; links are followed, but into no folder twice."""
     paths, passed = [], {os.path.realpath(own) for own in OWN} - {os.path.realpath(folder)}
     for place, inside, names in os.walk(folder, followlinks=True):
@@ -75,7 +81,7 @@ def _files(folder: str) -> list[str]:
     return sorted(path for path in paths if not set("{}") & set(path))
 
 
-def _runs(found: Found, folder: str, runs: Mapping[str, Any]) -> dict[str, Any]:
+def find_runs(found: Found, folder: str, runs: Mapping[str, Any]) -> dict[str, Any]:
     """Find subjects, runs, measurements and TR by the headers of 4-D images; one of these for each subject."""
     patterns = by_subject_and_run(runs)
 
@@ -144,7 +150,7 @@ def _measurements(
         found.ask("story.trs", list(usual), "no subject has all runs; write the measurements of each run here")
 
 
-def _in_the_brain(found: Found, still: Mapping[str, Any], first: Mapping[str, Any], tables: Mapping[str, Head]) -> None:
+def find_mask(found: Found, still: Mapping[str, Any], first: Mapping[str, Any], tables: Mapping[str, Head]) -> None:
     """Find masks, and label images with their tables, among 3-D images on the grid of the runs (`first`, by subject).
 
     Of each pattern the first subject's image is read.
@@ -186,7 +192,7 @@ def _in_the_brain(found: Found, still: Mapping[str, Any], first: Mapping[str, An
             found.said.append(("regions", f"{image}, named in {table}"))
 
 
-def _head(path: str) -> Head:
+def head(path: str) -> Head:
     """Names of a table's columns, and what separates them; of a large file the beginning alone is read."""
     with open(path, "rb") as stream:
         content = stream.read(1 << 14)
@@ -196,7 +202,7 @@ def _head(path: str) -> Head:
     return tuple(name.strip('"') for name in line.split(separator)), separator
 
 
-def _words(found: Found, folder: str, tables: Mapping[str, Head], textgrids: Sequence[str]) -> None:
+def find_words(found: Found, folder: str, tables: Mapping[str, Head], textgrids: Sequence[str]) -> None:
     """Find the words table, or a table or TextGrid of each run, or what comes closest to these."""
     readable = {path: set(names) for path, (names, separator) in tables.items() if _is_table(path, separator)}
     fit = [path for path, names in readable.items() if names >= {*WORDS}]
@@ -243,7 +249,7 @@ def _by_run(paths: Iterable[str], found: Found) -> list[str]:
     ]
 
 
-def _model(found: Found, paths: Iterable[str]) -> None:
+def find_model(found: Found, paths: Iterable[str]) -> None:
     """Find folders of checkpoints with weights; without any, the default model is written as a comment."""
     files = defaultdict(list)
     for path in map(PurePosixPath, paths):

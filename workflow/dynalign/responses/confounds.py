@@ -109,9 +109,7 @@ def read_runs(
         inside = np.isin(trs, wanted)
         found[name] = Regressors(confounds.source, confounds.names, confounds.columns[inside], confounds.steady[inside])
         shown = ", ".join(confounds.names[:6] + ["…"] * (len(confounds.names) > 6))
-        left_out = int((~confounds.steady[inside]).sum())
-        note(
-            f"{confounds.source}: {len(confounds.names)} confounds are taken out ({shown}); "
-            f"{left_out} volumes that are not in steady state have no part in it"
-        )
+        unsteady = int((~confounds.steady[inside]).sum())
+        without = f"; {unsteady} volumes not in steady state have no part in it" if unsteady else ""
+        note(f"{confounds.source}: {len(confounds.names)} confounds are taken out ({shown}){without}")
     return found
