@@ -1,5 +1,6 @@
 """Every format that is read, cut short at every length and with bits flipped all over: seen, or without effect."""
 
+import csv
 import errno
 import json
 import os
@@ -177,6 +178,18 @@ def test_a_table_cut_short_is_refused_unless_whole_lines_are_left(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(InputError, match=r"t\.tsv: not a tab-separated"):
         reader.read_table(path)
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_csv_says_what_its_tab_separated_twin_does(tmp_path, separator):
+    rows = [["word_index", "label"], ["0", 'say "a, b; c"'], ["1", ""], ["2", "n/a"]]
+    (tmp_path / "t.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    with open(tmp_path / "t.csv", "w", newline="") as stream:
+        csv.writer(stream, delimiter=separator).writerows(rows)
+    assert reader.read_table(tmp_path / "t.csv").equals(reader.read_table(tmp_path / "t.tsv"))
+    (tmp_path / "t.csv").write_bytes((tmp_path / "t.csv").read_bytes()[:-2])
+    with pytest.raises(InputError, match=r"t\.csv: ends inside a line"):
+        reader.read_table(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize(

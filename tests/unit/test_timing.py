@@ -327,8 +327,9 @@ def filled(intervals):
 
 
 def textgrid(words, sentences, long: bool) -> str:
-    """A TextGrid as Praat saves it: tiers of words, of points, perhaps of sentences."""
-    tiers = {"words": filled(words)} | ({"Sentence": filled(sentences)} if sentences else {})
+    """A TextGrid as Praat saves it: tiers of points, words, phones, perhaps of sentences."""
+    tiers = {"words": filled(words), "phones": [(0, 1, "w"), (1, END, "")]}
+    tiers |= {"Sentence": filled(sentences)} if sentences else {}
     quoted = {name: [(a, b, t.replace('"', '""')) for a, b, t in rows] for name, rows in tiers.items()}
     head = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
     if not long:
@@ -433,13 +434,10 @@ def edit(path, old: str, new: str, coding="utf-8") -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (
-            '"words"',
-            '"tokens"',
-            r"run2\.TextGrid: which tier .* called 'word'; it has 'tokens', 'Sentence': name the one",
-        ),
+        ('"words"', '"tokens"', r"run2\.TextGrid: which tier .* called 'word'; it has 'tokens', 'phones', 'S"),
         ('"Sentence"', '"word"', r"run2\.TextGrid: gives no sentences, but .*run1\.TextGrid does"),
-        ('"Sentence"', '"Words"', r"run2\.TextGrid: which tier .* it has 'words', 'Words'"),
+        ('"phones"', '"SENTENCES"', r"run2\.TextGrid: which tier holds the sentences\? It has 'words', 'SENTE"),
+        ('"Sentence"', '"Words"', r"run2\.TextGrid: which tier .* it has 'words', 'phones', 'Words'"),
         ('"TextGrid"', '"Pitch 1"', r"run2\.TextGrid: no TextGrid; save one in Praat"),
         ('"no."', '"oh no."', r"'oh no\.'.* white space"),
         ('""said""', '"said"', r"run2\.TextGrid: not a whole TextGrid \(1\.0 where a text in quotes"),

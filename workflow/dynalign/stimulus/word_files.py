@@ -39,30 +39,29 @@ def _from_textgrid(path: str, name: str):
     import pandas as pd
 
     tiers = read_textgrid(path)
-    words = _tier(tiers, name)
-    if words is None:
-        listed = ", ".join(repr(tier.name) for tier in tiers) or "none"
+    listed = ", ".join(repr(tier.name) for tier in tiers) or "none"
+    if len(words := _called(tiers, name)) != 1:
         raise InputError(
             f"{path}: which tier of intervals holds the words? One must be called {name!r}; it has {listed}: name the "
             "one in story.word_column"
         )
-    spoken = [number for number, (*_, word) in enumerate(words.intervals) if not _SILENCE.fullmatch(word)]
-    note(f"{path}: {len(words.intervals) - len(spoken)} of {len(words.intervals)} intervals have no word")
-    kept = [words.intervals[number] for number in spoken]
+    if len(sentences := _called(tiers, "sentence")) > 1:
+        raise InputError(f"{path}: which tier holds the sentences? It has {listed}; call one of them 'sentence'")
+    intervals = words[0].intervals
+    spoken = [number for number, (*_, word) in enumerate(intervals) if not _SILENCE.fullmatch(word)]
+    note(f"{path}: {len(intervals) - len(spoken)} of {len(intervals)} intervals have no word")
+    kept = [intervals[number] for number in spoken]
     values = {"onset": [start for start, _, _ in kept], "word": [word for *_, word in kept]}
-    sentences = _tier(tiers, "sentence")
-    if sentences is not None:
+    if sentences:
         middles = [(start + end) / 2 for start, end, _ in kept]
-        values["sentence"] = _sentences(path, sentences, middles, values["word"])
+        values["sentence"] = _sentences(path, sentences[0], middles, values["word"])
     return pd.DataFrame(values, index=spoken)
 
 
-def _tier(tiers: list[Tier], name: str) -> Tier | None:
-    """The only tier of a name; where that is not there, the only one alike: `Words` for `word`."""
+def _called(tiers: list[Tier], name: str) -> list[Tier]:
+    """The tiers of a name; where there is none, those alike: `Words` for `word`."""
     exact = [tier for tier in tiers if tier.name == name]
-    alike = [tier for tier in tiers if tier.name.lower() in (name, f"{name}s")]
-    (found,) = one if len(one := exact or alike) == 1 else (None,)
-    return found
+    return exact or [tier for tier in tiers if tier.name.lower() in (name, f"{name}s")]
 
 
 def _sentences(path: str, tier: Tier, times, words) -> list[int]:
