@@ -467,7 +467,7 @@ def test_a_textgrid_that_was_cut_anywhere_is_refused(tmp_path, form):
 def test_times_of_textgrids_keep_their_signs_and_exponents(tmp_path):
     story = spoken_story(**write_words(tmp_path, "long utf-8"))
     path = tmp_path / "run1.TextGrid"
-    edit(path, "xmin = 0.5 ", "xmin = 5e-05 ! moved")
+    edit(path, "xmin = 0.5 ", 'xmin = 5e-05 ! moved from 0.5 "by me"')
     assert read_story(story)[0]["onset"][0] == 5e-5
     edit(path, "xmin = 5e-05", "xmin = -0.5")
     with pytest.raises(InputError, match=r"run1\.TextGrid: row 1: onset -0\.5 s lies outside run 1"):
