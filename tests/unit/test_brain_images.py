@@ -102,7 +102,7 @@ def images(tmp_path):
 
 
 def test_slices_show_each_checkpoints_best_layer_on_one_scale(images):
-    paths = [images / name for name in ("score.nii.gz", "score_q.nii.gz", "index.tsv")]
+    paths = [[images / "score.nii.gz"], [images / "score_q.nii.gz"], images / "index.tsv"]
     figure, _ = brain_images.slices(*paths, "F", 0.05)
     panels = pictures(figure)
     assert len(panels) == 3 * 4
@@ -125,7 +125,7 @@ def test_what_the_model_adds_is_drawn_as_scores_are(images):
     table = read_table(images / "index.tsv")
     unique = table[table["image"] == "score"].assign(image="unique", removal="joint", property="nuisance")
     write_table(unique, images / "unique.tsv")
-    paths = [images / name for name in ("score.nii.gz", "score_q.nii.gz", "unique.tsv")]
+    paths = [[images / "score.nii.gz"], [images / "score_q.nii.gz"], images / "unique.tsv"]
     figure, _ = brain_images.slices(*paths, "F", 0.05, "unique")
     assert len(pictures(figure)) == 3 * 4
     assert outlined(figure) == {4 + 3: [5.5, 6.5]}
@@ -134,7 +134,7 @@ def test_what_the_model_adds_is_drawn_as_scores_are(images):
 
 
 def test_effects_are_seen_from_above_by_checkpoint_and_property(images):
-    paths = [images / name for name in ("effects.nii.gz", "effects_q.nii.gz", "index.tsv", "effects.tsv")]
+    paths = [[images / "effects.nii.gz"], [images / "effects_q.nii.gz"], images / "index.tsv", images / "effects.tsv"]
     figure, _ = brain_images.effect_projections(*paths, "F", None, ["tense", "pos"], 0.05)
     panels = pictures(figure)
     assert len(panels) == 2 * 2

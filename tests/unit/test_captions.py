@@ -18,6 +18,11 @@ STUDIES = {
     "paper": {},
     "demo": yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8")),
     "published-code": yaml.safe_load((ROOT / "config/published-code.yaml").read_text(encoding="utf-8")),
+    "surfaces": {
+        "subjects": ["F"],
+        "story": {"layout": "table", "download": None, "words": "words.tsv", "tr": 2.0, "trs": [300]},
+        "brain": {"images": "{subject}_{hemi}.func.gii", "mesh": "fsaverage5"},
+    },
     "plain": {
         "subjects": ["F"],
         "baselines": [],

@@ -190,11 +190,13 @@ def reconfigured(name: str, **changes):
     return plant
 
 
-def gifti(folder, values):
-    array = nibabel.gifti.GiftiDataArray(np.zeros(5, dtype=np.float32))
-    nibabel.save(nibabel.gifti.GiftiImage(darrays=[array]), folder / "sub-01_mask.gii")
-    values["brain"]["mask"] = "sub-{subject}_mask.gii"
-    shutil.copy(folder / "sub-01_mask.gii", folder / "sub-02_mask.gii")
+def grayordinates(folder, values):
+    models = nibabel.cifti2.BrainModelAxis.from_mask(MASK, affine=np.eye(4))
+    data = np.ones((1, int(MASK.sum())), dtype=np.float32)
+    image = nibabel.Cifti2Image(data, (nibabel.cifti2.ScalarAxis(["mask"]), models))
+    image.to_filename(folder / "sub-01_mask.nii")
+    values["brain"]["mask"] = "sub-{subject}_mask.nii"
+    shutil.copy(folder / "sub-01_mask.nii", folder / "sub-02_mask.nii")
 
 
 def colours(folder, values):
@@ -351,7 +353,7 @@ FAULTS = {
     "a run of one volume": (put("sub-01_run-1.nii.gz", volumes()[..., 0]), r"sub-01_run-1.*4-D"),
     "a complex image": (put("sub-01_run-1.nii.gz", volumes(dtype=np.complex64)), r"sub-01_run-1.*complex64"),
     "an image of colours": (colours, r"sub-01_run-1.*colours"),
-    "a surface as a mask": (gifti, r"sub-01_mask\.gii: is a Gifti file"),
+    "grayordinates as a mask": (grayordinates, r"sub-01_mask\.nii: is a Cifti2 file.*name it \.dtseries\.nii"),
     "a text as an image": (text("sub-01_run-1.nii.gz", "no image"), r"sub-01_run-1.*not a whole NIfTI image"),
     "a mask with a rim": (put("sub-01_mask.nii.gz", RIM), r"sub-01_mask.*holds 3 values .*threshold"),
     "an empty mask": (put("sub-01_mask.nii.gz", 0 * MASK), r"sub-01_mask.*all voxels are 0"),

@@ -131,7 +131,7 @@ def test_the_published_code_is_reproduced_as_method_says():
         ({"rois": {"image": "{subject}.nii"}}, r"image and labels go together"),
         (
             {"rois": {"image": "{subject}.nii", "labels": "labels.tsv"}},
-            r"rois\.image: arrays have no coordinates; give rois\.arrays",
+            r"rois\.image: goes with NIfTI images; give rois\.arrays",
         ),
         (
             {"subjects": ["F"], "noise_ceiling": {"compute": True}},
@@ -144,7 +144,7 @@ def test_the_published_code_is_reproduced_as_method_says():
         *(
             (
                 {"brain": {"images": f"{subject}_{run}.nii"}},
-                r"brain\.images: .*may hold \{subject\} and \{run\}; \{run:02d\}",
+                r"brain\.images: .*may hold \{subject\}, \{run\} and \{hemi\}; \{run:02d\}",
             )
             for subject, run in (
                 ("{subject:02d}", "{run}"),
@@ -156,7 +156,7 @@ def test_the_published_code_is_reproduced_as_method_says():
                 ("{subject}", "{run.real}"),
             )
         ),
-        ({"brain": {"mask": "{subject}_{run}.nii"}}, r"brain\.mask: .*may hold \{subject\}; subjects stand"),
+        ({"brain": {"mask": "{subject}_{run}.nii"}}, r"brain\.mask: .*may hold \{subject\} and \{hemi\}; subjects"),
         (
             {"rois": {"arrays": "{subject}/{roi:02d}.npy", "names": ["a"]}},
             r"rois\.arrays: .*may hold \{subject\} and \{roi\}",

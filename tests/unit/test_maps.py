@@ -9,9 +9,11 @@ import pytest
 from scipy import stats
 from tests.helpers import flags, made_partition, made_scores
 
+from dynalign.config.brain import Brain
 from dynalign.encoding.scores import write_scores
 from dynalign.io.arrays import write_record
 from dynalign.io.errors import InputError
+from dynalign.responses.volumes import Volumes
 from dynalign.statistics import maps
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
@@ -60,10 +62,14 @@ def build(folder, affine=AFFINES["flipped"], codes=(2, 1)):
     return mask, r, alpha
 
 
+def brain(folder) -> str:
+    return Brain(images=f"{folder}/{{subject}}.nii.gz", mask=f"{folder}/mask.nii.gz").model_dump_json()
+
+
 def run(folder, output):
     maps.main(
         flags(subject="S", alignment=folder / "alignment.tsv", folder=folder / "encoding")
-        + flags(mask=folder / "mask.nii.gz", score=output / "S.nii.gz", index=output / "S.tsv")
+        + flags(brain=brain(folder), score=output / "S.nii.gz", index=output / "S.tsv")
         + flags(alpha=output / "alpha.nii.gz", effects=output / "effects.nii.gz", gap=0)
         + flags(q=output / "q.nii.gz", effects_q=output / "effects_q.nii.gz")
         + flags(unique=output / "unique.nii.gz", unique_q=output / "unique_q.nii.gz")
@@ -126,7 +132,7 @@ def test_what_the_vectors_add_is_that_of_the_same_layers_and_only_where_it_is_as
         partition, _ = r[row.checkpoint, row.layer, "shares"]
         np.testing.assert_allclose(data[mask][:, row.volume], partition.r[0], atol=1e-6)
     asked = flags(subject="S", alignment=folder / "alignment.tsv", folder=folder / "encoding", gap=0)
-    asked += flags(mask=folder / "mask.nii.gz", index=tmp_path / "S.tsv")
+    asked += flags(brain=brain(folder), index=tmp_path / "S.tsv")
     images = ("score", "alpha", "q", "effects", "effects_q")
     maps.main(asked + flags(**{name: tmp_path / f"{name}.nii.gz" for name in images}))
     assert set(read_table(tmp_path / "S.tsv")["image"]) == set(images)
@@ -199,10 +205,10 @@ def test_without_an_inner_score_there_is_no_best_layer(tmp_path):
 
 
 def test_a_mask_of_another_subject_is_refused(tmp_path):
-    mask = nibabel.Nifti1Image(np.ones((2, 2, 2), dtype=np.uint8), np.eye(4))
+    nibabel.save(nibabel.Nifti1Image(np.ones((2, 2, 2), dtype=np.uint8), np.eye(4)), tmp_path / "mask.nii")
     with pytest.raises(InputError, match="scores have 7 voxels, the mask 8"):
-        maps.write_volumes(tmp_path / "x.nii.gz", [np.zeros(7)], 1, mask, "")
-    rim = nibabel.Nifti1Image(np.array([[[1.0, 1e-6, 0]]]), np.eye(4))
+        Volumes(f"{tmp_path}/mask.nii").write([f"{tmp_path}/x.nii.gz"], [np.zeros(7)], ["a"], "")
+    nibabel.save(nibabel.Nifti1Image(np.array([[[1.0, 1e-6, 0]]]), np.eye(4)), tmp_path / "rim.nii")
     with pytest.raises(InputError, match=r"holds 3 values \(0, 1e-06, 1\), but a mask holds 0 and one other"):
-        maps.write_volumes(tmp_path / "x.nii.gz", [np.zeros(2)], 1, rim, "")
-    assert not any(tmp_path.iterdir())
+        Volumes(f"{tmp_path}/rim.nii").write([f"{tmp_path}/x.nii.gz"], [np.zeros(2)], ["a"], "")
+    assert {path.name for path in tmp_path.iterdir()} == {"mask.nii", "rim.nii"}

@@ -11,8 +11,10 @@ from dynalign.io.arrays import read_array
 from dynalign.io.errors import InputError
 from dynalign.io.images import load_image, write_image
 from dynalign.responses import recordings
+from dynalign.responses.kinds import check_images
 from dynalign.responses.regions import count_voxels
-from dynalign.responses.volumes import brain_mask, check_images, measured_rows
+from dynalign.responses.space import measured_rows
+from dynalign.responses.volumes import brain_mask
 from dynalign.tables.writer import write_table
 
 RUNS = np.repeat([1, 2], [40, 50])
@@ -233,10 +235,6 @@ def test_a_mask_holds_two_values(tmp_path):
         mask_of(tmp_path, rim)
 
 
-def surface(path):
-    nibabel.save(nibabel.GiftiImage(darrays=[nibabel.gifti.GiftiDataArray(np.zeros(4, dtype=np.float32))]), path)
-
-
 def grayordinates(path):
     axes = (
         nibabel.cifti2.SeriesAxis(0, 2, 3),
@@ -252,11 +250,10 @@ def volume(dtype):
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("x.func.gii", surface, r"is a Gifti file; expected a NIfTI image of real numbers"),
-        ("x.dtseries.nii", grayordinates, r"is a Cifti2 file; expected a NIfTI image of real numbers"),
+        ("x.nii", grayordinates, r"is a Cifti2 file; expected a NIfTI image of real numbers.*name it \.dtseries\.nii"),
         ("x.nii.gz", volume(np.complex64), r"holds complex64 numbers; expected a NIfTI image of real numbers"),
         ("x.nii", volume([(c, "u1") for c in "RGB"]), r"holds colours \(R, G, B\); expected a NIfTI image of real"),
-        ("x.gii", lambda path: path.write_text("<GIFTI"), r"not a whole NIfTI image"),
+        ("x.nii", lambda path: path.write_text("<GIFTI"), r"not a whole NIfTI image"),
     ],
 )
 def test_other_kinds_of_images_are_named(tmp_path, name, write, message):
@@ -393,4 +390,4 @@ def test_arrays_that_hold_no_real_numbers_are_refused(tmp_path, series, array_co
     with pytest.raises(InputError, match=r"S\.npy: expected real numbers, TRs × voxels; got"):
         recordings.main(array_command)
     with pytest.raises(InputError, match=r"S\.npy: expected real numbers, TRs × voxels; got"):
-        count_voxels(None, str(tmp_path / "S.npy"))
+        count_voxels(None, "S", str(tmp_path / "S.npy"))

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from tests.helpers import flags, made_scores
 
-from dynalign.config.brain import Rois
+from dynalign.config.brain import Brain, Rois
 from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import Scores
 from dynalign.io.arrays import write_array, write_arrays
@@ -95,10 +95,11 @@ def test_what_is_wrong_with_a_label_image_is_told(labelled):
 def test_a_rim_of_small_values_is_no_brain(labelled):
     """Voxels of the mask are counted, and chosen among the labels, by the same rule as in the responses."""
     folder, mask, _ = labelled
-    assert responses_regions.count_voxels(f"{folder}/S_mask.nii.gz", None) == mask.sum()
+    brain = Brain(images="{subject}.nii", mask=f"{folder}/{{subject}}_mask.nii.gz")
+    assert responses_regions.count_voxels(brain, "S", None) == mask.sum()
     rim = np.where(mask, 1, np.where(np.arange(2) == 1, 1e-6, 0)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(rim, AFFINE), folder / "S_mask.nii.gz")
-    for asked in (from_image, lambda folder: responses_regions.count_voxels(f"{folder}/S_mask.nii.gz", None)):
+    for asked in (from_image, lambda _: responses_regions.count_voxels(brain, "S", None)):
         with pytest.raises(InputError, match=r"S_mask\.nii\.gz: holds 3 values \(0, 1e-06, 1\).*threshold it"):
             asked(folder)
 
@@ -117,8 +118,8 @@ def test_arrays_may_overlap_and_are_cut_to_the_voxels_kept(tmp_path):
         "left": left.tolist(),
         "right": right.tolist(),
     }
-    with pytest.raises(InputError, match="give one of --mask and --array"):
-        main([*command, *flags(mask="mask.nii.gz", output="x.npz")])
+    with pytest.raises(InputError, match="give one of --brain and --array"):
+        main([*command, *flags(brain="{}", output="x.npz")])
     main([*command, *flags(kept=tmp_path / "S/kept.npy", output=tmp_path / "cut.npz")])
     regions = read_regions(tmp_path / "cut.npz")
     assert regions["left"].tolist() == [True, True, False, False]

@@ -1,9 +1,13 @@
 # Scores → brain images, regions of interest, noise ceiling. None of these is an input of an encoding.
 
-# Arrays have no coordinates, so they get no images (METHOD section 2.2).
+# Arrays without coordinates in the layout `arrays` get no maps (METHOD section 2.2).
 if STUDY.story.layout == "table":
 
-    PICTURES += expand(f"{R}/maps/{{subject}}.nii.gz", subject=STUDY.subjects)
+    def maps_in(folder):
+        """A subject's maps in a folder, of the kind of the recordings."""
+        return [f"{R}/{folder}/{{subject}}{end}" for end in MAP_ENDS[STUDY.brain.kind]]
+
+    PICTURES += expand(maps_in("maps"), subject=STUDY.subjects)
 
     #: Images of a subject, by option: the subject's scores, and what is tested of them.
     MAPS = {"score": "maps", "alpha": "maps/alpha", "q": "maps/q"}
@@ -15,9 +19,9 @@ if STUDY.story.layout == "table":
         input:
             alignment=f"{R}/tables/alignment.tsv",
             scores=SCORES,
-            mask=given(*MASK),
+            space=given(*SPACE),
         output:
-            **{option: f"{R}/{folder}/{{subject}}.nii.gz" for option, folder in MAPS.items()},
+            **{option: maps_in(folder) for option, folder in MAPS.items()},
             index=f"{R}/maps/{{subject}}.tsv",
         log:
             f"{R}/logs/score_maps/{{subject}}.log",
@@ -25,14 +29,18 @@ if STUDY.story.layout == "table":
         params:
             code=code("statistics.maps"),
             folder=folder_of_scores,
+            brain=section(STUDY.brain, "images", "mask"),
             options=section(STUDY.statistics, "alpha", "block"),
             gap=STUDY.encoding.gap,
             written=lambda wildcards, output: by_option(wildcards, output),
         shell:
             "python -m dynalign.statistics.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
-            " --folder {params.folder:q} --mask {input.mask:q} {params.written:q} --options {params.options:q}"
+            " --folder {params.folder:q} --brain {params.brain:q} {params.written:q} --options {params.options:q}"
             " --gap {params.gap} &> {log:q}"
 
+    #: Surfaces that maps are drawn on; those that come with nilearn are no files.
+    BUNDLED = ["--mesh", STUDY.brain.mesh] if STUDY.brain.mesh == "fsaverage5" else []
+    MESH = {"mesh": given(*STUDY.brain.surfaces("{subject}"))} if STUDY.brain.mesh and not BUNDLED else {}
     #: Maps drawn, by rule: sub-command, file, images by option, further table, what it shows, options.
     DRAWN_MAPS = {
         "figure_score_map": ("scores", "map-{subject}", {"image": "maps", "q": "maps/q"}, {}, "scores", []),
@@ -48,14 +56,17 @@ if STUDY.story.layout == "table":
     if "unique" in MAPS:
         images = {"image": MAPS["unique"], "q": MAPS["unique_q"]}
         DRAWN_MAPS["figure_unique_map"] = ("unique", "unique-map-{subject}", images, {}, "over nuisance", [])
+    if STUDY.brain.kind != "nifti" and STUDY.brain.mesh is None:
+        DRAWN_MAPS = {}
     for name, (entry, file, images, more, shows, options) in DRAWN_MAPS.items():
 
         rule:
             name:
                 name
             input:
-                **{option: f"{R}/{folder}/{{subject}}.nii.gz" for option, folder in images.items()},
+                **{option: maps_in(folder) for option, folder in images.items()},
                 **more,
+                **MESH,
                 index=f"{R}/maps/{{subject}}.tsv",
             output:
                 drawn(file, "Maps of the brain", shows=shows, subject="{subject}"),
@@ -66,9 +77,10 @@ if STUDY.story.layout == "table":
                 mem_mb=grows(4000),
             params:
                 code=code("figures.brain_images"),
+                content=content(*MESH.get("mesh", ())),
                 entry=entry,
                 tables=by_option,
-                options=["--level", STUDY.statistics.alpha, *options],
+                options=["--level", STUDY.statistics.alpha, *BUNDLED, *options],
             shell:
                 "python -m dynalign.figures.brain_images {params.entry} --subject {wildcards.subject:q} {params.tables:q}"
                 " {params.options:q} --output {output:q} &> {log:q}"
@@ -81,7 +93,7 @@ if STUDY.rois is not None:
     rule rois:
         input:
             regions=given(*REGIONS),
-            space=given(f"{STUDY.story.folder}/data_subject_{{subject}}.npy" if ARRAY else STUDY.brain.mask),
+            space=given(*([f"{STUDY.story.folder}/data_subject_{{subject}}.npy"] if ARRAY else SPACE)),
             kept=given(*VOXELS),
         output:
             f"{R}/rois/{{subject}}.npz",
@@ -94,10 +106,12 @@ if STUDY.rois is not None:
             code=code("statistics.regions", "voxels"),
             options=section(STUDY.rois),
             content=content(*([] if STUDY.simulation else REGIONS), *VOXELS),
-            space="--array" if STUDY.story.layout == "arrays" else "--mask",
+            space=lambda wildcards, input: (
+                ["--array", *input.space] if ARRAY else ["--brain", section(STUDY.brain, "images", "mask")(wildcards)]
+            ),
         shell:
             "python -m dynalign.statistics.regions voxels --subject {wildcards.subject:q} --options {params.options:q}"
-            " {params.space} {input.space:q} --kept {input.kept:q} --output {output:q} &> {log:q}"
+            " {params.space:q} --kept {input.kept:q} --output {output:q} &> {log:q}"
 
     rule roi_statistics:
         input:

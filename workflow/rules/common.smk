@@ -20,6 +20,7 @@ except ImportError:
 from dynalign import provenance
 from dynalign.check.study import check
 from dynalign.config import model as model_config, study as configuration
+from dynalign.config.brain import MAP_ENDS, recording_files
 from dynalign.config.preflight import check_files
 from dynalign.config.story import ARRAYS
 from dynalign.datasets import harry_potter
@@ -120,7 +121,8 @@ def surprisal_of(wildcards):
 
 def by_option(wildcards, input):
     """A job's named inputs as options of its command."""
-    return [part for option, path in input.items() for part in (f"--{option.replace('_', '-')}", path)]
+    paths = {option: [path] if isinstance(path, str) else path for option, path in input.items()}
+    return [part for option, several in paths.items() for part in (f"--{option.replace('_', '-')}", *several)]
 
 
 def grows(amount):

@@ -11,12 +11,15 @@ from dynalign.config.model import checkpoint_folder, is_local, tokenizer_folder
 from dynalign.config.story import ARRAYS
 from dynalign.config.study import Study
 from dynalign.datasets import harry_potter, simulation
+from dynalign.figures import surfaces
 from dynalign.io.arrays import read_record
 from dynalign.io.errors import InputError, located
-from dynalign.io.images import load_image
 from dynalign.models import architecture, checkpoints, tokens
 from dynalign.models.tokens import Tokens
-from dynalign.responses import confounds, recordings, regions, volumes
+from dynalign.responses import confounds, kinds, recordings, regions
+from dynalign.responses.grayordinates import Grayordinates
+from dynalign.responses.space import measured_rows
+from dynalign.responses.surfaces import Surfaces
 from dynalign.stimulus import conllu, features, parser, properties, timing
 from dynalign.tables.reader import read_table
 
@@ -121,13 +124,15 @@ def _responses(study: Study, inputs: Inputs, found: Findings) -> None:
             read = _array if study.story.layout == "arrays" else _images
             n = inputs.voxels[subject] = read(study, subject, inputs, found)
             if study.rois is not None and study.rois.image is not None:
-                regions.from_image(study.rois, subject, study.brain.mask.format(subject=subject))
+                regions.from_image(study.rois, subject, study.brain.mask_of(subject))
             elif study.rois is not None:
                 regions.from_arrays(study.rois, subject, n)
     sizes = inputs.voxels.items()
     listed = ", ".join(f"{subject} {n:,}" for subject, n in sizes) if len(sizes) < 10 else f"{len(sizes)} subjects"
     if sizes:
         found.say("responses", f"{'to be simulated; ' if study.simulation else ''}voxels: {listed}")
+        if study.story.layout == "table" and study.brain.kind != "nifti" and study.brain.mesh is None:
+            found.say("", "maps are written, not drawn: brain.mesh names no surfaces")
 
 
 def _images(study: Study, subject: str, inputs: Inputs, found: Findings) -> int:
@@ -135,12 +140,18 @@ def _images(study: Study, subject: str, inputs: Inputs, found: Findings) -> int:
     cut = story.trim.start + story.trim.end
     for run, n in enumerate(story.trs, 1):
         with found.trying():
-            volumes.check_images(brain, subject, {run: (n, n - cut)}, story.tr)
+            kinds.check_images(brain, subject, {run: (n, n - cut)}, story.tr)
         if brain.confounds is not None:
             with found.trying():
                 kept = timing.kept_trs(np.full(n, run), story.trim.start, story.trim.end)
                 confounds.read_confounds(brain.confounds, subject, run, kept)
-    return int(volumes.brain_mask(load_image(brain.mask.format(subject=subject))).sum())
+    space = kinds.space_of(brain, subject)
+    if isinstance(space, Surfaces | Grayordinates) and brain.mesh is not None:
+        with found.trying():
+            mesh = brain.surfaces(subject)
+            sizes = [len(coordinates) for coordinates, _ in surfaces.read_meshes(mesh)]
+            surfaces.check_sizes(mesh, sizes, space.sizes, brain.image(subject, 1))
+    return int(space.inside.sum())
 
 
 def _array(study: Study, subject: str, inputs: Inputs, found: Findings) -> int:
@@ -149,7 +160,7 @@ def _array(study: Study, subject: str, inputs: Inputs, found: Findings) -> int:
         return harry_potter.VOXELS[subject]
     values = recordings.read_responses(path, mmap=True)
     if inputs.trs is not None:
-        volumes.measured_rows(len(values), inputs.trs["kept"].to_numpy() == 1, path)
+        measured_rows(len(values), inputs.trs["kept"].to_numpy() == 1, path)
     if study.brain.voxels is None:
         return values.shape[1]
     return int(recordings.read_voxels(study.brain.voxels.format(subject=subject), values.shape[1]).sum())

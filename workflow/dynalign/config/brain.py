@@ -1,13 +1,68 @@
 """The sections `brain` and `rois`: the responses and their regions."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from dynalign.config.fields import Name, Positive, RoiPath, RunPath, Section, SubjectPath, need_placeholders, unique
+from dynalign.config.fields import (
+    MaskPath,
+    Name,
+    Positive,
+    RoiPath,
+    RunPath,
+    Section,
+    SubjectPath,
+    need_placeholders,
+    unique,
+)
 
 #: The subjects of the public Harry Potter data (METHOD section 2.1).
 HARRY_POTTER_SUBJECTS = ("F", "H", "I", "J", "K", "L", "M", "N")
+
+#: Kinds of recordings, by the end of a file's name; any other file is an image of volumes, `nifti`.
+KINDS = {
+    ".gii": "gifti",
+    ".gii.gz": "gifti",
+    **{f".{what}.nii": "cifti" for what in ("dtseries", "dscalar", "dlabel", "ptseries", "pscalar", "plabel")},
+    ".npy": "npy",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+}
+
+#: What a subject's maps are called behind the subject's name, by kind: a file per hemisphere of surfaces.
+MAP_ENDS = {
+    "nifti": (".nii.gz",),
+    "gifti": ("_hemi-L.func.gii", "_hemi-R.func.gii"),
+    "cifti": (".dscalar.nii",),
+    "npy": (".npy",),
+    "hdf5": (".h5",),
+}
+
+#: Kinds whose masks may be of each other's.
+_ARRAYS = ("npy", "hdf5")
+
+
+def split_dataset(path: str) -> tuple[str, str]:
+    """An HDF5 file and the dataset named behind ``::``, '' for none; other paths as they are."""
+    found = re.fullmatch(r"(.+\.(?:h5|hdf5))::(.*)", path, re.IGNORECASE)
+    return (found[1], found[2]) if found else (path, "")
+
+
+def kind_of(path: str) -> str:
+    """Kind of a recording or of a mask, told by the file's name (:data:`KINDS`)."""
+    file = split_dataset(path)[0].lower()
+    return next((kind for end, kind in KINDS.items() if file.endswith(end)), "nifti")
+
+
+def hemispheres(path: str) -> list[str]:
+    """A path with {hemi} for the left and for the right hemisphere; another as it is."""
+    return [path.replace("{hemi}", hemi) for hemi in "LR"] if "{hemi}" in path else [path]
+
+
+def recording_files(path: str) -> list[str]:
+    """The files of a recording or a mask: one for each hemisphere, without the name of a dataset."""
+    return [split_dataset(one)[0] for one in hemispheres(path)]
 
 
 #: Terms of confounds that :func:`nilearn.interfaces.fmriprep.load_confounds` knows.
@@ -66,11 +121,19 @@ class Brain(Section):
 
     images: RunPath | None = Field(
         None,
-        description="layout `table`: 4-D NIfTI per run, a path with {subject} and {run} (1, 2, …; {run:02d}: 01, …; "
-        "not needed for one run)",
+        description="layout `table`: a file per run, a path with {subject} and {run} (1, 2, …; {run:02d}: 01, …; not "
+        "needed for one run), whose name tells the kind: 4-D NIfTI; GIFTI (.gii) for each hemisphere, {hemi} is L and "
+        "R; CIFTI (.dtseries.nii); TRs × voxels as .npy or HDF5 (file.h5::dataset)",
     )
-    mask: SubjectPath | None = Field(
-        None, description="layout `table`: brain mask (0 and one other value), a path that may hold {subject}"
+    mask: MaskPath | None = Field(
+        None,
+        description="layout `table`: mask (0 and one other value) of the same kind, a path that may hold {subject} "
+        "(GIFTI: {hemi}); NIfTI needs one",
+    )
+    mesh: MaskPath | None = Field(
+        None,
+        description="GIFTI, CIFTI: surfaces that maps are drawn on, `fsaverage5` (it comes with nilearn) or .surf.gii, "
+        "a path with {hemi} that may hold {subject}; null: maps are written, not drawn",
     )
     detrend: Literal["none", "linear", "cosine"] = Field(
         "none", description="remove per run and voxel: a line, or all slower than `high_pass_s` (discrete cosines)"
@@ -87,11 +150,40 @@ class Brain(Section):
     @model_validator(mode="after")
     def _placeholders(self):
         need_placeholders(self, images=("subject",), voxels=("subject",))
+        for key in ("images", "mask"):
+            path = getattr(self, key)
+            if path is not None and (kind_of(path) == "gifti") != ("{hemi}" in path):
+                raise ValueError(
+                    f"{key}: {path!r}: {{hemi}}, which stands for L and R, goes with GIFTI files (.gii): they need it, "
+                    "for a file holds one hemisphere, and no other kind may have it"
+                )
+        if self.images is not None and self.mask is not None:
+            masks = kind_of(self.mask)
+            if masks != self.kind and not {masks, self.kind} <= {*_ARRAYS}:
+                raise ValueError(f"mask: {self.mask!r} is {masks}, but images are {self.kind}; use one kind")
+        if self.mesh is not None:
+            if self.images is None or self.kind not in ("gifti", "cifti"):
+                raise ValueError("mesh: goes with images on surfaces (GIFTI, CIFTI)")
+            if self.mesh != "fsaverage5" and "{hemi}" not in self.mesh:
+                raise ValueError(f"mesh: {self.mesh!r} is neither 'fsaverage5' nor a path with {{hemi}} (L, R)")
         return self
 
+    def surfaces(self, subject: str) -> list[str]:
+        """What a subject's maps are drawn on: ``fsaverage5``, files for L and R, or nothing."""
+        return hemispheres(self.mesh.replace("{subject}", subject)) if self.mesh else []
+
+    @property
+    def kind(self) -> str:
+        """Kind of the images: a key of :data:`MAP_ENDS`."""
+        return kind_of(self.images)
+
     def image(self, subject: str, run: int) -> str:
-        """Path of the image of one run, counted from 1."""
-        return self.images.format(subject=subject, run=run)
+        """The recording of one run, counted from 1; {hemi} stays."""
+        return self.images.format(subject=subject, run=run, hemi="{hemi}")
+
+    def mask_of(self, subject: str) -> str | None:
+        """The mask of a subject, if there is one; {hemi} stays."""
+        return None if self.mask is None else self.mask.format(subject=subject, hemi="{hemi}")
 
 
 class Rois(Section):
@@ -100,11 +192,11 @@ class Rois(Section):
     arrays: RoiPath | None = Field(
         None,
         description="a boolean .npy per region, one entry per voxel (of the whole array, or of the mask in C "
-        "order), a path with {subject} and {roi}; regions may overlap",
+        "order; vertices of L, then of R), a path with {subject} and {roi}; regions may overlap",
     )
     image: SubjectPath | None = Field(
         None,
-        description="layout `table`: a label image on the mask's grid (whole numbers, 0 = no region), a path "
+        description="NIfTI images: a label image on the mask's grid (whole numbers, 0 = no region), a path "
         "that may hold {subject}",
     )
     labels: SubjectPath | None = Field(

@@ -59,7 +59,8 @@ def _pattern(*fields: str) -> Callable[[str], str]:
         for field in fields:
             filled = re.sub(rf"\{{{field}{_PADDED if field == 'run' else ''}\}}", "1", filled)
         if set("{}") & set(filled):
-            allowed = " and ".join(f"{{{field}}}" for field in fields)
+            *others, last = (f"{{{field}}}" for field in fields)
+            allowed = f"{', '.join(others)} and {last}" if others else last
             padded = "; {run:02d} pads with zeros" if "run" in fields else ""
             named = "; subjects stand as in `subjects`, e.g. ['01', '02']" if "subject" in fields else ""
             raise ValueError(f"{path!r}: this path may hold {allowed}{padded}{named}")
@@ -80,7 +81,8 @@ def need_placeholders(section, prefix: str = "", /, **holders) -> None:
 Name = Annotated[str, AfterValidator(_filename)]
 FilePath = Annotated[str, AfterValidator(_path)]
 SubjectPath = Annotated[str, AfterValidator(_pattern("subject"))]
-RunPath = Annotated[str, AfterValidator(_pattern("subject", "run"))]
+RunPath = Annotated[str, AfterValidator(_pattern("subject", "run", "hemi"))]
+MaskPath = Annotated[str, AfterValidator(_pattern("subject", "hemi"))]
 WordsPath = Annotated[str, AfterValidator(_pattern("run"))]
 RoiPath = Annotated[str, AfterValidator(_pattern("subject", "roi"))]
 Positive = Annotated[int, Field(gt=0)]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dynalign.config.brain import HARRY_POTTER_SUBJECTS
+from dynalign.config.brain import HARRY_POTTER_SUBJECTS, recording_files
 from dynalign.config.model import checkpoint_folder, is_local, tokenizer_folder
 from dynalign.config.story import ARRAYS
 from dynalign.config.study import Study
@@ -51,12 +51,16 @@ def missing_files(study: Study, root: str | Path = ".") -> list[str]:
     for subject in study.subjects:
         hint = f" (subject {subject!r})"
         if story.layout == "table" and study.simulation is None:
-            need("brain.mask", study.brain.mask.format(subject=subject), hint)
+            for path in recording_files(study.brain.mask_of(subject)) if study.brain.mask else ():
+                need("brain.mask", path, hint)
             for number in range(1, len(story.trs) + 1):
                 hint_of_run = f" (subject {subject!r}, run {number})"
-                need("brain.images", study.brain.image(subject, number), hint_of_run)
+                for path in recording_files(study.brain.image(subject, number)):
+                    need("brain.images", path, hint_of_run)
                 if study.brain.confounds is not None:
                     need("brain.confounds.files", study.brain.confounds.file(subject, number), hint_of_run)
+            for path in study.brain.surfaces(subject) if study.brain.mesh != "fsaverage5" else ():
+                need("brain.mesh", path, hint)
         if study.brain.voxels is not None:
             need("brain.voxels", study.brain.voxels.format(subject=subject), hint)
         # The embedded study makes its own label image.

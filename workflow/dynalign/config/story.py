@@ -23,7 +23,7 @@ class Story(Section):
     layout: Literal["arrays", "table"] = Field(
         "arrays",
         description="`arrays`: a folder of .npy files as in the Harry Potter data; `table`: a words table (onset in s "
-        "from the run's start, 0 or later, run, word, perhaps sentence) or TextGrids, with NIfTI images",
+        "from the run's start, 0 or later, run, word, perhaps sentence) or TextGrids, with recordings run by run",
     )
     folder: FilePath | None = Field("resources/harry-potter", description="`arrays`: the folder of the .npy files")
     download: Literal["harry-potter"] | None = Field(

@@ -79,6 +79,8 @@ class Study(Section):
         if self.simulation is not None:
             if story.layout != "table" or not (brain.images and brain.mask):
                 raise ValueError("simulation: needs story.layout 'table', brain.images and brain.mask (see demo.yaml)")
+            if brain.kind != "nifti":
+                raise ValueError(f"simulation: simulates NIfTI volumes; brain.images is {brain.images!r}")
             written = {"story.words": story.words, "brain.images": brain.images, "brain.mask": brain.mask}
             if labelled:
                 written |= {"rois.image": self.rois.image, "rois.labels": self.rois.labels}
@@ -97,8 +99,8 @@ class Study(Section):
             driving = filter(None, (*self.simulation.properties, self.simulation.brain_only))
             if unknown := [name for name in driving if name not in self.properties]:
                 raise ValueError(f"simulation: unknown property {unknown[0]!r}; {allowed}")
-        elif story.layout == "table" and not (brain.images and brain.mask):
-            raise ValueError("story.layout 'table' needs brain.images and brain.mask")
+        elif story.layout == "table" and not (brain.images and (brain.mask or brain.kind != "nifti")):
+            raise ValueError("story.layout 'table' needs brain.images and, for NIfTI images, brain.mask")
         if story.layout == "table" and len(story.trs) > 1:
             need_placeholders(brain, "brain.", images=("run",))
             if brain.confounds is not None:
@@ -109,8 +111,8 @@ class Study(Section):
             )
         if story.layout == "table" and brain.voxels is not None:
             raise ValueError("brain.voxels: goes with layout 'arrays'; brain.mask chooses the voxels of images")
-        if story.layout == "arrays" and labelled:
-            raise ValueError("rois.image: arrays have no coordinates; give rois.arrays and rois.names")
+        if labelled and (story.layout == "arrays" or brain.kind != "nifti"):
+            raise ValueError("rois.image: goes with NIfTI images; give rois.arrays and rois.names")
         if self.noise_ceiling.compute and len(self.subjects) < 2:
             raise ValueError(
                 "noise_ceiling.compute: predicts each subject from the others and needs two subjects or more; "

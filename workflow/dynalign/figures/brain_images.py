@@ -2,7 +2,8 @@
 
 Brain images are drawn by matplotlib alone, in each subject's own space: a glass brain's outline, as nilearn draws it,
 belongs to a template that these images are not in. nibabel turns them so that the picture's right is the subject's
-right, whatever order the axes have in the file.
+right, whatever order the axes have in the file. Maps on surfaces are drawn in views of a mesh
+(:mod:`dynalign.figures.surfaces`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dynalign.cli import commands, run
 from dynalign.config.figures import Figures
 from dynalign.figures import elements, style
 from dynalign.figures.elements import StepAxis
+from dynalign.figures.surfaces import Views
 from dynalign.io.errors import InputError
 from dynalign.io.images import load_image
 from dynalign.statistics import summaries
@@ -45,6 +47,11 @@ def upright(image) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(turned.dataobj), turned.affine
 
 
+def read_maps(paths: Sequence[str], views: Views | None) -> tuple[np.ndarray, np.ndarray]:
+    """Maps along the last axis: volumes, :func:`upright`, or values at vertices; and the affine of a picture."""
+    return (views.read(paths), np.eye(4)) if views else upright(load_image(*paths))
+
+
 def extreme(volume: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The value furthest from 0 along the last axis, with its sign, and its q; NaN where there is none."""
     place = np.where(np.isfinite(volume), np.abs(volume), -1.0).argmax(axis=-1)[..., None]
@@ -52,25 +59,41 @@ def extreme(volume: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return value, adjusted
 
 
-def outline(panel, inside: np.ndarray) -> None:
+def lateral(views: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lateral view of the left hemisphere above that of the right, of values and of their q: (x, y, views) each."""
+    value, adjusted = (np.concatenate([part[..., -1], part[..., 0]], axis=1) for part in (views, q))
+    return value, adjusted
+
+
+def outline(panel, inside: np.ndarray, width: float = 0.9) -> None:
     """Draw the border of the pixels `inside`, boolean of shape (x, y)."""
     if inside.any():
         # Many points to a pixel, so that the border keeps its corners; one pixel more lets it close at the edge.
         fine = np.kron(np.pad(inside, 1).T, np.ones((10, 10)))
         span = (-1.5, inside.shape[0] + 0.5, -1.5, inside.shape[1] + 0.5)
         limits = panel.axis()
-        panel.contour(fine, [0.5], extent=span, colors="black", linewidths=0.9)
+        panel.contour(fine, [0.5], extent=span, colors="black", linewidths=width)
         panel.axis(limits)
 
 
 def picture_grid(
-    panels: Sequence[Sequence], significant, affine, values: np.ndarray, rows, columns, label: str, notes=None
+    panels: Sequence[Sequence],
+    significant,
+    affine,
+    values: np.ndarray,
+    rows,
+    columns,
+    label: str,
+    notes=None,
+    landmarks: Sequence[np.ndarray] | None = None,
+    sides: bool = True,
 ):
-    """A figure of axial pictures, rows of arrays of shape (x, y), all on one colour scale.
+    """A figure of pictures, rows of arrays of shape (x, y), all on one colour scale.
 
     The scale is symmetric, up to the percentile :data:`SHARE` of the absolute `values`, and `label` names it with its
     unit; `significant` pixels, rows of boolean arrays, are outlined; `rows` and `columns` are titles, `notes` stand
-    below each picture. The image's affine, of shape (4, 4), gives the size of a voxel.
+    below each picture. The image's affine, of shape (4, 4), gives the size of a voxel. `landmarks`, a boolean
+    array for each column, are drawn as thin lines; `sides` writes L and R into axial pictures.
     """
     from matplotlib import colormaps
 
@@ -86,11 +109,13 @@ def picture_grid(
     look = {"cmap": colormaps["RdBu_r"].with_extremes(bad=OUTSIDE), "vmin": -limit, "vmax": limit}
     look |= {"origin": "lower", "interpolation": "nearest", "aspect": y / x}
     pictures = [pair for pairs in zip(panels, significant, strict=True) for pair in zip(*pairs, strict=True)]
-    for panel, (picture, inside) in zip(axes.flat, pictures, strict=True):
+    for number, (panel, (picture, inside)) in enumerate(zip(axes.flat, pictures, strict=True)):
         shown = panel.imshow(picture.T, **look)
-        outline(panel, inside)
+        if landmarks is not None and landmarks[number % n_columns].any():
+            panel.contour(landmarks[number % n_columns].T, [0.5], colors="0.45", linewidths=0.35)
+        outline(panel, inside, 0.9 if sides else 0.5)
         panel.set(xticks=[], yticks=[], frame_on=False)
-        for text, place, across in (("L", 0.02, "left"), ("R", 0.98, "right")):
+        for text, place, across in (("L", 0.02, "left"), ("R", 0.98, "right")) if sides else ():
             corner = {"transform": panel.transAxes, "ha": across, "va": "top", "fontsize": 7}
             panel.text(place, 0.98, text, color=style.NOTE, **corner)
     for panel, note in zip(axes.flat, (note for row in notes or () for note in row), strict=notes is not None):
@@ -122,17 +147,21 @@ def read_index(path: str, image: str, n_volumes: int):
     return rows
 
 
-def shown_volumes(image_path: str, data: np.ndarray, q: np.ndarray, rows, index):
+def shown_volumes(image_path: str, data: np.ndarray, q: np.ndarray, rows, index, views: Views | None):
     """What a picture has room for: some of `rows`, and a sentence on the checkpoints of `index` that are left out.
 
     Their volumes, and those of q, are cropped along x and y to scored voxels, with one more on each side where there
-    is one.
+    is one. Maps on surfaces become their views.
     """
     shown = rows[rows["checkpoint"].isin(evenly_spaced(rows["checkpoint"].unique(), MOST_ROWS))]
     volumes, q = (part[..., shown["volume"].to_numpy(dtype=int)] for part in (data, q))
+    if views:
+        volumes, q = views.show(volumes), views.show(q)
     there = np.isfinite(volumes).any(axis=(2, 3))
     if not there.any():
         raise InputError(f"{image_path}: no voxel has a score")
+    # Landmarks have the size of whole views.
+    there |= views is not None
     edges = [np.flatnonzero(there.any(axis=1 - axis))[[0, -1]] for axis in (0, 1)]
     x, y = (slice(max(first - 1, 0), last + 2) for first, last in edges)
     n, total = shown["checkpoint"].nunique(), index["checkpoint"].nunique()
@@ -146,52 +175,75 @@ SLICES = {
 }
 
 
-def slices(image_path: str, q_path: str, index_path: str, subject: str, level: float, image: str = "score"):
+def slices(
+    image_paths: Sequence[str],
+    q_paths: Sequence[str],
+    index_path: str,
+    subject: str,
+    level: float,
+    image: str = "score",
+    mesh: Sequence[str] = (),
+):
     """Axial slices of each checkpoint's best layer (by inner score), one row per checkpoint; q < `level` outlined.
 
-    `image` is one of :data:`SLICES`.
+    `image` is one of :data:`SLICES`. With a `mesh`, its views stand for slices.
     """
-    data, affine = upright(load_image(image_path))
-    index = read_index(index_path, image, data.shape[3])
+    views = Views(mesh) if mesh else None
+    data, affine = read_maps(image_paths, views)
+    index = read_index(index_path, image, data.shape[-1])
     label, heading = SLICES[image]
-    q, _ = upright(load_image(q_path))
-    best, volumes, q, left_out = shown_volumes(image_path, data, q, index[index["best_layer"] == 1], index)
+    q, _ = read_maps(q_paths, views)
+    best, volumes, q, left_out = shown_volumes(image_paths[0], data, q, index[index["best_layer"] == 1], index, views)
     chosen = evenly_spaced(np.flatnonzero(np.isfinite(volumes).any(axis=(0, 1, 3))), MOST_SLICES)
-    middle = (np.array(data.shape[:3]) - 1) / 2
-    heights = [float((affine @ [middle[0], middle[1], z, 1])[2]) for z in chosen]
+    if views:
+        titles = [views.titles[z] for z in chosen]
+    else:
+        middle = (np.array(data.shape[:3]) - 1) / 2
+        heights = [float((affine @ [middle[0], middle[1], z, 1])[2]) for z in chosen]
+        titles = [f"z = {height:.0f} mm".replace("-", "−") for height in heights]
     figure = picture_grid(
         [[volumes[:, :, z, row] for z in chosen] for row in range(len(best))],
         [[(q[:, :, z, row] < level) & (volumes[:, :, z, row] > 0) for z in chosen] for row in range(len(best))],
         affine,
         volumes,
         [row_title(row) for row in best.itertuples()],
-        [f"z = {height:.0f} mm".replace("-", "−") for height in heights],
+        titles,
         label,
+        landmarks=[views.sulci[:, :, z] for z in chosen] if views else None,
+        sides=views is None,
     )
-    note = f"Outlined: above 0, p < {level:g} adjusted over voxels. Left: the participant's left. Grey: no score."
+    note = f"Outlined: above 0, p < {level:g} adjusted over voxels."
+    note += " Grey: no score." if views else " Left: the participant's left. Grey: no score."
     style.title(figure, f"Participant {subject}: {heading}", note + left_out)
     return figure, None
 
 
 def effect_projections(
-    image_path: str,
-    q_path: str,
+    image_paths: Sequence[str],
+    q_paths: Sequence[str],
     index_path: str,
     effects_path: str,
     subject: str,
     removal: str,
     order: Sequence[str],
     level: float,
+    mesh: Sequence[str] = (),
 ):
-    """Effects of removal seen from above: a row per checkpoint, a column per property, below what is read of it."""
-    data, affine = upright(load_image(image_path))
-    index = read_index(index_path, "effects", data.shape[3])
+    """Effects of removal seen from above: a row per checkpoint, a column per property, below what is read of it.
+
+    With a `mesh`, they are seen from both sides.
+    """
+    views = Views(mesh) if mesh else None
+    data, affine = read_maps(image_paths, views)
+    index = read_index(index_path, "effects", data.shape[-1])
     method = removal or index["removal"].iloc[0]
     rows = index[(index["removal"] == method) & index["step"].notna()]
     if rows.empty:
         raise InputError(f"{index_path}: no trained checkpoint has an effect of removal by {method!r}")
-    q, _ = upright(load_image(q_path))
-    rows, volumes, q, left_out = shown_volumes(image_path, data, q, rows, index[index["step"].notna()])
+    q, _ = read_maps(q_paths, views)
+    trained = index[index["step"].notna()]
+    rows, volumes, q, left_out = shown_volumes(image_paths[0], data, q, rows, trained, views)
+    flat = lateral if views else extreme
     names = [name for name in order if name in set(rows["property"])]
     names += sorted(set(rows["property"]) - set(names))
     checkpoints = list(rows.drop_duplicates("checkpoint").itertuples())
@@ -199,7 +251,7 @@ def effect_projections(
     for row in checkpoints:
         here = rows["checkpoint"] == row.checkpoint
         places = [int(np.flatnonzero(here & (rows["property"] == name))[0]) for name in names]
-        values, adjusted = zip(*(extreme(volumes[..., place], q[..., place]) for place in places), strict=True)
+        values, adjusted = zip(*(flat(volumes[..., place], q[..., place]) for place in places), strict=True)
         panels.append(values)
         significant.append([one < level for one in adjusted])
     table = reader.read_table(effects_path, kind="removal_effects")
@@ -219,6 +271,8 @@ def effect_projections(
         [style.label(name).replace(" ", "\n") for name in names],
         "residual − original (difference of r)",
         [[reading(row, name) for name in names] for row in checkpoints],
+        landmarks=[lateral(views.sulci, views.sulci)[0]] * len(names) if views else None,
+        sides=views is None,
     )
     note = f"Removal by {method}. Blue: it hurts. Outlined: p < {level:g}, adjusted. Below: r read, before → after."
     heading = f"Participant {subject}: what removing each property changes, voxel by voxel"
@@ -303,19 +357,38 @@ def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
     return figure, shown[columns]
 
 
-def scores(image: str, q: str, index: str, subject: str, output: list[str], level: float) -> None:
-    """Draw a participant's scores from above; `q` tells the voxels that are significant at `level`."""
-    style.write(output, slices, image, q, index, subject, level)
+def scores(
+    image: list[str],
+    q: list[str],
+    index: str,
+    subject: str,
+    output: list[str],
+    level: float,
+    mesh: tuple[str, ...] = (),
+) -> None:
+    """Draw a participant's scores from above; `q` tells the voxels that are significant at `level`.
+
+    Maps on surfaces are drawn on a `mesh`: ``fsaverage5``, or files of the left and right hemisphere.
+    """
+    style.write(output, slices, image, q, index, subject, level, "score", mesh)
 
 
-def unique(image: str, q: str, index: str, subject: str, output: list[str], level: float) -> None:
+def unique(
+    image: list[str],
+    q: list[str],
+    index: str,
+    subject: str,
+    output: list[str],
+    level: float,
+    mesh: tuple[str, ...] = (),
+) -> None:
     """As `scores`, what the vectors add to nuisance features."""
-    style.write(output, slices, image, q, index, subject, level, "unique")
+    style.write(output, slices, image, q, index, subject, level, "unique", mesh)
 
 
 def effects(
-    image: str,
-    q: str,
+    image: list[str],
+    q: list[str],
     index: str,
     effects: str,
     subject: str,
@@ -323,9 +396,10 @@ def effects(
     level: float,
     properties: tuple[str, ...] = (),
     removal: str = "",
+    mesh: tuple[str, ...] = (),
 ) -> None:
     """Draw the `effects` (their table) of a `removal` (default: the first) on a participant, `properties` in order."""
-    style.write(output, effect_projections, image, q, index, effects, subject, removal, properties, level)
+    style.write(output, effect_projections, image, q, index, effects, subject, removal, properties, level, mesh)
 
 
 def rois(alignment: str, output: list[str], options: Figures = Figures()) -> None:

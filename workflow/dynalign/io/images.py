@@ -1,4 +1,4 @@
-"""NIfTI images."""
+"""NIfTI images, and other files that nibabel reads."""
 
 import gzip
 import struct
@@ -15,7 +15,7 @@ from dynalign.io.errors import InputError, existing
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: str | Path, kind: str = "NIfTI image") -> Iterator[None]:
     """Turn what nibabel raises on a broken file, or on one of a format that it lacks a package for, into one line."""
     import nibabel
     from nibabel.tripwire import TripWireError
@@ -26,7 +26,7 @@ def _readable(path: Path) -> Iterator[None]:
         OSError, EOFError, ValueError, ArithmeticError, MemoryError, zlib.error, struct.error, ExpatError,
         nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, TripWireError,
     ) as error:  # fmt: skip
-        raise InputError(f"{path}: not a whole NIfTI image: {error}; copy or convert it again") from None
+        raise InputError(f"{path}: not a whole {kind}: {error}; copy or convert it again") from None
 
 
 def open_image(path: str | Path):
@@ -38,13 +38,15 @@ def open_image(path: str | Path):
     import nibabel
 
     path = existing(path)
-    with _readable(path):
+    with readable(path):
         image = nibabel.load(path)
         kind = type(image).__name__.removesuffix("Image")
         numbers = image.get_data_dtype() if isinstance(image, nibabel.spatialimages.SpatialImage) else None
     if numbers is None:
+        hint = "; name it .dtseries.nii, which tells the kind" if kind == "Cifti2" else ""
         raise InputError(
             f"{path}: is a {kind} file; expected a NIfTI image of real numbers on a grid of voxels (responses: 4-D)"
+            f"{hint}"
         )
     if numbers.kind not in "fiu":
         held = f"colours ({', '.join(numbers.names)})" if numbers.names else f"{numbers} numbers"
@@ -55,19 +57,34 @@ def open_image(path: str | Path):
     return image
 
 
+def open_other(path: str | Path, kind: str):
+    """Open a file of surfaces (`kind` Gifti) or grayordinates (Cifti2), its data unread where the format allows it.
+
+    InputError: the file is missing, broken, or of another kind.
+    """
+    import nibabel
+
+    path, name = existing(path), {"Gifti": "GIFTI file", "Cifti2": "CIFTI-2 file"}[kind]
+    with readable(path, name):
+        image = nibabel.load(path)
+    if (found := type(image).__name__.removesuffix("Image")) != kind:
+        raise InputError(f"{path}: is a {found} file, but its name is that of a {name}; rename or convert it")
+    return image
+
+
 def load_image(path: str | Path):
     """Open an image, and read it once to its end, where gzip keeps its checksum.
 
     InputError if it is not whole, or as for :func:`open_image`.
     """
     path = existing(path)
-    with _readable(path):
+    with readable(path):
         if path.suffix == ".gz":
             with gzip.open(path) as stream:
                 while stream.read(1 << 22):
                     pass
     image = open_image(path)
-    with _readable(path):
+    with readable(path):
         # Headers that do not fit the data are found out here, not in the midst of a job.
         np.asarray(image.dataobj[..., -1:])
     return image

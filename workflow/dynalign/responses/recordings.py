@@ -11,9 +11,10 @@ from dynalign.config.brain import Brain
 from dynalign.io.arrays import read_array, write_array
 from dynalign.io.digests import check_digest, write_digest
 from dynalign.io.errors import InputError
-from dynalign.io.images import load_image
 from dynalign.responses.confounds import Regressors, read_runs
-from dynalign.responses.volumes import brain_mask, check_images, measured_rows
+from dynalign.responses.kinds import check_images, space_of
+from dynalign.responses.matrices import check_matrix
+from dynalign.responses.space import measured_rows
 from dynalign.stimulus.timing import read_trs
 from dynalign.variation import constant, largest
 
@@ -91,28 +92,25 @@ def read_voxels(path: str | Path, n_voxels: int) -> np.ndarray:
 def read_responses(path: str | Path, mmap: bool = False) -> np.ndarray:
     """Read responses of the layout `arrays`: real numbers, TRs × voxels; an `InputError` if they are something else."""
     responses = read_array(path, mmap)
-    if responses.ndim != 2 or responses.dtype.kind not in "fiu":
-        raise InputError(f"{path}: expected real numbers, TRs × voxels; got {responses.dtype} {responses.shape}")
+    check_matrix(responses, str(path))
     return responses
 
 
 def read_images(brain: Brain, subject: str, runs: np.ndarray, kept: np.ndarray, tr: float) -> tuple:
-    """Read a subject's 4-D images, run by run, inside the brain mask.
+    """Read a subject's images or arrays, run by run, inside the mask.
 
     `runs` and `kept`, shape (n_trs,), name each TR's run, and whether trimming leaves it; `tr` in s. Gives responses,
-    float32 of shape (n_rows, n_voxels), voxels in the mask's C order, and the TR of each row: a run's image holds the
+    float32 of shape (n_rows, n_voxels), voxels in the mask's C order, and the TR of each row: a run's file holds the
     whole run or what trimming leaves. InputError: a file is missing or unreadable, or as in
-    :func:`dynalign.responses.volumes.check_images` and :func:`dynalign.responses.volumes.brain_mask`.
+    :func:`dynalign.responses.kinds.check_images`.
     """
     trs = {name: np.flatnonzero(runs == name) for name in dict.fromkeys(runs.tolist())}
     check_images(brain, subject, {name: (len(rows), int(kept[rows].sum())) for name, rows in trs.items()}, tr)
-    mask = brain_mask(load_image(brain.mask.format(subject=subject)))
+    space = space_of(brain, subject)
     parts, found = [], []
     for name, rows in trs.items():
         path = brain.image(subject, name)
-        # What is beyond float32 becomes infinite, and is counted as not finite.
-        with np.errstate(over="ignore"):
-            parts.append(np.asarray(load_image(path).dataobj, dtype=np.float32)[mask].T)
+        parts.append(space.read(path))
         found.append(rows[measured_rows(len(parts[-1]), kept[rows], path)])
     return np.concatenate(parts), np.concatenate(found)
 
@@ -130,7 +128,7 @@ def main(trs: str, subject: str, output: str, array: tuple[str, ...] = (), optio
     output
         ``brain/{subject}.npy`` to write: kept TRs × voxels, float32.
     array
-        Layout `arrays`: the ``.npy`` of TRs × voxels; without one, images are read.
+        Layout `arrays`: the ``.npy`` of TRs × voxels; without one, a file per run is read.
     """
     measured = read_trs(trs)
     runs, kept = measured["run"].to_numpy(), measured["kept"].to_numpy().astype(bool)

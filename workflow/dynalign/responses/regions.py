@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dynalign.config.brain import Rois
+from dynalign.config.brain import Brain, Rois
 from dynalign.io.arrays import read_arrays, write_arrays
 from dynalign.io.errors import InputError, located
 from dynalign.io.images import load_image
+from dynalign.responses.kinds import space_of
 from dynalign.responses.recordings import read_responses, read_voxels
 from dynalign.responses.volumes import brain_mask, check_grid
 from dynalign.tables.reader import finite_numbers, read_table
@@ -86,8 +87,8 @@ def read_regions(path: str | Path) -> dict[str, np.ndarray]:
     return dict(zip(stored["name"].tolist(), stored["inside"], strict=True))
 
 
-def count_voxels(mask_path: str | None, array_path: str | None) -> int:
-    """Voxels of a subject's mask, or of the array of responses (its shape alone is read)."""
+def count_voxels(brain: Brain | None, subject: str, array_path: str | None) -> int:
+    """Voxels of a subject's mask (or first run), or of the array of responses (its shape alone is read)."""
     if array_path is not None:
         return read_responses(array_path, mmap=True).shape[1]
-    return int(brain_mask(load_image(mask_path)).sum())
+    return int(space_of(brain, subject).inside.sum())

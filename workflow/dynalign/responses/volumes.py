@@ -1,13 +1,13 @@
-"""A subject's images: the brain mask, and what headers tell before any volume is read (METHOD section 2.2)."""
+"""NIfTI volumes: the brain mask, what headers tell before any volume is read, and maps (METHOD section 2.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
-from dynalign.cli import note
-from dynalign.config.brain import Brain
 from dynalign.io.errors import InputError
-from dynalign.io.images import open_image
+from dynalign.io.images import gzipped, load_image, open_image
+from dynalign.responses.space import Header, inside_of, unmasked
 
 #: Units of time that a NIfTI header can state, in s.
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
@@ -16,28 +16,14 @@ _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 def brain_mask(image) -> np.ndarray:
     """Voxels of a brain mask, boolean and 3-D: those that are not 0.
 
-    InputError unless the image is 3-D and finite, and holds one value besides 0, as :mod:`nilearn` has it
-    (``load_mask_img``, whose import would cost more than the step): a rim of small values left by resampling is no
-    brain.
+    InputError unless the image is 3-D, or as in :func:`dynalign.responses.space.inside_of`.
     """
     path = image.get_filename()
     if image.ndim != 3:
         raise InputError(f"{path}: shape {image.shape}, but a brain mask is a 3-D image")
-    values = np.asarray(image.dataobj)
-    if n_bad := int((~np.isfinite(values)).sum()):
-        raise InputError(f"{path}: {n_bad} voxels are not finite; a mask holds 0 and one other value: write 0 there")
-    found = np.unique(values)
-    if len(found[found != 0]) == 0:
-        raise InputError(f"{path}: all voxels are 0; a mask needs one at least that is not")
-    if len(found[found != 0]) > 1:
-        listed = [f"{value:g}" for value in found]
-        listed = listed if len(listed) < 6 else [*listed[:3], "…", listed[-1]]
-        raise InputError(
-            f"{path}: holds {len(found)} values ({', '.join(listed)}), but a mask holds 0 and one other. After "
-            f"resampling, threshold it: nilearn.image.math_img('img > 0.5', img='{path}'); resampling with "
-            "interpolation='nearest' leaves two values"
-        )
-    return values != 0
+    hint = f"nilearn.image.math_img('img > 0.5', img='{path}'); "
+    hint += "resampling with interpolation='nearest' leaves two values"
+    return inside_of(np.asarray(image.dataobj), path, hint)
 
 
 def check_grid(image, reference) -> None:
@@ -56,21 +42,6 @@ def check_grid(image, reference) -> None:
             f"{path}: its affine differs from that of {other} by up to {furthest:.3g} mm (axes {axes[0]} and "
             f"{axes[1]}); {resample}"
         )
-
-
-def measured_rows(n_rows: int, kept: np.ndarray, source: str) -> np.ndarray:
-    """TRs that rows of responses stand for: all, or those that trimming leaves; int, indices into `kept` (n_trs,).
-
-    InputError if `n_rows` is neither of the two numbers of TRs; all three are named.
-    """
-    if n_rows == len(kept):
-        return np.arange(n_rows)
-    if n_rows == kept.sum():
-        return np.flatnonzero(kept)
-    raise InputError(
-        f"{source}: {n_rows} rows, but the story has {len(kept)} TRs, {int(kept.sum())} after story.trim; "
-        "responses must have one of the two counts"
-    )
 
 
 def _stated(image) -> tuple[float, str]:
@@ -92,52 +63,65 @@ def possible_trs(image) -> list[float]:
     return [stated * scale for scale in ([_SECONDS[unit]] if unit in _SECONDS else [1.0, 1e-3])]
 
 
-def _check_tr(image, tr: float) -> bool:
-    """Compare the TR in an image's header with `tr`, in s, to a thousandth; whether the header has one."""
-    possible = possible_trs(image)
-    if not possible or any(abs(one - tr) <= 1e-3 * tr for one in possible):
-        return bool(possible)
-    stated, unit = _stated(image)
-    raise InputError(
-        f"{image.get_filename()}: its header gives a TR of {stated:g} (pixdim[4], unit: {unit}), but story.tr is "
-        f"{tr:g} s; correct the one that is wrong (a header with nibabel: header.set_zooms, header.set_xyzt_units)"
-    )
+class Volumes:
+    """A grid of voxels and the brain mask on it."""
 
+    rows = "volumes"
 
-def check_images(brain: Brain, subject: str, runs: Mapping[int, tuple[int, int]], tr: float) -> None:
-    """Check a subject's mask and images by their headers: kind, shape, grid, TR, volumes of each run.
+    def __init__(self, mask: str):
+        self._reference = open_image(mask)
+        if self._reference.ndim != 3:
+            raise InputError(f"{mask}: shape {self._reference.shape}, but a brain mask is a 3-D image")
+        self._path = mask
 
-    Parameters
-    ----------
-    brain
-        Its `images` and `mask` count.
-    runs
-        Number of each run to its TRs, and to those that trimming leaves.
-    tr
-        In s.
+    @cached_property
+    def inside(self) -> np.ndarray:
+        """The brain mask, boolean and 3-D."""
+        return brain_mask(load_image(self._path))
 
-    Raises
-    ------
-    InputError
-        For the first that does not fit. Headers that state no TR are noted.
-    """
-    mask = open_image(brain.mask.format(subject=subject))
-    if mask.ndim != 3:
-        raise InputError(f"{mask.get_filename()}: shape {mask.shape}, but a brain mask is a 3-D image")
-    silent = []
-    for run, (whole, trimmed) in runs.items():
-        image = open_image(brain.image(subject, run))
-        path = image.get_filename()
+    def header(self, path: str) -> Header:
+        """As :meth:`dynalign.responses.space.Space.header`."""
+        image = open_image(path)
         if image.ndim != 4:
             hint = "; take the dimension of length 1 out" if image.ndim > 4 and 1 in image.shape[3:] else ""
             raise InputError(f"{path}: shape {image.shape}, but a run is a 4-D image, a volume per TR{hint}")
-        check_grid(image, mask)
-        if image.shape[3] not in (whole, trimmed):
-            raise InputError(
-                f"{path}: {image.shape[3]} volumes, but run {run} has {whole} TRs (story.trs), {trimmed} after "
-                "story.trim; an image must have one of the two counts"
-            )
-        if not _check_tr(image, tr):
-            silent.append(path)
-    if silent:
-        note(f"{silent[0]}: its header states no TR ({len(silent)} of {len(runs)} runs); story.tr, {tr:g} s, is taken")
+        check_grid(image, self._reference)
+        stated, unit = _stated(image)
+        where = f"{stated:g} (pixdim[4], unit: {unit})"
+        return Header(image.shape[3], possible_trs(image), where, "header.set_zooms, header.set_xyzt_units")
+
+    def read(self, path: str) -> np.ndarray:
+        """As :meth:`dynalign.responses.space.Space.read`, voxels in the mask's C order."""
+        # What is beyond float32 becomes infinite, and is counted as not finite.
+        with np.errstate(over="ignore"):
+            return np.asarray(load_image(path).dataobj, dtype=np.float32)[self.inside].T
+
+    def write(self, paths: Sequence[str], values: Iterable[np.ndarray], names: Sequence[str], description: str) -> None:
+        """As :meth:`dynalign.responses.space.Space.write`: a 4-D NIfTI-1 image, one volume in memory at a time.
+
+        Its space is the mask's: affine, qform and sform with their codes, voxel sizes. The bytes depend on the values
+        and the mask alone.
+        """
+        import nibabel
+
+        (path,) = paths
+        mask_image = self._reference
+        header = nibabel.Nifti1Header.from_header(mask_image.header, check=False)
+        if not (header["sform_code"] or header["qform_code"]):
+            # Formats without codes (Analyze): what nibabel reads as their affine.
+            header.set_sform(mask_image.affine, code="aligned")
+        header.set_data_dtype(np.float32)
+        header.set_data_shape((*self.inside.shape, len(names)))
+        # The fourth dimension counts volumes, not seconds.
+        header.set_zooms((*mask_image.header.get_zooms()[:3], 1.0))
+        header.set_xyzt_units(xyz="mm", t="unknown")
+        header.set_slope_inter(1, 0)
+        header.set_data_offset(352)
+        header["cal_min"] = header["cal_max"] = 0
+        header["descrip"] = description.encode()[:79]
+        header.extensions.clear()
+        with gzipped(path) as stream:
+            stream.write(header.binaryblock)
+            stream.write(bytes(352 - len(header.binaryblock)))
+            for volume, _ in zip(unmasked(values, self.inside), names, strict=True):
+                stream.write(volume.astype(header.get_data_dtype()).tobytes(order="F"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dynalign.cli import commands, note, progress, run
-from dynalign.config.brain import Rois
+from dynalign.config.brain import Brain, Rois
 from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import Scores, read_scores
 from dynalign.io.errors import InputError
@@ -89,23 +89,24 @@ def voxels(
     subject: str,
     output: str,
     options: Rois,
-    mask: str | None = None,
+    brain: Brain | None = None,
     array: str | None = None,
     kept: tuple[str, ...] = (),
 ) -> None:
     """Find a subject's regions (section `rois`): ``rois/{subject}.npz``.
 
-    One of `mask`, the brain mask (layout `table`), and `array`, responses (`arrays`), gives the number of voxels.
+    One of `brain`, the section with images and mask (layout `table`), and `array`, responses (`arrays`), gives the
+    number of voxels.
     `kept` is a boolean ``.npy`` of the voxels that the study keeps, if it does not keep all.
     """
-    if (mask is None) == (array is None):
-        raise InputError("give one of --mask and --array")
+    if (brain is None) == (array is None):
+        raise InputError("give one of --brain and --array")
     if options.image is not None:
-        if mask is None:
-            raise InputError("rois.image: needs the brain mask (--mask)")
-        regions = from_image(options, subject, mask)
+        if brain is None:
+            raise InputError("rois.image: needs the brain mask (--brain)")
+        regions = from_image(options, subject, brain.mask_of(subject))
     else:
-        regions = from_arrays(options, subject, count_voxels(mask, array))
+        regions = from_arrays(options, subject, count_voxels(brain, subject, array))
     for path in kept:
         regions = subset(regions, read_voxels(path, len(next(iter(regions.values())))), path)
     for name, inside in regions.items():
