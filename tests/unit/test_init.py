@@ -400,6 +400,12 @@ def test_a_folder_without_runs_writes_nothing(tmp_path):
     with pytest.raises(InputError, match="data: no such folder; give the one that holds the images"):
         main(["--folder", "data"])
     mask_image(tmp_path / "data/mask.nii.gz")
+    for name in ("sub-01_run-1_hemi-L.func.gii", "sub-01_run-1.dtseries.nii", "sub-01_run-1.npy", "sub-01.h5"):
+        (tmp_path / "other").mkdir(exist_ok=True)
+        (tmp_path / "other" / name).write_text("not read")
+        with pytest.raises(InputError, match=r"; for other kinds of recordings \(\.gii, .*\) see config/README\.md"):
+            main(["--folder", "other"])
+        (tmp_path / "other" / name).unlink()
     with pytest.raises(
         InputError, match=r"data: no run in it or below: a 4-D .*; 1 images of other kinds; give the fol"
     ):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dynalign.config.brain import kind_of
 from dynalign.config.model import Model
 from dynalign.init.found import Found, listed
 from dynalign.init.patterns import by_subject, by_subject_and_run
@@ -37,14 +38,17 @@ def look(folder: str) -> Found:
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder; give the one that holds the images")
     found, paths = Found(), list_files(folder)
-    images, unread = open_images(found, [path for path in paths if path.endswith((".nii", ".nii.gz"))])
+    images, unread = open_images(
+        found, [path for path in paths if path.endswith((".nii", ".nii.gz")) and kind_of(path) == "nifti"]
+    )
     runs = {path: image for path, image in images.items() if image.ndim == 4 and image.shape[3] > 1}
     if not runs:
-        arrays = "; for .npy arrays see config/README.md" if any(path.endswith(".npy") for path in paths) else ""
+        others = "; for other kinds of recordings (.gii, .dtseries.nii, .npy, .h5) see config/README.md"
+        others = others if any(kind_of(path) != "nifti" for path in paths) else ""
         raise InputError(
             f"{folder}: no run in it or below: a 4-D NIfTI image (*.nii, *.nii.gz) of several volumes; "
             + "; ".join([f"{len(images)} images of other kinds", *unread[:1]])
-            + f"; give the folder that holds an image per subject and run{arrays}"
+            + f"; give the folder that holds an image per subject and run{others}"
         )
     first = find_runs(found, folder, runs)
     texts = [path for path in paths if path.endswith((".tsv", ".csv", ".txt")) and os.access(path, os.R_OK)]
