@@ -373,7 +373,7 @@ def test_the_check_compares_the_mesh_and_says_what_is_drawn(tmp_path, runs, kind
     ("brain", "message"),
     [
         ({"images": "{subject}_{run}.func.gii"}, r"images: '.*': \{hemi\}, .* GIFTI files \(\.gii\): they need it"),
-        ({"images": "{subject}_{run}_{hemi}.nii", "mask": "m.nii"}, r"images: .*\{hemi\}, .* no other kind may"),
+        ({"images": "{subject}_{run}_{hemi}.nii", "mask": "m.nii"}, r"images: .*\{hemi\}, .* no other kind may have"),
         ({"images": "{subject}_{run}.dtseries.nii", "mask": "m.nii"}, r"mask: 'm\.nii' is nifti, but images are cifti"),
         ({"images": "{subject}_{run}.nii", "mask": "m.dscalar.nii"}, r"mask: .* is cifti, but images are nifti"),
         ({"images": "{subject}_{run}_{hemi}.gii", "mask": "m.gii"}, r"mask: 'm\.gii': \{hemi\}, .*: they need it"),
