@@ -397,7 +397,7 @@ def test_no_name_becomes_markup_or_script(browser, tmp_path):
 def test_the_largest_study_opens_and_reacts(browser, tmp_path):
     """All of Pythia's checkpoints, 13 layers, 9 properties: 20,020 alignments of one subject."""
     study = page_study.configuration(
-        steps=model.SUITES["pythia-all"],
+        steps=model.Model(steps="pythia-all").steps,
         layers=range(13),
         properties=tuple(properties.paper_properties()),
         subjects=["N"],

@@ -1,6 +1,7 @@
 """The configuration: the paper's study as default, clear refusals, generated files in step."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import yaml
 from tests.slurm.conftest import TINY, TINY_ON_GPUS
 
-from dynalign.config import preflight, writers
+from dynalign.config import preflight, suites, writers
 from dynalign.config.model import Model, is_local
 from dynalign.config.study import Study, load
 from dynalign.io.errors import InputError
@@ -97,7 +98,12 @@ def test_the_published_code_is_reproduced_as_method_says():
         ),
         ({"model": {"revision": "{seed}-{step}"}}, r"'\{seed\}-\{step\}' is no pattern \(KeyError: 'seed'\)"),
         ({"model": {"revision": {0: "main"}, "steps": [0, 9]}}, r"revision: names no revision for step 9"),
-        ({"model": {"steps": "pythia"}}, r"model\.steps: no such suite; .*one of: pythia-all \(got 'pythia'\)"),
+        ({"model": {"steps": "pythia"}}, r"model\.steps: no such suite; .*one of: all, pythia-all \(got 'pythia'\)"),
+        ({"model": {"source": "pythia-160m", "steps": [0, 999]}}, r"no step 999; near it are 512 and 1000, .*are 154"),
+        ({"model": {"source": "smollm3-3b"}}, r"steps: needed for smollm3-3b; .*`all` \(118\)"),
+        ({"model": {"source": "olmo-2-1b", "steps": "all"}}, r"which steps allenai/OLMo-2-0425-1B has is not known"),
+        ({"model": {"source": "gpt2", "steps": "all"}}, r"`all` are those of a suite, and 'gpt2' is none"),
+        ({"model": {"source": "pythia-14m", "layers": [8]}}, r"layers: unknown layer 8; allowed are 0 to 6"),
         ({"model": {"commits": {1: 40 * "0"}}}, r"commits: 1 is none of model\.steps"),
         ({"model": {"commits": {0: "main"}}}, r"commits\.0: .*should match pattern"),
         (
@@ -207,6 +213,87 @@ def test_a_suite_stands_for_the_steps_that_are_published():
     assert len(study.checkpoints) == 155
     # What the workflow passes on is read back by the steps' commands.
     assert load(study.model_dump(mode="json")) == study
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "depth", "n_steps", "revision"),
+    [
+        # As the model cards say; of OLMo 2, whose names hold tokens, as its branches are called.
+        ({"source": "pythia-70m-seed3"}, "EleutherAI/pythia-70m-seed3", 6, 7, (143000, "step143000")),
+        ({"source": "pythia-1b", "steps": "all"}, "EleutherAI/pythia-1b", 16, 154, (512, "step512")),
+        ({"source": "pythia-12b-deduped", "steps": [0]}, "EleutherAI/pythia-12b-deduped", 36, 1, (0, "step0")),
+        (
+            {"source": "olmo-2-7b", "steps": [150, 2000, 928646]},
+            "allenai/OLMo-2-1124-7B",
+            32,
+            3,
+            {150: "stage1-step150-tokens1B", 2000: "stage1-step2000-tokens9B", 928646: "stage1-step928646-tokens3896B"},
+        ),
+        (
+            {"source": "olmo-2-1b", "steps": [0, 10000, 1907359]},
+            "allenai/OLMo-2-0425-1B",
+            16,
+            3,
+            {
+                0: "stage1-step0-tokens0B",
+                10000: "stage1-step10000-tokens21B",
+                1907359: "stage1-step1907359-tokens4001B",
+            },
+        ),
+        (
+            {"source": "olmo-2-13b", "steps": [1000, 596057]},
+            "allenai/OLMo-2-1124-13B",
+            40,
+            2,
+            {1000: "stage1-step1000-tokens9B", 596057: "stage1-step596057-tokens5001B"},
+        ),
+        ({"source": "olmo-3-7b", "steps": [1413814]}, "allenai/Olmo-3-1025-7B", 32, 1, (1413814, "stage1-step1413814")),
+        (
+            {"source": "smollm3-3b", "steps": [40000, 3440000, 4200000, 4720000]},
+            "HuggingFaceTB/SmolLM3-3B-checkpoints",
+            36,
+            4,
+            {
+                40000: "stage1-step-40000",
+                3440000: "stage1-step-3440000",
+                4200000: "stage2-step-4200000",
+                4720000: "stage3-step-4720000",
+            },
+        ),
+    ],
+    ids=lambda value: value.get("source") if isinstance(value, dict) else None,
+)
+def test_the_name_of_a_suite_sets_what_it_stands_for(model, source, depth, n_steps, revision):
+    study = load({"model": model})
+    assert (study.model.source, study.model.depth, len(study.model.steps)) == (source, depth, n_steps)
+    assert study.model.layers == tuple(range(0, depth + 1, 2))
+    for step, name in [revision] if isinstance(revision, tuple) else revision.items():
+        assert study.model.revision_of(step) == name
+    # Keys of one's own go before; a folder of that name is the model.
+    assert load({"model": model | {"layers": [1], "revision": "x{step}"}}).model.layers == (1,)
+    assert load(study.model_dump(mode="json")) == study
+
+
+def test_a_folder_with_the_name_of_a_suite_is_the_model(tmp_path, monkeypatch):
+    (tmp_path / "pythia-14m").mkdir()
+    monkeypatch.chdir(tmp_path)
+    model = Model(source="pythia-14m")
+    assert (model.source, model.depth) == ("pythia-14m", 12)
+
+
+def test_the_table_of_suites():
+    """Ten sizes of Pythia and their deduplicated twins, 45 seeds and six of one kind; what is published of SmolLM3."""
+    found = suites.suites()
+    assert sum(name.startswith("pythia") for name in found) == 2 * 10 + 45 + 6
+    assert {one.steps for name, one in found.items() if "pythia" in name} == {Model(steps="pythia-all").steps}
+    # 143,000 steps are 300 billion tokens.
+    assert {143000 * one.tokens_per_step for name, one in found.items() if "pythia" in name} == {299_892_736_000}
+    assert len({one.source for one in found.values()}) == len(found)
+    smol = found["smollm3-3b"]
+    assert [len(steps) for _, steps in smol.stages] == [86, 19, 13]
+    assert round(40000 * smol.tokens_per_step / 1e9, 1) == 94.4
+    packed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    assert "config/suites.tsv" in packed["dynalign"]
 
 
 @pytest.mark.parametrize(

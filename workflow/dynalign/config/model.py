@@ -1,18 +1,14 @@
 """The section `model`: a language model and the checkpoints of its training."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from dynalign.config.fields import FilePath, Natural, Positive, Section, unique
-
-#: Suites whose checkpoints are many and known: their training steps.
-SUITES = {
-    # Biderman et al. (2023), section 2.1: ten steps in the first thousand, then each thousandth.
-    "pythia-all": (0, *(2**k for k in range(10)), *range(1000, 143_001, 1000))
-}
+from dynalign.config.suites import suite_of, suites
 
 
 def _revision_name(name: str) -> str:
@@ -26,18 +22,18 @@ def _revision_name(name: str) -> str:
     return name
 
 
-def _steps_of_suite(steps):
-    """The steps that a suite's name stands for; anything else as it is."""
-    if isinstance(steps, str) and steps not in SUITES:
-        raise ValueError(f"no such suite; give a list of steps, or one of: {', '.join(SUITES)}")
-    return SUITES[steps] if isinstance(steps, str) else steps
+def _published_steps(steps):
+    """The steps that `pythia-all` stands for; anything else as it is."""
+    if isinstance(steps, str) and steps != "pythia-all":
+        raise ValueError("no such suite; give a list of steps, or one of: all, pythia-all")
+    return suites()["pythia-160m"].steps if isinstance(steps, str) else steps
 
 
 Steps = Annotated[
     tuple[Natural, ...],
     Field(min_length=1),
     AfterValidator(unique),
-    BeforeValidator(_steps_of_suite, json_schema_input_type=tuple[Natural, ...] | Literal[tuple(SUITES)]),
+    BeforeValidator(_published_steps, json_schema_input_type=tuple[Natural, ...] | Literal["all", "pythia-all"]),
 ]
 
 #: Whether windows begin with the special token that a tokenizer puts first.
@@ -50,7 +46,9 @@ class Model(Section):
     """The language model and the checkpoints of its training."""
 
     source: FilePath = Field(
-        "EleutherAI/pythia-160m", description="hub id, a local folder, or `trained` (by the section `training`)"
+        "EleutherAI/pythia-160m",
+        description="hub id, a local folder, `trained` (by the section `training`), or the name of a suite, e.g. "
+        "`pythia-70m-seed3`, which sets `source`, `revision` and `depth`, and `layers` to every second one",
     )
     revision: str | dict[Natural, str] = Field(
         "step{step}",
@@ -67,7 +65,8 @@ class Model(Section):
     )
     steps: Steps = Field(
         (0, 1000, 15000, 43000, 72000, 100000, 143000),
-        description="training steps of the checkpoints, or `pythia-all`: the 154 that Pythia publishes",
+        description="training steps of the checkpoints; `all`: those that the suite of `source` publishes; "
+        "`pythia-all`: the 154 that Pythia publishes",
     )
     depth: Positive = Field(12, description="transformer layers of the model; checked against its config.json")
     layers: Annotated[tuple[Natural, ...], Field(min_length=1), AfterValidator(unique)] = Field(
@@ -91,6 +90,12 @@ class Model(Section):
         "float32", description="numbers that representations are kept in; the error of `float16` is measured"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: a GPU if this machine has one")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_suite(cls, values):
+        defaults = {name: field.default for name, field in cls.model_fields.items()}
+        return _of_suite(values, defaults) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _fits_together(self):
@@ -125,6 +130,30 @@ class Model(Section):
     def revision_of(self, step: int) -> str:
         """Hub revision or sub-folder of a step."""
         return self.revision[step] if isinstance(self.revision, dict) else self.revision.format(step=step)
+
+
+def _of_suite(values: dict, defaults: Mapping) -> dict:
+    """Keys of the section, with what a suite's name in `source` stands for and the steps that `all` are."""
+    source, steps = values.get("source", defaults["source"]), values.get("steps", defaults["steps"])
+    suite = suite_of(source) if isinstance(source, str) and not is_local(source) else None
+    if steps == "all":
+        if suite is None:
+            raise ValueError(
+                f"steps: `all` are those of a suite, and {source!r} is none; list them, or set source to one of "
+                f"config/README.md, e.g. {', '.join(list(suites())[:4])}"
+            )
+        if not suite.steps:
+            raise ValueError(f"steps: which steps {suite.source} has is not known here; list some of its branches")
+        values = values | {"steps": (steps := suite.steps)}
+    if suite is None or source == suite.source:
+        return values
+    if "steps" not in values and suite.steps and not set(steps) <= set(suite.steps):
+        raise ValueError(f"steps: needed for {source}; list some, or say `all` ({len(suite.steps)})")
+    filled = {"depth": suite.depth, "layers": tuple(range(0, suite.depth + 1, 2))}
+    # Steps of another kind are refused by their own check.
+    if "revision" not in values and isinstance(steps, list | tuple) and all(isinstance(one, int) for one in steps):
+        filled["revision"] = suite.revision(tuple(steps))
+    return filled | values | {"source": suite.source}
 
 
 def is_local(source: str, root: str | Path = ".") -> bool:
