@@ -9,12 +9,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from tests.hub import SOURCE, serve
 
 from dynalign.config.model import Model
 from dynalign.io.errors import InputError
-from dynalign.models import checkpoints
+from dynalign.models import checkpoints, tensors
 from dynalign.tables.reader import read_table
 
 TEXTS = {"config.json": b'{"model_type": "gpt_neox"}', "tokenizer.json": b"{}", "merges.txt": b"a b\n"}
@@ -337,6 +339,77 @@ def test_weights_that_the_first_updates_leave_alone(tmp_path, capsys, weights, s
     assert table["sha256"].tolist() == [64 * letter for letter in weights.values()]
     told = capsys.readouterr().err
     assert said in told if said else "the same weights" not in told
+
+
+def saved(folder: Path, tensors: dict[str, np.ndarray], shards: int = 1, **metadata: str) -> Path:
+    """A local checkpoint of these tensors."""
+    folder.mkdir()
+    for k in range(shards):
+        name = f"model-{k + 1:05d}-of-{shards:05d}.safetensors" if shards > 1 else "model.safetensors"
+        part = {each: np.asarray(tensors[each]) for each in sorted(tensors)[k::shards]}
+        save_file(part, folder / name, metadata=metadata)
+    return folder
+
+
+@pytest.fixture
+def embedding() -> dict[str, np.ndarray]:
+    """Tensors whose largest is larger than the sample that is read of it."""
+    rng = np.random.default_rng(0)
+    shapes = {"embed_in": (400, 96), "a.bias": (3,), "layers.0": (20, 8), "z.scale": ()}
+    return {name: np.asarray(rng.standard_normal(shape), np.float32) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(("shards", "metadata"), [(1, {"format": "pt"}), (3, {}), (2, {"format": "pt"})])
+def test_equal_tensors_in_different_files_stop_the_study(tmp_path, embedding, shards, metadata):
+    other = {name: values + 1 for name, values in embedding.items()}
+    folders = {
+        "step-4": saved(tmp_path / "step4", embedding),
+        "step-8": saved(tmp_path / "step8", other),
+        "step-16": saved(tmp_path / "step16", embedding, shards, **metadata),
+    }
+    with pytest.raises(
+        InputError, match=r"with the same weights: step-16 and step-4 \(equal tensors in different files\)\. "
+    ):
+        compare(tmp_path, folders)
+    # At the very start it is said, as for equal files.
+    folders["step-0"], folders["step-1"] = folders.pop("step-4"), folders.pop("step-16")
+    digests = read_table(compare(tmp_path, folders), ["sha256"])["sha256"]
+    assert digests.nunique() == 3
+
+
+@pytest.mark.parametrize("change", ["last value of the largest", "a small one", "name", "shape", "type"])
+def test_tensors_that_differ_anywhere_are_two_checkpoints(tmp_path, embedding, change):
+    other = {name: values.copy() for name, values in embedding.items()}
+    if change == "last value of the largest":
+        other["embed_in"][-1, -1] += 1
+    elif change == "a small one":
+        other["layers.0"][3, 3] += 1
+    elif change == "name":
+        other["layers.1"] = other.pop("layers.0")
+    elif change == "shape":
+        other["layers.0"] = other["layers.0"].reshape(8, 20)
+    else:
+        other["layers.0"] = other["layers.0"].view(np.int32)
+    folders = {"step-4": saved(tmp_path / "step4", embedding), "step-8": saved(tmp_path / "step8", other, 2)}
+    assert len(read_table(compare(tmp_path, folders), ["checkpoint"])) == 2
+
+
+def test_of_checkpoints_that_differ_a_sample_is_read(tmp_path, embedding, monkeypatch):
+    """Only where that is equal are the rest compared; of pickles and of what cannot be read nothing is."""
+    compared = []
+    monkeypatch.setattr(tensors.np, "array_equal", lambda *both: compared.append(both))
+    files = {}
+    for k in range(4):
+        folder = saved(tmp_path / str(k), {name: values + k for name, values in embedding.items()})
+        files[str(k)] = [folder / "model.safetensors"]
+    files["pickle"] = [tmp_path / "pytorch_model.bin"]
+    files["broken"] = [tmp_path / "broken.safetensors"]
+    files["pickle"][0].write_bytes(files["0"][0].read_bytes())
+    files["broken"][0].write_bytes(files["0"][0].read_bytes()[:100])
+    assert tensors.equal_tensors(files) == {}
+    assert compared == []
+    monkeypatch.undo()
+    assert tensors.equal_tensors(files | {"again": files["2"]}) == {"again": "2"}
 
 
 def test_the_suite_of_pythia_is_taken_though_its_first_step_is_its_zeroth(tmp_path):

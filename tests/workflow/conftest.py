@@ -114,6 +114,7 @@ AGGREGATIONS = {
     "shares_table",
     "probing_table",
     "perplexity_table",
+    "audit",
     "checkpoints_table",
     "emergence_table",
     "perplexity_alignment_table",

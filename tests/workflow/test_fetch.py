@@ -1,4 +1,4 @@
-"""Fetching the Harry Potter data by the workflow, from a stand-in of the drive: arrays of the true shapes."""
+"""Fetching by the workflow, from stand-ins: the Harry Potter data in true shapes, and checkpoints of a model."""
 
 import subprocess
 
@@ -8,7 +8,9 @@ import yaml
 
 from dynalign.datasets import harry_potter, rehearsal
 from dynalign.datasets.drive import DRIVE_VARIABLE
+from dynalign.tables.reader import read_table
 from tests import drive as stand_in
+from tests import hub as hub_stand_in
 from tests.drive import cut, npy, page, status
 from tests.workflow.conftest import ROOT, copy_repository, snakemake
 
@@ -87,3 +89,36 @@ def test_the_twelve_files_come_through_faults_and_are_watched_afterwards(drive, 
     run = snakemake(folder, "--cores", "1", "--show-failed-logs", "results/paper/story/words.tsv")
     assert run.status == 0, run.output
     assert len((folder / "results/paper/story/words.tsv").read_text().splitlines()) == 5177
+
+
+def checkpoints_at_the_hub(folder, hub, contents: dict[int, bytes], *arguments: str):
+    """Run the rules that fetch checkpoints, on two cores."""
+    for step, content in contents.items():
+        hub.add(f"step{step}", {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": content})
+    hub.add("main", {"config.json": b"{}", "tokenizer.json": b"{}"})
+    study = {"study": "hub", "model": {"source": hub_stand_in.SOURCE, "steps": list(contents)}}
+    targets = [f"results/hub/tables/{name}.tsv" for name in ("checkpoints", "audit")]
+    return snakemake(folder, "--cores", "2", "--show-failed-logs", *arguments, *targets, config=study)
+
+
+def test_checkpoints_that_are_not_what_they_say_stop_a_study_before_any_is_fetched(tmp_path, monkeypatch):
+    folder = copy_repository(tmp_path / "repository")
+    with hub_stand_in.serve() as hub:
+        for name, value in {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "127.0.0.1"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        run = checkpoints_at_the_hub(folder, hub, {0: b"a", 1: b"a", 1000: b"b", 2000: b"b"})
+        assert run.status != 0
+        assert "step-1000, step-2000: the same weights" in run.output
+        assert not [path for _, path in hub.requests if "/resolve/" in path]
+        assert not (folder / "resources/models").exists()
+
+        run = checkpoints_at_the_hub(folder, hub, {0: b"a", 1: b"a", 1000: b"b", 2000: b"c"})
+        assert run.status == 0, run.output
+        tables = [read_table(folder / f"results/hub/tables/{name}.tsv", kind=name) for name in ("audit", "checkpoints")]
+        for column in ("checkpoint", "revision", "commit", "sha256"):
+            assert tables[0][column].tolist() == tables[1][column].tolist()
+
+        assert checkpoints_at_the_hub(folder, hub, {0: b"a", 1: b"a", 1000: b"b", 2000: b"c"}, "-n").jobs == {}
+        more = checkpoints_at_the_hub(folder, hub, {0: b"a", 1: b"a", 1000: b"b", 2000: b"c", 3000: b"d"}, "-n")
+        assert more.jobs == {"audit": 1, "checkpoints_table": 1, "fetch_checkpoint": 1}

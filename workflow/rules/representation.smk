@@ -53,6 +53,21 @@ elif not LOCAL_MODEL:
     #: Folder → what is fetched into it.
     FETCHED = {model_config.fetched_folder(STUDY.model, step): step for step in STUDY.model.steps}
 
+    # What is not what it says stops a study before its download: no download begins beside a job of all cores. The
+    # downloads do not depend on it, as they are shared by studies; and new code does not ask the hub again.
+    rule audit:
+        output:
+            table("audit", "files of the checkpoints"),
+        log:
+            f"{R}/logs/audit.log",
+        priority: 1000
+        localrule: True
+        threads: 1024
+        params:
+            model=section(STUDY.model, "source", "revision", "commits", "weights", "steps"),
+        shell:
+            "python -m dynalign.models.audit --model {params.model:q} --output {output:q} &> {log:q}"
+
     rule fetch_checkpoint:
         output:
             directory(given(f"{HUB_FOLDER}/{{fetched}}")),

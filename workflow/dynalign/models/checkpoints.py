@@ -11,14 +11,15 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dynalign.cli import commands, note, run
 from dynalign.io.atomic import atomic_folder, write_text
 from dynalign.io.digests import sha256
 from dynalign.io.errors import InputError
+from dynalign.models.tensors import equal_tensors
 from dynalign.tables.writer import write_table
 
 #: What configuration and tokenizer may consist of.
@@ -38,6 +39,10 @@ Weights = Literal["safetensors", "any", "pytorch"]
 
 #: What was fetched: beside the files, in the same folder.
 RECORD = "checkpoint.json"
+
+
+class NoSuchRevision(InputError):
+    """The hub has the model, but not this revision."""
 
 
 def weight_files(names: Iterable[str], kind: Weights) -> list[str]:
@@ -61,7 +66,7 @@ def ask(request: Callable, source: str, revision: str, attempts: int, wait: floa
             return request()
         except errors.RevisionNotFoundError:
             problem = "no such revision; see the model's branches, correct model.revision or model.steps"
-            raise InputError(f"{what}: {problem}") from None
+            raise NoSuchRevision(f"{what}: {problem}") from None
         except errors.GatedRepoError:
             raise InputError(f"{what}: ask for access on the model's page, then set HF_TOKEN") from None
         except (errors.RepositoryNotFoundError, errors.HFValidationError):
@@ -83,6 +88,24 @@ def ask(request: Callable, source: str, revision: str, attempts: int, wait: floa
         time.sleep(wait)
         wait *= 2
     raise InputError(f"--attempts {attempts}: at least 1")
+
+
+def listed_files(
+    source: str, revision: str, commit: str | None = None, attempts: int = 6
+) -> tuple[str, dict[str, tuple[int | None, str | None]]]:
+    """What the hub lists of a revision: its commit, and size and sha256 of each file of the top folder.
+
+    The hub states the sha256 of large files, such as weights. Downloads nothing; errors are those of :func:`ask`.
+    """
+    from huggingface_hub import HfApi
+
+    request = functools.partial(HfApi().model_info, source, revision=commit or revision, files_metadata=True)
+    info = ask(request, source, revision, attempts)
+    return info.sha, {
+        file.rfilename: (file.size, file.lfs.sha256 if file.lfs else None)
+        for file in info.siblings
+        if "/" not in file.rfilename
+    }
 
 
 def snapshot(source: str, commit: str, names: list[str], folder: Path) -> None:
@@ -143,19 +166,17 @@ def _fetch(
     attempts
         Per request, with waits of 1, 2, 4, … s between them.
     """
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import constants
 
     wanted = commit or revision
-    # Files in the repository's top folder, with the sha256 that the hub states for large ones.
+    # With the sha256 that the hub states for large ones.
     files: dict[str, str | None]
     if constants.HF_HUB_OFFLINE:
         cached = cached_folder(source, wanted)
         commit, files = cached.name, {path.name: None for path in cached.iterdir() if path.is_file()}
     else:
-        request = functools.partial(HfApi().model_info, source, revision=wanted, files_metadata=True)
-        info = ask(request, source, revision, attempts)
-        commit, stated = info.sha, {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings}
-        files = {name: digest for name, digest in stated.items() if "/" not in name}
+        commit, listed = listed_files(source, revision, commit, attempts)
+        files = {name: digest for name, (_, digest) in listed.items()}
     chosen = [] if tokenizer_only else weight_files(files, weights)
     if not (chosen or tokenizer_only):
         raise InputError(
@@ -189,7 +210,7 @@ def _fetch(
     note(f"{source} {revision}: commit {commit} in {output_dir}")
 
 
-def _read_record(folder: Path) -> dict:
+def _read_record(folder: Path) -> dict[str, Any]:
     """What :func:`_fetch` noted, which must be whole."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
@@ -209,14 +230,20 @@ def check_download(folder: str | Path) -> None:
             raise InputError(f"{folder / name}: {what}; remove the folder and run again")
 
 
-def describe(folder: str | Path, kind: Weights) -> dict[str, str]:
-    """What a checkpoint's folder holds: `source`, `revision`, `commit` and `sha256` of its weights.
+def joint_digest(sums: Mapping[str, str]) -> str:
+    """One digest for a checkpoint's files of weights: of several, that of their digests, in the order of names."""
+    digest, *others = values = [sums[name] for name in sorted(sums)]
+    return hashlib.sha256("\n".join(values).encode()).hexdigest() if others else digest
 
-    A folder that was not downloaded has no source and no commit, and its weights are digested now. Several
-    files have the digest of their digests, in the order of their names. No weights, or a broken record: InputError.
+
+def describe(folder: str | Path, kind: Weights) -> dict:
+    """What a checkpoint's folder holds: `source`, `revision`, `commit`, `sha256` and `files` of its weights.
+
+    A folder that was not downloaded has no source and no commit, and its weights are digested now. `sha256` is the
+    :func:`joint_digest`. No weights, or a broken record: InputError.
     """
     folder = Path(folder)
-    record = {"source": "", "revision": folder.name, "commit": ""}
+    record: dict[str, Any] = {"source": "", "revision": folder.name, "commit": ""}
     if (folder / RECORD).is_file():
         record = _read_record(folder)
         sums = record.pop("weights")
@@ -224,8 +251,7 @@ def describe(folder: str | Path, kind: Weights) -> dict[str, str]:
         sums = digests(folder, weight_files(os.listdir(folder), kind) if folder.is_dir() else [])
     if not sums:
         raise InputError(f"{folder}: holds no weights of the kind model.weights: {kind}")
-    digest, *others = values = [sums[name] for name in sorted(sums)]
-    return record | {"sha256": hashlib.sha256("\n".join(values).encode()).hexdigest() if others else digest}
+    return record | {"sha256": joint_digest(sums), "files": [folder / name for name in sorted(sums)]}
 
 
 def at_the_start(table) -> list[str]:
@@ -241,10 +267,18 @@ def at_the_start(table) -> list[str]:
     return early.loc[alike.cummin(), "checkpoint"].tolist()
 
 
+#: What to do about checkpoints that are not what they say.
+WAYS_OUT = (
+    "take it out of model.steps, name another commit in model.commits, or, if the branch's pytorch_model.bin is right, "
+    "set model.weights: pytorch"
+)
+
+
 def _compare(names: list[str], folders: list[Path], output: str, weights: Weights = "safetensors") -> None:
     """List a study's checkpoints, after a check that no two have the same weights (but :func:`at_the_start`).
 
     Published branches have served another step's weights: such a study would show no change where there was one.
+    Files of safetensors that differ are looked into: all tensors of two checkpoints may be equal all the same.
 
     Parameters
     ----------
@@ -261,23 +295,24 @@ def _compare(names: list[str], folders: list[Path], output: str, weights: Weight
         {"checkpoint": name, "step": int(name.removeprefix("step-")), **describe(folder, weights)}
         for name, folder in zip(names, folders, strict=True)
     )
-    first = table.groupby("sha256")["checkpoint"].transform("first")
-    unchanged = at_the_start(table)
+    distinct = table.drop_duplicates("sha256")
+    alike = equal_tensors(dict(zip(distinct["sha256"], distinct["files"], strict=True)))
+    digest = table["sha256"].replace(alike)
+    first = table.groupby(digest)["checkpoint"].transform("first")
+    unchanged = at_the_start(table.assign(sha256=digest))
     if len(unchanged) > 1:
         note(f"{', '.join(unchanged)}: the same weights, as where the first updates have a learning rate of 0")
     same = [
-        f"{name} and {other} (sha256 {digest[:12]}…)"
-        for name, other, digest in zip(names, first, table["sha256"], strict=True)
+        f"{name} and {other} ({'equal tensors in different files' if own in alike else f'sha256 {own[:12]}…'})"
+        for name, other, own in zip(names, first, table["sha256"], strict=True)
         if name != other and not {name, other} <= set(unchanged)
     ]
     if same:
         raise InputError(
             f"{table['source'][0] or folders[0].parent}: checkpoints with the same weights: "
-            f"{'; '.join(same)}. One of each pair is not what its name says: take it out of model.steps, name "
-            "another commit in model.commits, or, if the branch's pytorch_model.bin is right, set "
-            "model.weights: pytorch"
+            f"{'; '.join(same)}. One of each pair is not what its name says: {WAYS_OUT}"
         )
-    write_table(table, output)
+    write_table(table.drop(columns="files"), output)
 
 
 main = commands(_fetch, _compare)
