@@ -1,5 +1,6 @@
 """The section `model`: a language model and the checkpoints of its training."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -138,9 +139,10 @@ def _of_suite(values: dict, defaults: Mapping) -> dict:
     suite = suite_of(source) if isinstance(source, str) and not is_local(source) else None
     if steps == "all":
         if suite is None:
+            close = difflib.get_close_matches(str(source), suites(), n=3) or ["pythia-160m"]
             raise ValueError(
-                f"steps: `all` are those of a suite, and {source!r} is none; list them, or set source to one of "
-                f"config/README.md, e.g. {', '.join(list(suites())[:4])}"
+                f"steps: `all` are those of a suite, and {source!r} is none; list them, or name a suite of "
+                f"config/README.md, e.g. {', '.join(close)}"
             )
         if not suite.steps:
             raise ValueError(f"steps: which steps {suite.source} has is not known here; list some of its branches")
