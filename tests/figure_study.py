@@ -6,7 +6,8 @@ import pandas as pd
 from dynalign.config.figures import Figures
 from dynalign.config.properties import paper_properties
 from dynalign.figures import data, draw
-from dynalign.statistics import emergence
+from dynalign.statistics import emergence, summaries
+from dynalign.tables import schema
 
 STEPS = (0, 1000, 15000, 43000, 100000, 143000)
 LAYERS = (0, 2, 4, 6)
@@ -96,6 +97,38 @@ def shares(seed=1):
     return pd.concat([table, means[table.columns]], ignore_index=True)
 
 
+def contrasts(alignment, margin, nuisance=None):
+    """``tables/contrasts.tsv`` of a made-up study: what is more than `margin` above a reference clears it."""
+    curves = {"alignment": alignment} | ({} if nuisance is None else {"unique_alignment": nuisance})
+    rows = []
+    for quantity, table in curves.items():
+        for layer in emergence.layers_shown(table):
+            values = emergence.at_layer(table, layer)
+            for subject, curve in values.groupby("subject", sort=False):
+                whole = emergence.at_layer(table, "mean")
+                levels = emergence.references(whole[whole["subject"] == subject]) | {
+                    name: level for name, level in emergence.references(curve).items() if name == emergence.UNTRAINED
+                }
+                levels = levels if quantity == "alignment" else {emergence.ZERO: (0.0,)}
+                curve = curve[curve["step"].notna()].sort_values("step")
+                for name, level in levels.items():
+                    key = {"quantity": quantity, "subject": subject, "layer": str(layer), "comparison": "reference"}
+                    rows += [
+                        key
+                        | {"checkpoint": row.checkpoint, "step": row.step, "reference": name}
+                        | {"mean_difference": row.mean_r - level[0], "clears": int(row.mean_r - level[0] > margin)}
+                        for row in curve.itertuples()
+                        if row.checkpoint != name
+                    ]
+    return pd.DataFrame(rows).reindex(columns=list(schema.TABLES["contrasts"].columns))
+
+
+def half_rises(contrasts):
+    """``statistics/half_rises.tsv`` of a made-up study: every rise is half at step 3000."""
+    rows = contrasts[["quantity", "subject", "layer"]].drop_duplicates()
+    return rows.assign(half_rise_step=3000.5, half_rise_low=800.0, half_rise_high=9000.0)
+
+
 def study(seed=0):
     """Tables as the steps write them: 6 checkpoints and `random`, 4 layers, 3 subjects, 2 methods."""
     rng = np.random.default_rng(seed)
@@ -181,7 +214,9 @@ def study(seed=0):
     three = [tables[name] for name in ("alignment", "probing", "perplexity")]
     tables["shares"] = shares()
     words = [f"word {k}" for k in range(400)]
-    tables["emergence"] = emergence.emergence_table(*three, words, tables["shares"])
+    nuisance = summaries.over_nuisance(tables["shares"])
+    tables["contrasts"] = contrasts(three[0], 0.002, nuisance[nuisance["subject"] != "mean"])
+    tables["emergence"] = emergence.emergence_table(*three, words, tables["contrasts"], half_rises(tables["contrasts"]))
     tables["perplexity-alignment"] = emergence.correlation_table(three[0], perplexity, 0.05, 0)
     return tables
 

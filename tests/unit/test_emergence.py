@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from tests.figure_study import contrasts, half_rises
 
 from dynalign.io.errors import InputError
 from dynalign.statistics import emergence
@@ -15,12 +16,12 @@ NAN = float("nan")
 
 def found(clear, steps=STEPS):
     row = emergence.emergence(steps, clear)
-    return [row[name] for name in ("emergence_after", "emergence_step", "lasting_after", "lasting_step")]
+    return [row[name] for name in ("emergence_after", "emergence_step", "clears_after", "clears_by")]
 
 
 def test_an_emergence_step_lies_after_the_last_checkpoint_that_does_not_clear():
     np.testing.assert_equal(found([0, 0, 1, 1, 1]), [10, 100, 10, 100])
-    # A checkpoint that clears by chance is the first, not the lasting one.
+    # A checkpoint that clears by chance is the first, not one that all later ones follow.
     np.testing.assert_equal(found([0, 1, 0, 1, 1]), [0, 10, 100, 1000])
     # At the first checkpoint already: there is none before it.
     np.testing.assert_equal(found([1, 1, 1, 1, 1]), [NAN, 0, NAN, 0])
@@ -33,30 +34,17 @@ def test_an_emergence_step_lies_after_the_last_checkpoint_that_does_not_clear():
     assert (row["emergence_step"], row["n_clear"], row["n_checkpoints"]) == (10, 2, 3)
 
 
-def test_by_noise_alone_the_first_comes_too_early_and_the_lasting_one_not():
+def test_by_noise_alone_the_first_comes_too_early_and_the_one_that_all_follow_not():
     rng = np.random.default_rng(0)
     steps, true = np.arange(40), 30
-    early = {"emergence_step": 0, "lasting_step": 0}
+    early = {"emergence_step": 0, "clears_by": 0}
     for _ in range(500):
         clear = (rng.random(40) < 0.025) | (steps >= true)
         row = emergence.emergence(steps, clear)
         for name in early:
             early[name] += row[name] < true
     assert early["emergence_step"] / 500 == pytest.approx(1 - 0.975**30, abs=0.06)  # 53 %
-    assert early["lasting_step"] / 500 == pytest.approx(0.025, abs=0.02)
-
-
-def test_a_difference_of_independent_estimates_clears_as_often_as_its_interval_says():
-    rng = np.random.default_rng(1)
-    n, sigma, level_sigma = 20000, 1.0, 0.7
-    values, level = sigma * rng.standard_normal(n), level_sigma * rng.standard_normal(n)
-    table = pd.DataFrame({"mean_r": values, "ci_low": values - 1.96 * sigma})
-    # One reference for all: shift it to zero row by row.
-    shifted = table.assign(mean_r=values - level, ci_low=values - level - 1.96 * sigma)
-    clear = emergence.clears(shifted, (0.0, -1.96 * level_sigma, 1.96 * level_sigma))
-    assert clear.mean() == pytest.approx(0.025, abs=0.004)
-    assert emergence.clears(table.assign(mean_r=3.0, ci_low=2.0), (1.0, 0.0, 2.0)).all()
-    assert not emergence.clears(table.assign(mean_r=2.3, ci_low=1.3), (1.0, 0.0, 2.0)).any()
+    assert early["clears_by"] / 500 == pytest.approx(0.025, abs=0.02)
 
 
 def alignment(levels, subjects=("F", "M"), layers=(0, 1), half=0.01, baselines=None):
@@ -100,70 +88,57 @@ def planted():
     r = dict(zip(STEPS, (0.030, 0.032, 0.060, 0.100, 0.100), strict=True))
     shares = {"tense": (0.5, 0.5, 0.56, 0.7, 0.7), "pos": (0.9,) * 5, "coin": (0.5,) * 5}
     words = ["a"] * 4 + ["b"] * 2 + ["c", "d"]  # 1.75 bits
+    scores = alignment(r, baselines={"random": 0.01, "controls": 0.08})
+    # Above nuisance features layer 0 is at step 10 and, lost at 100, from 1000 on; layer 1 never.
+    over = alignment(dict(zip(STEPS, (-0.01, 0.02, -0.02, 0.02, 0.03), strict=True)), layers=(0,))
+    over = pd.concat([over, alignment(dict.fromkeys(STEPS, -0.04), layers=(1,))])
+    pairs = contrasts(scores, 0.01, over)
     table = emergence.emergence_table(
-        alignment(r, baselines={"random": 0.01, "controls": 0.08}),
-        probing(shares),
-        perplexity((14, 9, 1.76, 1.74, 1.0)),
-        words,
+        scores, probing(shares), perplexity((14, 9, 1.76, 1.74, 1.0)), words, pairs, half_rises(pairs)
     )
     return table.set_index(["quantity", "property", "subject", "layer", "reference"])
 
 
 def test_the_planted_steps_come_back(planted):
-    def steps(*key):
-        return planted.loc[key][["emergence_after", "emergence_step"]].tolist()
+    def steps(*key, names=("clears_after", "clears_by")):
+        return planted.loc[key][list(names)].tolist()
 
     key = ("alignment", "original", "mean", "mean")
-    # Two subjects: half-widths of 0.01/√2 for either side, so a difference of 0.01 or more clears.
+    # More than 0.01 above a reference is planted as clear.
     np.testing.assert_equal(steps(*key, "random"), [NAN, 0])
     assert steps(*key, "step-0") == [10, 100]
     assert steps(*key, "controls") == [100, 1000]
-    assert steps("alignment", "original", "F", 1, "controls") == [100, 1000]
+    assert steps("alignment", "original", "F", "1", "controls") == [100, 1000]
     assert planted.loc[(*key, "controls"), "level"] == pytest.approx(0.081)
+    over = ("unique_alignment", "original", "F", "0", "zero")
+    assert steps(*over) == [100, 1000]
+    assert steps(*over, names=["emergence_step", "n_clear", "level"]) == [10, 3, 0]
+    np.testing.assert_equal(steps("unique_alignment", "original", "mean", "1", "zero"), [NAN, NAN])
+    # The half-rise stands beside every reference, and nowhere else.
+    half = planted["half_rise_step"].groupby("quantity").agg(["min", "max"])
+    assert half.loc[["alignment", "unique_alignment"]].eq(3000.5).all(axis=None)
+    assert half.loc[["perplexity", "probing"]].isna().all(axis=None)
     assert steps("perplexity", "", "", "", "unigram") == [100, 1000]
     assert planted.loc[("perplexity", "", "", "", "unigram"), "level"] == pytest.approx(1.75)
-    assert steps("probing", "tense", "", 0, "null") == [10, 100]
+    assert steps("probing", "tense", "", "0", "null") == [10, 100]
     # Over layers 0.53, 0.6 against 0.55.
     assert steps("probing", "tense", "", "mean", "null") == [100, 1000]
     np.testing.assert_equal(steps("probing", "pos", "", "mean", "null"), [NAN, 0])
-    np.testing.assert_equal(steps("probing", "coin", "", 0, "null"), [NAN, NAN])
-    assert len(planted) == 3 * 3 * 3 + 1 + 3 * 3
+    np.testing.assert_equal(steps("probing", "coin", "", "0", "null"), [NAN, NAN])
+    assert len(planted) == 3 * 3 * 3 + 3 * 3 + 1 + 3 * 3
 
 
 def test_without_baselines_alignment_is_compared_with_zero_and_the_untrained_network():
-    rows = emergence.alignment_rows(alignment(dict.fromkeys(STEPS, 0.005)))
+    scores = alignment(dict.fromkeys(STEPS, 0.005))
+    rows = emergence.alignment_rows(scores, contrasts(scores, 0.01))
     assert {row["reference"] for row in rows} == {"zero", "step-0"}
-    assert not any(row["n_clear"] for row in rows if row["layer"] == 0)
-    only = emergence.alignment_rows(alignment({10: 0.1, 100: 0.2}))
-    assert {row["reference"] for row in only} == {"zero"}
+    assert not any(row["n_clear"] for row in rows)
+    only = alignment({10: 0.1, 100: 0.2})
+    assert {row["reference"] for row in emergence.alignment_rows(only, contrasts(only, 0.01))} == {"zero"}
     with pytest.raises(InputError, match="no checkpoint has a step"):
-        emergence.emergence_table(alignment({}, baselines={"random": 0.1}), None, None, [])
-
-
-def test_alignment_over_nuisance_emerges_where_the_interval_of_the_shares_leaves_zero():
-    """Layer 0 clears from step 100 on, layer 1 never; the subjects' mean by its own rows, tested apart."""
-    lows = {0: (-0.01, -0.01, 0.001, 0.02, 0.02), 1: (-0.04,) * 5}
-    rows = [
-        {"checkpoint": name, "step": step, "layer": layer, "features": features, "part": part, "subject": subject}
-        | {"mean_r": low + 0.02, "ci_low": low + (0.012 if subject == "mean" else 0), "ci_high": 1}
-        for layer, values in lows.items()
-        for name, step, low in zip(
-            [*(f"step-{s}" for s in STEPS), "random"], [*STEPS, NAN], [*values, 1.0], strict=True
-        )
-        for features, part in (("nuisance", "unique_model"), ("nuisance", "joint"), ("tense", "unique_model"))
-        for subject in ("F", "M", "mean")
-    ]
-    found = pd.DataFrame(emergence.unique_rows(pd.DataFrame(rows)))
-    assert len(found) == 3 * 3
-    assert set(zip(found["quantity"], found["reference"], found["level"], strict=True)) == {
-        ("unique_alignment", "zero", 0.0)
-    }
-    when = found.set_index(["subject", "layer"])["emergence_step"]
-    np.testing.assert_equal([when["F", 0], when["mean", 0], when["M", 1], when["F", "mean"]], [100, 0, NAN, NAN])
-    # (0.02 − 0.04) / 2 + 0.012 = 0.002: over layers bounds are averaged.
-    assert when["mean", "mean"] == 1000
-    one = pd.DataFrame([row for row in rows if row["subject"] == "F"])
-    assert set(pd.DataFrame(emergence.unique_rows(one))["subject"]) == {"F", "mean"}
+        emergence.emergence_table(alignment({}, baselines={"random": 0.1}), None, None, [], None, None)
+    with pytest.raises(InputError, match="contrasts table: no row of alignment, F, mean, zero; run its step again"):
+        emergence.alignment_rows(scores, contrasts(scores[scores["subject"] == "M"], 0.01))
 
 
 def test_no_model_without_context_beats_the_entropy_of_the_words():
@@ -238,10 +213,9 @@ def test_the_commands_write_the_tables(tmp_path):
         "perplexity": perplexity((14, 9, 5, 3, 2)),
         "probing": probing({"tense": (0.5,) * 5}),
         "labels": pd.DataFrame({"word": ["null", "a", "a"]}),
-        "shares": scores[(scores["subject"] == "F") & (scores["layer"] == 0)]
-        .drop(columns=["removal", "property"])
-        .assign(features="nuisance", part="unique_model"),
+        "contrasts": (pairs := contrasts(scores, 0.05, scores[(scores["subject"] == "F") & (scores["layer"] == 0)])),
     }
+    writer.write_table(half_rises(pairs), tmp_path / "half_rises.tsv")
     flags = {}
     for name, table in tables.items():
         # What emergence has no use for stays empty.
@@ -255,9 +229,12 @@ def test_the_commands_write_the_tables(tmp_path):
     assert table[["subject", "layer"]].iloc[-1].tolist() == ["mean", "1"]
     np.testing.assert_allclose(table["rho"], -0.9)
     assert set(table["n_checkpoints"]) == {5}
-    emergence.main(["steps", *both, *flags["probing"], *flags["labels"]])
+    read = (*flags["probing"], *flags["labels"], *flags["contrasts"], "--half-rises", str(tmp_path / "half_rises.tsv"))
+    emergence.main(["steps", *both, *read])
     table = reader.read_table(out)
-    assert len(table) == 3 * 3 * 2 + 1 + 3
-    assert table["emergence_step"].dtype.kind == "f"
-    emergence.main(["steps", *both, *flags["probing"], *flags["labels"], *flags["shares"]])
-    assert (reader.read_table(out)["quantity"] == "unique_alignment").sum() == 2 * 2
+    # Alignment with two references, over nuisance features (one subject and the mean, one layer and the mean), …
+    assert len(table) == 3 * 3 * 2 + 2 * 2 + 1 + 3
+    assert table["clears_by"].dtype.kind == "f"
+    key = table.set_index(["quantity", "subject", "layer", "reference"])
+    assert key.loc[("alignment", "mean", "1", "step-0"), "clears_by"] == 10
+    assert key.loc[("unique_alignment", "F", "0", "zero"), "clears_by"] == 0

@@ -111,6 +111,7 @@ def test_every_step_of_the_package_is_followed_beyond_itself():
                     "statistics.effects",
                     "statistics.group",
                     "statistics.shares",
+                    "statistics.contrasts",
                     "statistics.ceiling",
                     "statistics.regions",
                 ),
@@ -148,4 +149,4 @@ def test_an_unknown_step_is_refused():
 def test_a_sub_commands_digest_is_its_own():
     reached = {name: set(provenance.reachable("statistics.emergence", name)) for name in ("steps", "correlation")}
     assert ("statistics.emergence", "spearman") in reached["correlation"] - reached["steps"]
-    assert ("statistics.emergence", "clears") in reached["steps"] - reached["correlation"]
+    assert ("statistics.emergence", "cleared") in reached["steps"] - reached["correlation"]

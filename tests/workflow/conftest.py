@@ -116,6 +116,7 @@ AGGREGATIONS = {
     "perplexity_table",
     "audit",
     "checkpoints_table",
+    "contrasts_table",
     "emergence_table",
     "perplexity_alignment_table",
     "score_maps",

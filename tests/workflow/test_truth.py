@@ -33,7 +33,8 @@ CONTRACT = {
         "readable_after over_control p_over_control share_harmed share_relieved",
         "removal_effects_group": "checkpoint step layer removal property n_subjects mean_difference ci_low ci_high p "
         "p_fdr significant p_other_subjects_same_text n_significant",
-        "emergence": "quantity property subject layer reference emergence_step emergence_after lasting_step",
+        "contrasts": "quantity subject layer checkpoint step comparison reference mean_difference p p_fdr clears",
+        "emergence": "quantity property subject layer reference clears_by clears_after emergence_step half_rise_step",
         "perplexity_alignment": "subject layer n_checkpoints rho ci_low ci_high",
     }.items()
 }

@@ -133,14 +133,52 @@ for name, (label, cells, adjusted) in COLLECTED.items():
             "python -m dynalign.tables.collect --tables {input:q} {params.fdr:q} --output {output:q} &> {log:q}"
 
 
-#: The table of shares where the study asks for it.
-SHARED = ["shares"] if STUDY.shared_with else []
+rule contrasts_table:
+    input:
+        expand(SCORES, subject=STUDY.subjects),
+    output:
+        contrasts=table("contrasts", "differences between checkpoints"),
+        half_rises=f"{R}/statistics/half_rises.tsv",
+    log:
+        f"{R}/logs/contrasts_table.log",
+    resources:
+        mem_mb=grows(4000),
+    params:
+        code=code("statistics.contrasts"),
+        folder=folder_of_scores,
+        steps=list(STUDY.model.steps),
+        layers=list(STUDY.model.layers),
+        subjects=list(STUDY.subjects),
+        baselines=[f"{name}/layer-{layer}" for name in STUDY.baselines for layer in STUDY.layers_of(name)],
+        unique="--unique" if "nuisance" in STUDY.shared_with else "",
+        gap=STUDY.encoding.gap,
+        seed=STUDY.seed,
+        options=section(STUDY.statistics, "alpha", "block"),
+    shell:
+        "python -m dynalign.statistics.contrasts --folder {params.folder:q} --steps {params.steps}"
+        " --layers {params.layers} --subjects {params.subjects:q} --baselines {params.baselines:q} {params.unique}"
+        " --gap {params.gap} --seed {params.seed} --options {params.options:q}"
+        " --output {output.contrasts:q} --half-rises {output.half_rises:q} &> {log:q}"
 
-#: Tables on training as a whole: sub-command, label in the report, tables read, options.
+
+#: Tables on training as a whole: sub-command, label in the report, what is read, options.
 TEST = ["--level", STUDY.statistics.alpha, "--seed", STUDY.seed]
 EMERGENCE = {
-    "emergence": ("steps", "emergence", ("alignment", "probing", "perplexity", "labels", *SHARED), []),
-    "perplexity_alignment": ("correlation", "perplexity and alignment", ("alignment", "perplexity"), TEST),
+    "emergence": (
+        "steps",
+        "emergence",
+        [
+            "statistics/half_rises",
+            *(f"tables/{kind}" for kind in ("alignment", "contrasts", "labels", "perplexity", "probing")),
+        ],
+        [],
+    ),
+    "perplexity_alignment": (
+        "correlation",
+        "perplexity and alignment",
+        ["tables/alignment", "tables/perplexity"],
+        TEST,
+    ),
 }
 
 for name, (entry, label, kinds, options) in EMERGENCE.items():
@@ -149,7 +187,7 @@ for name, (entry, label, kinds, options) in EMERGENCE.items():
         name:
             f"{name}_table"
         input:
-            **{kind: f"{R}/tables/{kind}.tsv" for kind in kinds},
+            **{Path(kind).name: f"{R}/{kind}.tsv" for kind in kinds},
         output:
             table(name, label),
         log:

@@ -250,7 +250,10 @@ def test_everything_over_training_on_one_axis_filled_where_it_clears(drawn, tabl
     np.testing.assert_array_equal(line(middle, "log₂ perplexity per word"), bits)
     np.testing.assert_allclose(line(middle, f"words without context: {np.log2(400):.2f}"), np.log2(400))
     assert where(numbers, quantity="perplexity")["clears"].tolist() == list(bits < np.log2(400))
-    assert where(numbers, quantity="alignment", checkpoint="step-0", subject="mean")["clears"].item() == 0
+    # More than 0.002 above both references is planted as clear: from step 1,000 on.
+    clear = (means[:-1] - means[-1] > 0.002) & (means[:-1] - means[0] > 0.002)
+    assert where(numbers, quantity="alignment", subject="mean")["clears"].iloc[:-1].tolist() == clear.tolist()
+    assert clear.tolist() == [False] + 5 * [True]
     for name in PROPERTIES:
         cells = where(tables["probing"], property=name, removal="ridge").set_index(["layer", "checkpoint"])
         rows = where(numbers, quantity="probing", property=name)
@@ -268,11 +271,22 @@ def test_everything_over_training_on_one_axis_filled_where_it_clears(drawn, tabl
     when = tables["emergence"]
     shown = when[when["layer"].isin(["mean", ""]) & when["subject"].isin(["mean", ""])]
     named = {text.get_text(): k for k, text in enumerate(strip.get_yticklabels())}
-    assert len(named) == len(shown) == 2 + 1 + 1 + 9
+    assert len(shown) == 2 + 1 + 1 + 9
+    assert len(named) == len(shown) + 2
     row = where(shown, quantity="alignment", reference="step-0").iloc[0]
     marks = [c.get_offsets()[0] for c in strip.collections if len(c.get_offsets()) == 1]
     place = named["alignment > untrained (step 0)"]
-    assert [STEPS.index(row.lasting_step), place] in [list(map(float, mark)) for mark in marks]
+    assert [STEPS.index(row.clears_by), place] in [list(map(float, mark)) for mark in marks]
+    # A rise that is half at step 3,000.5, between 1,000 and 15,000.
+    (half,) = [
+        c
+        for c in strip.collections
+        if c.get_gid() == "half-rise" and c.get_segments()[0][0, 1] == named["half of the rise in alignment"]
+    ]
+    at = 1 + np.log(3001.5 / 1001) / np.log(15001 / 1001)
+    ends = half.get_segments()[0][:, 0]
+    assert ends[0] < 1 < at < ends[1] < 2
+    assert [pytest.approx(at), named["half of the rise in alignment"]] in [list(map(float, mark)) for mark in marks]
     labels = [axes.get_ylabel() for axes in (top, middle, lower)]
     assert [re.search(r"\((.*)\)", text).group(1) for text in labels] == [
         "mean Pearson r",
@@ -316,15 +330,15 @@ def test_figures_do_without_shares(tables):
             assert "quantity" not in numbers or "unique_alignment" not in set(numbers["quantity"])
 
 
-def test_emergence_shows_alignment_over_nuisance_filled_where_its_interval_excludes_zero(drawn, tables):
+def test_emergence_shows_alignment_over_nuisance_filled_where_it_clears_zero(drawn, tables):
     figure, numbers = pick(drawn, 13)
     expected = over_nuisance(tables, "mean_r").mean(axis=(1, 2))[:-1]
     np.testing.assert_allclose(line(figure.axes[0], elements.UNIQUE), expected, rtol=1e-12)
     rows = where(numbers, quantity="unique_alignment", subject="mean").iloc[:-1]
-    clear = over_nuisance(tables, "ci_low").mean(axis=(1, 2))[:-1] > 0
+    clear = expected > 0.002
     assert rows["clears"].tolist() == clear.tolist()
     assert 0 < clear.sum() < len(clear)
-    when = where(tables["emergence"], quantity="unique_alignment", subject="mean", layer="mean")["emergence_step"]
+    when = where(tables["emergence"], quantity="unique_alignment", subject="mean", layer="mean")["clears_by"]
     assert when.item() == STEPS[clear.argmax()]
     assert "alignment over nuisance > 0" in [text.get_text() for text in figure.axes[3].get_yticklabels()]
 

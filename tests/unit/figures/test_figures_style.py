@@ -138,7 +138,7 @@ def test_only_baselines_cannot_be_drawn_over_training(tables):
         (18, "alignment"),
     ):
         drawing = draw.FIGURES[draw.figure_name(str(number))]
-        shown = baseline | {name: tables[name] for name in ("emergence", "perplexity-alignment")}
+        shown = baseline | {name: tables[name] for name in ("contrasts", "emergence", "perplexity-alignment")}
         kinds = {kind, *drawing.tables} if number >= 13 else {kind}
         with pytest.raises(InputError, match="no checkpoint has a step"):
             drawing.draw(figure_data(shown, *kinds))

@@ -46,7 +46,9 @@ FIGURES = {
     "figure-11-mean-layer-alignment": Drawing(training_curves.mean_layer_alignment, ("alignment",), True, ("shares",)),
     "figure-12-probing": Drawing(removal.probing, ("probing",)),
     "figure-13-emergence": Drawing(
-        training_curves.emergence_view, ("alignment", "perplexity", "probing", "emergence"), optional=("shares",)
+        training_curves.emergence_view,
+        ("alignment", "perplexity", "probing", "contrasts", "emergence"),
+        optional=("shares",),
     ),
     "figure-14-layer-step": Drawing(layers.layer_step, ("alignment",)),
     "figure-15-perplexity-alignment": Drawing(

@@ -62,6 +62,10 @@ class StepAxis:
         """Places of `steps`, which are among the axis's."""
         return self.places[np.searchsorted(self.steps, np.asarray(list(steps), dtype=int))]
 
+    def between(self, steps: Iterable[float]) -> np.ndarray:
+        """Places of any steps between those of the axis, which stand by log(step + 1) between their neighbours."""
+        return np.interp(np.log1p(np.asarray(list(steps), dtype=float)), np.log1p(self.steps), self.places)
+
     def of(self, rows) -> np.ndarray:
         """Places of the rows of a table: baselines, which have no step, stand left of the first step."""
         place = dict(zip([*self.baselines, *self.steps], [*self.baseline_places, *self.places], strict=True))

@@ -113,9 +113,11 @@ def emergence_view(figure_data: FigureData):
     probes = emergence.probing_curves(figure_data.tables["probing"])
     probes = summaries.trained(probes[probes["layer"] == "mean"])
     colours = figure_data.marks
+    known = emergence.cleared(figure_data.tables["contrasts"])
     shown = when[when["layer"].isin(["mean", ""]) & when["subject"].isin(["mean", ""])]
+    rises = shown[shown["half_rise_step"].notna()].drop_duplicates("quantity")
     axis = StepAxis([*line["step"], *bits["step"], *probes["step"]], figure_data.options.step_axis, 6.6)
-    heights = [2.3, 1.9, 2.9, 0.22 * (len(shown) + 1) + 0.3]
+    heights = [2.3, 1.9, 2.9, 0.22 * (len(shown) + len(rises) + 1) + 0.3]
     figure, axes = style.subplots(10.5, sum(heights) + 1.6, 4, 1, sharex=True, gridspec_kw={"height_ratios": heights})
     top, middle, lower, strip = axes[:, 0]
     size = 5.5 if len(axis.steps) <= 12 else 4
@@ -136,11 +138,15 @@ def emergence_view(figure_data: FigureData):
     thin = {"linewidth": 0.8, "alpha": 0.8, "markersize": 0}
     elements.lines(top, everyone, "place", "mean_r", "subject", figure_data.subjects, elements.participant, **thin)
     elements.band(top, axis.of(line), line, "black", gid=elements.MEAN)
-    clear = np.all([emergence.clears(line, level) for level in emergence.references(means).values()], axis=0)
+    cells = [("alignment", "mean", "mean", name) for name in emergence.references(means)]
+    clear = np.all([line["checkpoint"].isin(known.get(cell, set())) for cell in cells], axis=0)
     curves(top, line.assign(name=elements.MEAN, clears=clear), "mean_r", "name", {elements.MEAN: BLACK})
     parts = []
     if figure_data.shares is not None:
         unique = emergence.unique_at_layer(figure_data.shares, "mean")
+        cells = [("unique_alignment", subject, "mean", emergence.ZERO) for subject in unique["subject"]]
+        above = [name in known.get(cell, set()) for name, cell in zip(unique["checkpoint"], cells, strict=True)]
+        unique = unique.assign(clears=above)
         mean = summaries.trained(unique[unique["subject"] == "mean"])
         mean = mean.assign(name=elements.UNIQUE)
         elements.band(top, axis.of(mean), mean, elements.UNIQUE_MARK.colour, gid=elements.UNIQUE)
@@ -160,7 +166,7 @@ def emergence_view(figure_data: FigureData):
     above = probes.assign(above_chance=100 * (probes["accuracy_before"] - probes["chance"]))
     curves(lower, above, "above_chance", "property", marks, style.label)
     lower.set_ylabel("probing accuracy above chance\n(percentage points)")
-    emergence_strip(strip, axis, shown, colours)
+    emergence_strip(strip, axis, shown, rises, colours)
     axis.dress(strip)
     for panel in (top, middle, lower):
         elements.gridlines(panel)
@@ -170,6 +176,9 @@ def emergence_view(figure_data: FigureData):
         elements.key("clears its reference here\nand at every later checkpoint", markersize=6),
         elements.key("first to clear it,\nbut a later one does not", markersize=6, fillstyle="none"),
         elements.key("checkpoints between\nwhich it emerged", marker="", linestyle="-", linewidth=3, alpha=0.4),
+        elements.key(
+            "half of the rise from first to\nlast checkpoint, interval", marker="|", linestyle="-", linewidth=1
+        ),
     ]
     elements.beside(strip, keys)
     note = f"Filled: clears its reference; hollow: does not. Shown: {summaries.in_words(alignment)}."
@@ -188,13 +197,20 @@ def emergence_view(figure_data: FigureData):
     return figure, numbers[[*columns, "null_low", "null_high", "clears"]]
 
 
-def emergence_strip(panel, axis: StepAxis, when, colours: Mapping[str, style.Mark]) -> None:
-    """For each row of `when` (``tables/emergence.tsv``) a bar from the checkpoint before to the first that clears."""
-    order = when.sort_values(["lasting_step", "emergence_step"], kind="stable", na_position="last")
+def emergence_strip(panel, axis: StepAxis, when, rises, colours: Mapping[str, style.Mark]) -> None:
+    """For each row of `when` (``tables/emergence.tsv``) a bar from the checkpoint before to the first that clears.
+
+    Below, for each row of `rises`, the step by which half of the quantity's rise is reached, and its interval.
+    """
+
+    def mark_of(row):
+        return elements.UNIQUE_MARK if row.quantity == "unique_alignment" else colours.get(row.property, BLUE)
+
+    order = when.sort_values(["clears_by", "emergence_step"], kind="stable", na_position="last")
     references = {emergence.UNTRAINED: "untrained (step 0)", emergence.ZERO: "0"}
     names = []
     for height, row in enumerate(order.itertuples()):
-        mark = elements.UNIQUE_MARK if row.quantity == "unique_alignment" else colours.get(row.property, BLUE)
+        mark = mark_of(row)
         reference = references.get(row.reference, row.reference)
         name = {"alignment": f"alignment > {reference}", "perplexity": "use of context"}
         name["unique_alignment"] = "alignment over nuisance > 0"
@@ -203,13 +219,20 @@ def emergence_strip(panel, axis: StepAxis, when, colours: Mapping[str, style.Mar
             look = {"ha": "right", "va": "center", "fontsize": 8, "color": style.NOTE}
             panel.text(0.995, height, "not in this training", transform=panel.get_yaxis_transform(), **look)
             continue
-        last = row.emergence_step if np.isnan(row.lasting_step) else row.lasting_step
+        last = row.emergence_step if np.isnan(row.clears_by) else row.clears_by
         first = row.emergence_step if np.isnan(row.emergence_after) else row.emergence_after
         panel.hlines(height, *axis([first, last]), color=mark.colour, linewidth=4, alpha=0.4)
         look = {"marker": mark.marker, "edgecolors": mark.colour, "linewidths": 1.2, "zorder": 3}
-        for step, face in {row.emergence_step: "white", row.lasting_step: mark.colour}.items():
+        for step, face in {row.emergence_step: "white", row.clears_by: mark.colour}.items():
             if not np.isnan(step):
                 panel.scatter(axis([step]), [height], s=36, c=face, **look)
+    for height, row in enumerate(rises.itertuples(), start=len(names)):
+        whose = "alignment over nuisance" if row.quantity == "unique_alignment" else "alignment"
+        names.append(f"half of the rise in {whose}")
+        low, middle, high = axis.between([row.half_rise_low, row.half_rise_step, row.half_rise_high])
+        colour = mark_of(row).colour
+        panel.hlines(height, low, high, color=colour, linewidth=1.2, gid="half-rise")
+        panel.scatter([middle], [height], s=70, c=colour, marker="|", linewidths=1.8, zorder=3)
     panel.set_yticks(range(len(names)), names, fontsize=8)
     panel.set_ylim(len(names) - 0.4, -0.6)
     elements.gridlines(panel, "x")

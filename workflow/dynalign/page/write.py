@@ -41,7 +41,7 @@ STEPS = (
     *("stimulus.timing", "stimulus.parser", "stimulus.properties", "stimulus.features"),
     *("responses.recordings", "models.tokens", "models.representation", "models.baselines"),
     *("removal.fit", "removal.probing", "encoding.encode"),
-    *("statistics.effects", "statistics.shares", "statistics.emergence", "statistics.maps"),
+    *("statistics.effects", "statistics.shares", "statistics.contrasts", "statistics.emergence", "statistics.maps"),
     *("figures.draw", "figures.paper_tables"),
 )
 

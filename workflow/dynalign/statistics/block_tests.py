@@ -23,6 +23,12 @@ from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import PARTS, Partition
 from dynalign.io.errors import InputError
 
+#: Random flips of the signs of blocks.
+FLIPS = 1999
+
+#: Studies drawn anew for an interval.
+RESAMPLES = 1999
+
 
 def _rows(fold: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(fold == name) for name in np.unique(fold)]
@@ -89,14 +95,19 @@ def corrected_t(
     return found if means.ndim > 1 else {name: float(value) for name, value in found.items()}
 
 
+def _over_error(mean, error) -> np.ndarray:
+    """t: a mean over its standard error; of no error, 0 for a mean of 0, else infinite."""
+    varies = error > 0
+    return np.where(varies, mean / np.where(varies, error, 1), np.where(mean == 0, 0, np.copysign(np.inf, mean)))
+
+
 def scatter_t(mean, scatter, k: int, test_train_ratio: float, level: float) -> dict[str, Any]:
     """The test of :func:`corrected_t` from the weighted mean of k parts and their scatter, ``Σ w² (m − m̄)²``."""
     from scipy.special import stdtr, stdtrit
 
     error = np.sqrt(k * k / (k - 1) * scatter * (1 / k + test_train_ratio))
     half = stdtrit(k - 1, 1 - level / 2) * error
-    varies = error > 0
-    t = np.where(varies, mean / np.where(varies, error, 1), np.where(mean == 0, 0, np.copysign(np.inf, mean)))
+    t = _over_error(mean, error)
     p = 2 * stdtr(k - 1, -np.abs(t))
     return {"mean": mean, "ci_low": mean - half, "ci_high": mean + half, "t": t, "p": p, "error": error}
 
@@ -150,6 +161,25 @@ def part_test(partition: Partition, part: str, settings: Statistics, gap: int) -
     return _over_voxels(scatter_t(mean[scored], scatter[scored], k, ratio, settings.alpha), scored)
 
 
+def mean_effect(means: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, Any]:
+    """:func:`mean_test`, and the size of the effect.
+
+    Adds ``effect_size``, ``effect_low``, ``effect_high``: mean / sd over blocks and its interval from the noncentral t
+    distribution (Steiger & Fouladi 1997), which excludes 0 where p < alpha; NaN for a mean without variance.
+    """
+    from scipy.special import nctdtrinc
+
+    test = mean_test(means, fold, settings, gap)
+    k, varies = len(means), test["error"] > 0
+    scale = np.sqrt(1 / k + _share(k, fold, settings, gap))
+    # Without variance there is nothing to invert: 0 for no mean at all, else unknown.
+    t, other = np.where(varies, test["t"], 0.0), np.where(test["mean"] == 0, 0.0, np.nan)
+    tails = {"effect_low": 1 - settings.alpha / 2, "effect_high": settings.alpha / 2}
+    sizes = {"effect_size": t} | {name: nctdtrinc(k - 1, tail, t) for name, tail in tails.items()}
+    sizes = {name: np.where(varies, scale * size, other) for name, size in sizes.items()}
+    return test | (sizes if means.ndim > 1 else {name: float(size) for name, size in sizes.items()})
+
+
 def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int) -> dict[str, float]:
     """The calibrated test: Nadeau & Bengio's correction over blocks of TRs (METHOD section 8).
 
@@ -167,23 +197,76 @@ def block_test(timecourse: np.ndarray, fold: np.ndarray, settings: Statistics, g
     Returns
     -------
     dict
-        As :func:`corrected_t`, and ``effect_size``, ``effect_low``, ``effect_high``: mean / sd over blocks and its
-        interval from the noncentral t distribution (Steiger & Fouladi 1997), which excludes 0 where p < alpha; NaN for
-        a mean without variance.
+        As :func:`corrected_t` and :func:`mean_effect`.
     """
-    from scipy.special import nctdtrinc
+    return mean_effect(block_means(timecourse, fold, settings.block)[0], fold, settings, gap)
 
-    means, _ = block_means(timecourse, fold, settings.block)
-    test = mean_test(means, fold, settings, gap)
-    k = len(means)
-    scale = np.sqrt(1 / k + _share(k, fold, settings, gap))
-    if test["error"] > 0:
-        tails = (1 - settings.alpha / 2, settings.alpha / 2)
-        low, high = (float(scale * nctdtrinc(k - 1, tail, test["t"])) for tail in tails)
-        size = scale * test["t"]
-    else:
-        low = high = size = 0.0 if test["mean"] == 0 else np.nan
-    return test | {"effect_size": float(size), "effect_low": low, "effect_high": high}
+
+def largest_p(means: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int, seed: int) -> np.ndarray:
+    """p of each of several means, shape (n,), being above 0, against the largest t over them (step-down).
+
+    The signs of whole blocks are flipped at random, in all time courses alike, so that these stay as correlated as they
+    are. Flipped blocks are independent, and their t is the plain one; what it is compared with is the corrected t of
+    :func:`mean_test`. At most a share `level` of studies has a p up to `level` where the mean is not above 0.
+
+    Parameters
+    ----------
+    means : array of shape (n_blocks, n)
+        Block means, or differences of them, of n time courses of the same rows.
+    fold, settings, gap
+        As :func:`mean_test`.
+    seed : int
+
+    References
+    ----------
+    Westfall & Young (1993), Resampling-Based Multiple Testing, algorithm 2.8 (step-down, largest t).
+    """
+    weights = _blocks(fold, settings.block)[1]
+    k = len(weights)
+    observed = mean_test(means, fold, settings, gap)["t"]
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (FLIPS, k))
+    flipped = (signs * weights) @ means
+    # Σ w² (± m − mean)², where squares do not know signs.
+    scatter = weights**2 @ means**2 - 2 * flipped * ((signs * weights**2) @ means) + flipped**2 * (weights @ weights)
+    t = _over_error(flipped, np.sqrt(k / (k - 1) * np.maximum(scatter, 0)))
+    # The largest t is held against the largest of all, the next against the largest of all but that one, and so on.
+    order = np.argsort(observed)
+    largest = np.maximum.accumulate(t[:, order], axis=1)
+    p = (1 + np.sum(largest >= observed[order], axis=0)) / (FLIPS + 1)
+    found = np.empty(len(order))
+    found[order] = np.maximum.accumulate(p[::-1])[::-1]
+    return found
+
+
+def resampled(blocks: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int, seed: int) -> np.ndarray:
+    """Means of time courses with blocks of TRs and subjects drawn anew, the same ones in all: ``(RESAMPLES, n)``.
+
+    Blocks scatter around their mean by as much more as the variance of :func:`corrected_t` is larger than the plain
+    one. The same seed, subjects and rows give the same draws.
+
+    Parameters
+    ----------
+    blocks : array of shape (n_subjects, n, n_blocks)
+        Block means of n time courses of each subject.
+    fold, settings, gap
+        As :func:`mean_test`.
+    seed : int
+
+    References
+    ----------
+    Owen (2007), The pigeonhole bootstrap, Annals of Applied Statistics 1: two crossed factors, drawn independently.
+    """
+    rng = np.random.default_rng(seed)
+    n_subjects, _, k = blocks.shape
+    weights, share = _blocks(fold, settings.block)[1], _share(k, fold, settings, gap)
+    drawn = rng.multinomial(k, np.full(k, 1 / k), RESAMPLES) * weights
+    drawn /= drawn.sum(axis=1, keepdims=True)
+    counts = rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), RESAMPLES)
+    # Drawn anew, k blocks scatter by (k − 1)/k of their variance.
+    wider = np.sqrt((1 + k * share) * k / (k - 1))
+    means = blocks @ weights
+    apart = (mean + wider * (drawn @ one.T - mean) for one, mean in zip(blocks, means, strict=True))
+    return sum(count[:, None] * each for count, each in zip(counts.T, apart, strict=True)) / n_subjects
 
 
 def paper_t(residual: np.ndarray, original: np.ndarray, kind: str) -> tuple[float, float]:

@@ -34,14 +34,14 @@ def emergence(steps: ArrayLike, clear: ArrayLike) -> dict[str, float]:
     Parameters
     ----------
     steps, clear : arrays of shape (n_checkpoints,)
-        Training steps, in any order, and whether the checkpoint's interval clears its reference.
+        Training steps, in any order, and whether the checkpoint clears its reference.
 
     Returns
     -------
     dict
-        ``emergence_step``, the first checkpoint that clears (METHOD section 8), and ``emergence_after``, the
-        checkpoint before it: in between it emerged. ``lasting_step`` and ``lasting_after``: the same for the first
-        that clears and is followed by none that does not. NaN: never, or already at the first checkpoint.
+        ``clears_by``, the first checkpoint that clears and is followed by none that does not (METHOD section 8), and
+        ``clears_after``, the checkpoint before it: in between it emerged. ``emergence_step`` and ``emergence_after``:
+        the same for the first that clears, whatever later ones do. NaN: never, or already at the first checkpoint.
         ``n_clear``, ``n_checkpoints``.
     """
     at, cleared = np.asarray(steps, dtype=float), np.asarray(clear, dtype=bool)
@@ -50,27 +50,22 @@ def emergence(steps: ArrayLike, clear: ArrayLike) -> dict[str, float]:
     n = len(at)
     not_clear = np.flatnonzero(~cleared)
     first = int(np.argmax(cleared)) if cleared.any() else n
-    lasting = int(not_clear[-1]) + 1 if len(not_clear) else 0
+    by = int(not_clear[-1]) + 1 if len(not_clear) else 0
     found = {}
-    for name, k in (("emergence", first), ("lasting", lasting)):
-        found[f"{name}_step"] = at[k] if k < n else np.nan
-        found[f"{name}_after"] = at[k - 1] if 0 < k < n else np.nan
+    for step, after, k in (("emergence_step", "emergence_after", first), ("clears_by", "clears_after", by)):
+        found[step] = at[k] if k < n else np.nan
+        found[after] = at[k - 1] if 0 < k < n else np.nan
     return found | {"n_clear": int(cleared.sum()), "n_checkpoints": n}
 
 
-def clears(values, level: tuple[float, float, float]) -> np.ndarray:
-    """Whether ``mean_r``, with ``ci_low``, lies above a reference (an estimate, low, high); bool of shape (n_rows,).
+def cleared(contrasts) -> dict[tuple[str, ...], set[str]]:
+    """Checkpoints that clear a reference by the paired test (``tables/contrasts.tsv``).
 
-    The interval of the difference is that of two independent estimates, from their own intervals; estimates from the
-    same responses share noise, which makes it too wide rather than too narrow.
-
-    References
-    ----------
-    Zou & Donner (2008), Construction of confidence limits about effect measures, Statistics in Medicine 27, eq. 1.
+    By quantity, subject, layer (as text) and reference, of which the table has any.
     """
-    centre, _, high = level
-    value, low = values["mean_r"].to_numpy(float), values["ci_low"].to_numpy(float)
-    return value - centre > np.hypot(value - low, high - centre)
+    rows = contrasts[contrasts["comparison"] == "reference"]
+    cells = rows.groupby(["quantity", "subject", "layer", "reference"], sort=False)
+    return {key: set(cell.loc[cell["clears"] == 1, "checkpoint"]) for key, cell in cells}
 
 
 def at_layer(alignment, layer: int | str):
@@ -101,48 +96,51 @@ def references(values) -> dict[str, tuple[float, float, float]]:
     return found if set(found) - {UNTRAINED} else {ZERO: (0.0, 0.0, 0.0)} | found
 
 
-def alignment_rows(alignment) -> list[dict]:
+def alignment_rows(alignment, contrasts) -> list[dict]:
     """Emergence of alignment per layer (and mean over layers), subject (and mean over subjects), and reference.
 
     A baseline's level is its mean over layers, whichever layer is compared; the untrained network's is of that layer.
+    InputError if the contrasts lack one.
     """
     rows = []
-    whole = at_layer(alignment, "mean")
+    whole, known = at_layer(alignment, "mean"), cleared(contrasts)
     for layer in layers_shown(alignment):
         values = whole if layer == "mean" else at_layer(alignment, layer)
         for subject in dict.fromkeys(whole["subject"]):
             curve = summaries.trained(values[values["subject"] == subject])
             untrained = {name: level for name, level in references(curve).items() if name == UNTRAINED}
             for name, level in (references(whole[whole["subject"] == subject]) | untrained).items():
-                key = {"quantity": "alignment", "property": "original", "subject": subject, "layer": layer}
-                found = emergence(curve["step"], clears(curve, level))
+                key = {"quantity": "alignment", "property": "original", "subject": subject, "layer": str(layer)}
+                cell = ("alignment", subject, str(layer), name)
+                if cell not in known and set(curve["checkpoint"]) - {name}:
+                    raise InputError(f"contrasts table: no row of {', '.join(cell)}; run its step again")
+                found = emergence(curve["step"], curve["checkpoint"].isin(known.get(cell, set())))
                 rows.append(key | {"reference": name, "level": level[0]} | found)
     return rows
 
 
-def unique_at_layer(shares, layer: int | str):
-    """As :func:`at_layer`, what the vectors add to nuisance features; ``mean`` is the subjects' mean time course.
+def unique_rows(contrasts) -> list[dict]:
+    """Emergence of alignment over nuisance features: per layer (and mean over layers) and subject, above 0.
 
-    ``clears``: the interval of the difference of r lies above 0, which asks for more than that of the share of variance
-    (METHOD section 5): what they tell must outweigh what their fit costs.
+    What they tell must outweigh what their fit costs (METHOD section 5).
     """
+    rows = contrasts[(contrasts["quantity"] == "unique_alignment") & (contrasts["reference"] == ZERO)]
+    return [
+        {"quantity": "unique_alignment", "property": "original", "subject": subject, "layer": layer}
+        | {"reference": ZERO, "level": 0.0}
+        | emergence(cell["step"], cell["clears"] == 1)
+        for (subject, layer), cell in rows.groupby(["subject", "layer"], sort=False)
+    ]
+
+
+def unique_at_layer(shares, layer: int | str):
+    """As :func:`at_layer`, what the vectors add to nuisance features; ``mean`` is the subjects' mean time course."""
     import pandas as pd
 
     cells = summaries.over_nuisance(shares)
     values = summaries.layer_means(cells if layer == "mean" else cells[cells["layer"] == layer])
-    values = values.assign(clears=values["ci_low"] > 0)
     alone = values.assign(subject="mean") if "mean" not in set(values["subject"]) else None
     return pd.concat([values, alone], ignore_index=True)
-
-
-def unique_rows(shares) -> list[dict]:
-    """Emergence of alignment over nuisance features: per layer (and mean over layers) and subject, above 0."""
-    key = {"quantity": "unique_alignment", "property": "original", "reference": ZERO, "level": 0.0}
-    return [
-        key | {"subject": subject, "layer": layer} | emergence(curve["step"], curve["clears"])
-        for layer in layers_shown(summaries.over_nuisance(shares))
-        for subject, curve in summaries.trained(unique_at_layer(shares, layer)).groupby("subject", sort=False)
-    ]
 
 
 def probing_curves(probing):
@@ -166,7 +164,7 @@ def probing_rows(probing) -> list[dict]:
     """Emergence of each property's probing accuracy per layer (and mean over layers): above the null interval."""
     curves = summaries.trained(probing_curves(probing))
     return [
-        {"quantity": "probing", "property": name, "subject": "", "layer": layer, "reference": "null"}
+        {"quantity": "probing", "property": name, "subject": "", "layer": str(layer), "reference": "null"}
         | {"level": float(cell["null_high"].mean())}
         | emergence(cell["step"], cell["clears"])
         for (name, layer), cell in curves.groupby(["property", "layer"], sort=False)
@@ -191,18 +189,19 @@ def perplexity_row(perplexity, words: Sequence[str]) -> dict:
     return key | emergence(curve["step"], curve["bits_per_word"] < level)
 
 
-def emergence_table(alignment, probing, perplexity, words: Sequence[str], shares=None):
+def emergence_table(alignment, probing, perplexity, words: Sequence[str], contrasts, half_rises):
     """``tables/emergence.tsv``: ``quantity property subject layer reference level`` and what :func:`emergence` finds.
 
-    InputError if no checkpoint has a step.
+    Beside it the half-rise of the quantity in this subject and layer, the same for every reference. InputError if no
+    checkpoint has a step.
     """
     import pandas as pd
 
     if alignment["step"].isna().all():
         raise InputError("alignment table: no checkpoint has a step, so nothing can emerge")
-    unique = [] if shares is None else unique_rows(shares)
-    rows = [*alignment_rows(alignment), *unique, perplexity_row(perplexity, words), *probing_rows(probing)]
-    return pd.DataFrame(rows)
+    rows = [*alignment_rows(alignment, contrasts), *unique_rows(contrasts)]
+    table = pd.DataFrame([*rows, perplexity_row(perplexity, words), *probing_rows(probing)])
+    return table.merge(half_rises, how="left", on=["quantity", "subject", "layer"], validate="many_to_one")
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -266,12 +265,14 @@ def correlation_table(alignment, perplexity, level: float, seed: int):
     return pd.DataFrame(rows)
 
 
-def steps(alignment: str, perplexity: str, probing: str, labels: str, output: str, shares: str | None = None) -> None:
+def steps(
+    alignment: str, perplexity: str, probing: str, labels: str, contrasts: str, half_rises: str, output: str
+) -> None:
     """Find when things emerge: the tables named → ``tables/emergence.tsv``; `labels` give the words of the story."""
     scores, probes = summaries.read(alignment, "alignment"), summaries.read(probing, "probing")
     words = read_table(labels, ["word"])["word"]
-    parts = None if shares is None else summaries.read(shares, "shares")
-    write_table(emergence_table(scores, probes, summaries.read(perplexity, "perplexity"), words, parts), output)
+    pairs = summaries.read(contrasts, "contrasts"), read_table(half_rises)
+    write_table(emergence_table(scores, probes, summaries.read(perplexity, "perplexity"), words, *pairs), output)
 
 
 def correlation(alignment: str, perplexity: str, output: str, level: float = 0.05, seed: int = 0) -> None:
