@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from tests import page_study
@@ -309,6 +310,34 @@ def test_alignment_over_nuisance_stands_beside_alignment_with_its_interval():
     assert f"over nuisance at step 64 ({expected[64] - 0.011:.3f} to {expected[64] + 0.013:.3f})" in text
     assert f"{expected[0]:.3f} ({expected[0] - 0.011:.3f} to {expected[0] + 0.013:.3f}) at step 0" in text
     assert not any("over nuisance" in text for _, text in highlights(found, study))
+
+
+def test_the_page_says_by_when_alignment_clears_its_references_and_where_half_of_its_rise_is():
+    nan, half = float("nan"), (1234.4, 500.2, 3000.0)
+    rows = [
+        ("alignment", "mean", "mean", "random", 0, nan, *half),
+        ("alignment", "mean", "mean", "step-0", 15000, 1000, *half),
+        ("alignment", "F", "mean", "random", 7, 6, *half),
+        ("alignment", "mean", "2", "random", 8, 6, *half),
+        ("unique_alignment", "mean", "mean", "zero", nan, nan, nan, nan, nan),
+        ("perplexity", "", "", "unigram", 9, 6, nan, nan, nan),
+    ]
+    names = ["quantity", "subject", "layer", "reference", "clears_by", "clears_after"]
+    table = pd.DataFrame(rows, columns=[*names, "half_rise_step", "half_rise_low", "half_rise_high"])
+    whole = "alignment (mean over subjects and layers)"
+    over = "alignment over nuisance (mean over subjects and layers)"
+    assert list(highlights({"emergence": table}, page_study.configuration())) == [
+        ("step 0", f"first checkpoint from which {whole} stays above that of the baseline random"),
+        (
+            "step 15,000",
+            f"first checkpoint from which {whole} stays above that of the untrained network; not yet at step 1,000",
+        ),
+        (
+            "step 1,234",
+            f"where {whole} has made half of its rise from the first checkpoint to the last (interval 500 to 3,000)",
+        ),
+        ("no step", f"from which {over} stays above 0"),
+    ]
 
 
 def test_harm_by_a_property_that_no_model_holds_is_called_invented():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from dynalign.config.removal import PAPER
 from dynalign.figures import style
 from dynalign.statistics import summaries
@@ -28,6 +30,8 @@ def highlights(tables: Mapping, configuration: Mapping) -> Iterator[tuple[str, s
         for row in best[best["step"].isna()].itertuples():
             name = style.label(row.checkpoint)
             yield f"{row.mean_r:.3f}", f"alignment of the baseline {name}, chosen the same way"
+    if "emergence" in found:
+        yield from by_when(found["emergence"])
     if "perplexity" in found:
         line = summaries.trained(found["perplexity"])
         first, last = line.iloc[0], line.iloc[-1]
@@ -68,6 +72,27 @@ def highlights(tables: Mapping, configuration: Mapping) -> Iterator[tuple[str, s
             f"{above:,} of {len(found['probing']):,}",
             "probes that can still read their property after its removal (crossfit)",
         )
+
+
+def by_when(emergence) -> Iterator[tuple[str, str]]:
+    """By which step alignment (mean over subjects and layers) clears each reference, and half of its rise is there."""
+    whole = emergence[(emergence["subject"] == "mean") & (emergence["layer"] == "mean")]
+    names = {"step-0": "that of the untrained network", "zero": "0"}
+    for quantity, rows in whole.groupby("quantity", sort=False):
+        what = f"alignment{' over nuisance' if quantity == 'unique_alignment' else ''} (mean over subjects and layers)"
+        for row in rows.itertuples():
+            reference = names.get(row.reference, f"that of the baseline {style.label(row.reference)}")
+            if np.isnan(row.clears_by):
+                yield "no step", f"from which {what} stays above {reference}"
+                continue
+            since = "" if np.isnan(row.clears_after) else f"; not yet at step {style.step_label(row.clears_after)}"
+            number = f"step {style.step_label(row.clears_by)}"
+            yield number, f"first checkpoint from which {what} stays above {reference}{since}"
+        low, middle, high = rows[["half_rise_low", "half_rise_step", "half_rise_high"]].iloc[0].round()
+        if not np.isnan(middle):
+            interval = f"interval {style.step_label(low)} to {style.step_label(high)}"
+            text = f"where {what} has made half of its rise from the first checkpoint to the last ({interval})"
+            yield f"step {style.step_label(middle)}", text
 
 
 def over_nuisance(values) -> Iterator[tuple[str, str]]:
