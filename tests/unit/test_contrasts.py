@@ -100,11 +100,17 @@ def test_resampled_means_scatter_as_the_corrected_test_says():
     np.testing.assert_allclose(drawn.mean(axis=0), test["mean"], atol=0.03)
     # Drawn alike in all: what two time courses have in common stays common.
     np.testing.assert_allclose(np.ptp(block_tests.resampled(means[:, [0, 0]], *TEST, 0), axis=1), 0, atol=1e-12)
-    # Subjects whose blocks do not vary scatter by themselves: sd (ddof 0) / sqrt(n).
+    # Subjects whose blocks do not vary scatter by themselves: their standard error.
     alike = np.broadcast_to(np.array([0.0, 1, 5])[:, None, None], (3, 2, 24))
-    np.testing.assert_allclose(
-        block_tests.resampled(alike, *TEST, 0).std(axis=0), np.std([0, 1, 5]) / 3**0.5, rtol=0.06
+    scatter = block_tests.resampled(alike, *TEST, 0).std(axis=0)
+    np.testing.assert_allclose(scatter, np.std([0, 1, 5], ddof=1) / 3**0.5, rtol=0.06)
+    # Where they differ by their own noise alone, it is not counted twice: the mean's error is that of its test.
+    noise = rng.standard_normal((3, 40, 24))
+    scatter = block_tests.resampled(noise, *TEST, 0).var(axis=0)
+    assert scatter.mean() == pytest.approx(
+        np.mean(block_tests.mean_test(noise.mean(axis=0).T, *TEST)["error"] ** 2), rel=0.1
     )
+    np.testing.assert_allclose(block_tests.resampled(np.zeros((2, 3, 24)), *TEST, 0), 0)
 
 
 def test_a_half_rise_is_given_only_where_the_last_is_above_the_first():

@@ -242,7 +242,9 @@ def resampled(blocks: np.ndarray, fold: np.ndarray, settings: Statistics, gap: i
     """Means of time courses with blocks of TRs and subjects drawn anew, the same ones in all: ``(RESAMPLES, n)``.
 
     Blocks scatter around their mean by as much more as the variance of :func:`corrected_t` is larger than the plain
-    one. The same seed, subjects and rows give the same draws.
+    one. Subjects scatter by what they differ beyond their own noise, which the blocks hold already: counted twice, it
+    makes intervals of three subjects too wide (they cover 100 % where subjects share little noise). The same seed,
+    subjects and rows give the same draws.
 
     Parameters
     ----------
@@ -254,19 +256,25 @@ def resampled(blocks: np.ndarray, fold: np.ndarray, settings: Statistics, gap: i
 
     References
     ----------
-    Owen (2007), The pigeonhole bootstrap, Annals of Applied Statistics 1: two crossed factors, drawn independently.
+    Owen (2007), The pigeonhole bootstrap, Annals of Applied Statistics 1, on what two crossed factors count twice.
     """
     rng = np.random.default_rng(seed)
     n_subjects, _, k = blocks.shape
     weights, share = _blocks(fold, settings.block)[1], _share(k, fold, settings, gap)
     drawn = rng.multinomial(k, np.full(k, 1 / k), RESAMPLES) * weights
     drawn /= drawn.sum(axis=1, keepdims=True)
+    # Of k parts drawn anew, the mean has (k − 1)/k of its variance.
+    factor = (1 + k * share) * k / (k - 1)
+    centre = blocks.mean(axis=0)
+    mean = centre @ weights
+    found = mean + np.sqrt(factor) * (drawn @ centre.T - mean)
+    if n_subjects == 1:
+        return found
+    apart = (blocks - centre) @ weights
+    noise = factor * np.square(weights * (blocks - centre - apart[..., None])).sum()
+    left = max(0.0, 1 - noise / total) if (total := np.square(apart).sum()) > 0 else 0.0
     counts = rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), RESAMPLES)
-    # Drawn anew, k blocks scatter by (k − 1)/k of their variance.
-    wider = np.sqrt((1 + k * share) * k / (k - 1))
-    means = blocks @ weights
-    apart = (mean + wider * (drawn @ one.T - mean) for one, mean in zip(blocks, means, strict=True))
-    return sum(count[:, None] * each for count, each in zip(counts.T, apart, strict=True)) / n_subjects
+    return found + np.sqrt(left * n_subjects / (n_subjects - 1)) * counts @ apart / n_subjects
 
 
 def paper_t(residual: np.ndarray, original: np.ndarray, kind: str) -> tuple[float, float]:
