@@ -1,11 +1,13 @@
 # Scores → brain images, regions of interest, noise ceiling. None of these is an input of an encoding.
 
 # Arrays without coordinates in the layout `arrays` get no maps (METHOD section 2.2).
-if STUDY.story.layout == "table":
+if STUDY.story.layout != "arrays":
+
+    KIND = with_recordings(STUDY.brain, RECORDINGS).kind
 
     def maps_in(folder):
         """A subject's maps in a folder, of the kind of the recordings."""
-        return [f"{R}/{folder}/{{subject}}{end}" for end in MAP_ENDS[STUDY.brain.kind]]
+        return [f"{R}/{folder}/{{subject}}{end}" for end in MAP_ENDS[KIND]]
 
     PICTURES += expand(maps_in("maps"), subject=STUDY.subjects)
 
@@ -19,7 +21,7 @@ if STUDY.story.layout == "table":
         input:
             alignment=f"{R}/tables/alignment.tsv",
             scores=SCORES,
-            space=given(*SPACE),
+            space=lambda wildcards: given(*recorded_space(wildcards)) if RECORDINGS else given(*SPACE),
         output:
             **{option: maps_in(folder) for option, folder in MAPS.items()},
             index=f"{R}/maps/{{subject}}.tsv",
@@ -33,9 +35,10 @@ if STUDY.story.layout == "table":
             options=section(STUDY.statistics, "alpha", "block"),
             gap=STUDY.encoding.gap,
             written=lambda wildcards, output: by_option(wildcards, output),
+            recordings=lambda wildcards: recorded_option(wildcards.subject),
         shell:
             "python -m dynalign.statistics.maps --subject {wildcards.subject:q} --alignment {input.alignment:q}"
-            " --folder {params.folder:q} --brain {params.brain:q} {params.written:q} --options {params.options:q}"
+            " --folder {params.folder:q} --brain {params.brain:q} {params.recordings:q} {params.written:q} --options {params.options:q}"
             " --gap {params.gap} &> {log:q}"
 
     #: Surfaces that maps are drawn on; those that come with nilearn are no files.
@@ -56,7 +59,7 @@ if STUDY.story.layout == "table":
     if "unique" in MAPS:
         images = {"image": MAPS["unique"], "q": MAPS["unique_q"]}
         DRAWN_MAPS["figure_unique_map"] = ("unique", "unique-map-{subject}", images, {}, "over nuisance", [])
-    if STUDY.brain.kind != "nifti" and STUDY.brain.mesh is None:
+    if KIND != "nifti" and STUDY.brain.mesh is None:
         DRAWN_MAPS = {}
     for name, (entry, file, images, more, shows, options) in DRAWN_MAPS.items():
 

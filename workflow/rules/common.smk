@@ -22,6 +22,7 @@ from dynalign.check.study import check
 from dynalign.config import model as model_config, study as configuration
 from dynalign.config.brain import MAP_ENDS, recording_files
 from dynalign.config.preflight import check_files
+from dynalign.config.recordings import read_recordings, with_recordings
 from dynalign.config.story import ARRAYS
 from dynalign.datasets import harry_potter
 from dynalign.io.errors import InputError
@@ -92,6 +93,36 @@ def section(part, *names, without=()):
     values = part.model_dump(mode="json")
     text = json.dumps({key: values[key] for key in names or values if key not in without})
     return lambda wildcards: text
+
+
+#: Where subjects have runs of their own: who was scanned when, on which story.
+RECORDINGS = read_recordings(STUDY.recordings) if STUDY.recordings else None
+#: The words that a subject heard, its TRs, and nuisance features at them: the same for all, or each subject's.
+OWN, EACH = ("{subject}.", "/{subject}") if RECORDINGS else ("", "")
+HEARD, TRS, FEATURES = (f"{R}/story/{OWN}{name}.tsv" for name in ("words", "trs", "features"))
+#: Every subject's TRs, where they differ.
+ALL_TRS = expand(TRS, subject=STUDY.subjects) if RECORDINGS else []
+
+
+def recorded(subject):
+    """The rows of a subject in the table of recordings, as JSON."""
+    return json.dumps([one.model_dump(mode="json") for one in RECORDINGS.of(subject)])
+
+
+def recorded_option(subject):
+    """The same as an option of a command; nothing where all subjects have the same runs."""
+    return ["--recordings", recorded(subject)] if RECORDINGS else []
+
+
+def recorded_images(wildcards):
+    """The files of a subject's runs."""
+    return [path for one in RECORDINGS.of(wildcards.subject) for path in recording_files(one.images)]
+
+
+def recorded_space(wildcards):
+    """The files that tell where a subject's voxels lie: the mask, or the first run."""
+    first = RECORDINGS.of(wildcards.subject)[0]
+    return recording_files(first.mask or first.images)
 
 
 #: The tables of the study's own features.

@@ -5,9 +5,9 @@ rule encoding:
         **ERASERS,
         **RESPONSES,
         labels=f"{R}/tables/labels.tsv",
-        words=f"{R}/story/words.tsv",
-        trs=f"{R}/story/trs.tsv",
-        features=[f"{R}/story/features.tsv"] if "nuisance" in STUDY.shared_with else [],
+        words=HEARD,
+        trs=TRS,
+        features=[FEATURES] if "nuisance" in STUDY.shared_with else [],
         surprisal=surprisal_of,
     # One file per arm, in one folder that appears whole. Its digests stand for it in the rules that read it: Snakemake
     # knows a folder by its time stamp alone, which a copy does not keep.

@@ -1,8 +1,9 @@
 # Once there are tokens and labels, folds and classes can be checked: before hours are spent.
 rule check:
     input:
-        words=f"{R}/story/words.tsv",
-        trs=f"{R}/story/trs.tsv",
+        # Runs of each subject's own are laid out anew: another subject's are no reason to remove anything again.
+        words=[] if RECORDINGS else HEARD,
+        trs=[] if RECORDINGS else TRS,
         tokens=f"{R}/representation/tokens.npz",
         labels=f"{R}/tables/labels.tsv",
     output:
@@ -14,9 +15,9 @@ rule check:
     params:
         # Takes `input`, so that it is not tracked: an option that is checked here is checked at the start of later runs.
         study=lambda wildcards, input: STUDY.model_dump_json(),
+        made=lambda wildcards, input: [part for name, path in input.items() if path for part in (f"--{name}", path)],
     shell:
-        "python -m dynalign.check --study {params.study:q} --words {input.words:q} --trs {input.trs:q}"
-        " --tokens {input.tokens:q} --labels {input.labels:q} --output {output:q} &> {log:q}"
+        "python -m dynalign.check --study {params.study:q} {params.made:q} --output {output:q} &> {log:q}"
 
 
 # Labels and one layer → small affine maps, one per method and property; what a probe reads before and after them.

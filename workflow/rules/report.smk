@@ -36,7 +36,7 @@ rule page:
         figures=[entry["path"] for entry in SHOWN],
         sources=[
             f"{R}/story/words.tsv",
-            f"{R}/story/trs.tsv",
+            *expand(TRS, subject=STUDY.subjects),
             *ancient([f"{R}/brain/{name}.npy" for name in STUDY.subjects]),
         ],
         digests=[f"{R}/brain/{name}.npy.sha256" for name in STUDY.subjects],

@@ -185,7 +185,8 @@ if STUDY.baselines:
     rule baseline:
         input:
             words=f"{R}/story/words.tsv",
-            trs=f"{R}/story/trs.tsv",
+            # Of words in runs that all subjects share.
+            trs=[] if RECORDINGS else TRS,
             tokens=f"{R}/representation/tokens.npz",
             tables=lambda wildcards: ancient(given(*(OWN_FEATURES[name] for name in own_feature(wildcards)))),
         output:
@@ -199,11 +200,12 @@ if STUDY.baselines:
             mem_mb=grows(4000),
         params:
             code=code("models.baselines"),
+            trs=lambda wildcards, input: ["--trs", input.trs] if input.trs else [],
             features=lambda wildcards: own_features(*own_feature(wildcards))(wildcards),
             content=lambda wildcards: [fingerprint(OWN_FEATURES[name]) for name in own_feature(wildcards)],
             language=STUDY.story.language,
             seed=STUDY.seed,
         shell:
-            "python -m dynalign.models.baselines --kind {wildcards.baseline} --words {input.words:q} --trs {input.trs:q}"
+            "python -m dynalign.models.baselines --kind {wildcards.baseline} --words {input.words:q} {params.trs:q}"
             " --tokens {input.tokens:q} --features {params.features:q} --language {params.language:q} --seed {params.seed}"
             " --output {output.vectors:q} &> {log:q}"

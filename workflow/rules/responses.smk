@@ -1,11 +1,36 @@
 # Arrays or images → a subject's responses, kept TRs × voxels.
+if RECORDINGS:
+
+    rule timeline:
+        input:
+            words=f"{R}/story/words.tsv",
+            images=lambda wildcards: ancient(given(*recorded_images(wildcards))),
+        output:
+            output_words=HEARD,
+            output_trs=TRS,
+        log:
+            f"{R}/logs/timeline/{{subject}}.log",
+        localrule: True
+        params:
+            code=code("responses.timeline"),
+            recordings=lambda wildcards: recorded(wildcards.subject),
+            options=section(STUDY.story, "layout", "words", "download", "tr", "trim"),
+            content=lambda wildcards: list(map(fingerprint, recorded_images(wildcards))),
+            written=lambda wildcards, output: by_option(wildcards, output),
+        shell:
+            "python -m dynalign.responses.timeline --words {input.words:q} --recordings {params.recordings:q}"
+            " --options {params.options:q} {params.written:q} &> {log:q}"
+
+
 #: A subject's array, or files run by run with their mask; the voxels that are kept of an array.
 ARRAY = [f"{STUDY.story.folder}/data_subject_{{subject}}.npy{RECORDED}"] if STUDY.story.layout == "arrays" else []
-RUNS = [] if ARRAY else [STUDY.brain.image("{subject}", run) for run in range(1, 1 + len(STUDY.story.trs))]
+RUNS = (
+    [] if ARRAY or RECORDINGS else [STUDY.brain.image("{subject}", run) for run in range(1, 1 + len(STUDY.story.trs))]
+)
 IMAGES = list(dict.fromkeys(path for run in RUNS for path in recording_files(run)))
 MASK = recording_files(STUDY.brain.mask_of("{subject}")) if STUDY.brain.mask else []
 #: What tells where a subject's voxels lie.
-SPACE = MASK or (ARRAY or recording_files(RUNS[0]))
+SPACE = MASK or ARRAY or recording_files(RUNS[0]) if not RECORDINGS else []
 CONFOUNDS = []
 if STUDY.brain.confounds is not None:
     CONFOUNDS = [STUDY.brain.confounds.file("{subject}", run) for run in range(1, 1 + len(STUDY.story.trs))]
@@ -16,9 +41,9 @@ VOXELS = [STUDY.brain.voxels] if STUDY.brain.voxels else []
 
 rule responses:
     input:
-        trs=f"{R}/story/trs.tsv",
+        trs=TRS,
         array=given(*ARRAY),
-        images=given(*IMAGES),
+        images=lambda wildcards: given(*recorded_images(wildcards)) if RECORDINGS else given(*IMAGES),
         mask=given(*MASK),
         confounds=given(*CONFOUNDS),
         voxels=given(*VOXELS),
@@ -35,12 +60,14 @@ rule responses:
         code=code("responses.recordings"),
         options=section(STUDY.brain, without=("mesh",)),
         array=lambda wildcards, input: [path.removesuffix(RECORDED) for path in input.array],
-        content=content(
+        recordings=lambda wildcards: recorded_option(wildcards.subject),
+        content=lambda wildcards: content(
             *([] if STUDY.simulation or STUDY.story.download else ARRAY + IMAGES + MASK),
+            *(recorded_images(wildcards) if RECORDINGS else []),
             *VOXELS,
             *CONFOUNDS,
             *ABOUT_CONFOUNDS,
-        ),
+        )(wildcards),
     shell:
         "python -m dynalign.responses.recordings --trs {input.trs:q} --subject {wildcards.subject:q} --array {params.array:q}"
-        " --options {params.options:q} --output {output.responses:q} &> {log:q}"
+        " {params.recordings:q} --options {params.options:q} --output {output.responses:q} &> {log:q}"

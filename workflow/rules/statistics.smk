@@ -33,6 +33,7 @@ rule cell_statistics:
 rule group_statistics:
     input:
         lambda wildcards: scores_of(wildcards.ckpt, STUDY.subjects),
+        trs=ALL_TRS,
     output:
         f"{R}/statistics/{{ckpt}}/group.tsv",
     log:
@@ -44,10 +45,11 @@ rule group_statistics:
         code=code("statistics.group", "cells"),
         options=section(STUDY.statistics, "alpha", "block"),
         subjects=list(STUDY.subjects),
+        shared=lambda wildcards, input: ["--trs", *input.trs] if input.trs else [],
     shell:
         "python -m dynalign.statistics.group cells --checkpoint {wildcards.ckpt} --step={params.step}"
         " --subjects {params.subjects:q} --folder {params.folder:q} --layers {params.layers}"
-        " --arms {params.arms:q} --options {params.options:q} --gap {params.gap}"
+        " --arms {params.arms:q} --options {params.options:q} --gap {params.gap} {params.shared:q}"
         " --output {output:q} &> {log:q}"
 
 
@@ -61,6 +63,7 @@ for file in SHARES:
             f"{file.removeprefix('{subject}.')}_statistics"
         input:
             lambda wildcards: scores_of(wildcards.ckpt, subjects_of(wildcards)),
+            trs=[] if "{subject}" in file else ALL_TRS,
         output:
             f"{R}/statistics/{{ckpt}}/{file}.tsv",
         log:
@@ -73,10 +76,11 @@ for file in SHARES:
             options=section(STUDY.statistics, "alpha", "block"),
             features=list(STUDY.shared_with),
             subjects=subjects_of,
+            shared=lambda wildcards, input: ["--trs", *input.trs] if input.trs else [],
         shell:
             "python -m dynalign.statistics.shares --checkpoint {wildcards.ckpt} --step={params.step}"
             " --subjects {params.subjects:q} --folder {params.folder:q} --layers {params.layers}"
-            " --features {params.features:q} --options {params.options:q} --gap {params.gap}"
+            " --features {params.features:q} --options {params.options:q} --gap {params.gap} {params.shared:q}"
             " --output {output:q} &> {log:q}"
 
 
@@ -136,6 +140,7 @@ for name, (label, cells, adjusted) in COLLECTED.items():
 rule contrasts_table:
     input:
         expand(SCORES, subject=STUDY.subjects),
+        trs=ALL_TRS,
     output:
         contrasts=table("contrasts", "differences between checkpoints"),
         half_rises=f"{R}/statistics/half_rises.tsv",
@@ -154,11 +159,12 @@ rule contrasts_table:
         gap=STUDY.encoding.gap,
         seed=STUDY.seed,
         options=section(STUDY.statistics, "alpha", "block"),
+        shared=lambda wildcards, input: ["--trs", *input.trs] if input.trs else [],
     shell:
         "python -m dynalign.statistics.contrasts --folder {params.folder:q} --steps {params.steps}"
         " --layers {params.layers} --subjects {params.subjects:q} --baselines {params.baselines:q} {params.unique}"
         " --gap {params.gap} --seed {params.seed} --options {params.options:q}"
-        " --output {output.contrasts:q} --half-rises {output.half_rises:q} &> {log:q}"
+        " {params.shared:q} --output {output.contrasts:q} --half-rises {output.half_rises:q} &> {log:q}"
 
 
 #: Tables on training as a whole: sub-command, label in the report, what is read, options.

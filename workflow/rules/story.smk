@@ -41,8 +41,8 @@ rule story:
     input:
         given(*STORY),
     output:
+        **({} if RECORDINGS else {"trs": TRS}),
         words=f"{R}/story/words.tsv",
-        trs=f"{R}/story/trs.tsv",
     log:
         f"{R}/logs/story.log",
     localrule: True
@@ -50,20 +50,20 @@ rule story:
         code=code("stimulus.timing"),
         options=section(STUDY.story, without=("language",)),
         content=content(*([] if STUDY.simulation or STUDY.story.download else STORY)),
+        written=lambda wildcards, output: by_option(wildcards, output),
     shell:
-        "python -m dynalign.stimulus.timing --options {params.options:q} --words {output.words:q} --trs {output.trs:q}"
-        " &> {log:q}"
+        "python -m dynalign.stimulus.timing --options {params.options:q} {params.written:q} &> {log:q}"
 
 
 rule features:
     input:
-        words=f"{R}/story/words.tsv",
-        trs=f"{R}/story/trs.tsv",
+        words=HEARD,
+        trs=TRS,
         tables=ancient(given(*OWN_FEATURES.values())),
     output:
-        f"{R}/story/features.tsv",
+        FEATURES,
     log:
-        f"{R}/logs/features.log",
+        f"{R}/logs/features{EACH}.log",
     localrule: True
     params:
         code=code("stimulus.features"),

@@ -15,8 +15,8 @@ from dynalign.io.yaml import read_yaml
 def main(
     configfile: str | None = None,
     study: Study | None = None,
-    words: str | None = None,
-    trs: str | None = None,
+    words: tuple[str, ...] = (),
+    trs: tuple[str, ...] = (),
     tokens: str | None = None,
     labels: str | None = None,
     output: str | None = None,
@@ -39,7 +39,9 @@ def main(
     found = Findings()
     with found.trying():
         chosen = study or load((read_yaml(configfile) or {}) if configfile else {})
-        found = check(chosen, words=words, trs=trs, tokens=tokens, labels=labels)
+        # Of subjects with runs of their own they are made anew, in no time.
+        same = {"words": words[0], "trs": trs[0]} if words and trs and not chosen.recordings else {}
+        found = check(chosen, **same, tokens=tokens, labels=labels)
     print(found.screen(), end="")
     if found.problems:
         n = len(found.problems)

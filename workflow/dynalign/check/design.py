@@ -1,5 +1,7 @@
 """Can folds be cut, and does each have words and classes to learn from? What inputs alone decide (METHOD 6 and 7)."""
 
+from contextlib import nullcontext
+
 import numpy as np
 
 from dynalign import folds
@@ -18,12 +20,17 @@ def check_design(study: Study, inputs: Inputs, found: Findings) -> None:
 
     Before there are tokens, each word that the model sees counts as one token, as it does for the shortest text.
     """
-    splits = None
-    if inputs.trs is not None:
-        runs, kept = inputs.trs["run"].to_numpy(), inputs.trs["kept"].to_numpy() == 1
-        with found.trying():
-            splits = arms.outer_splits(runs[kept], study.encoding.folds, study.encoding.gap)
-            _encoding(study, int(kept.sum()), splits, found)
+    series = inputs.own or {"": (inputs.words, inputs.trs, inputs.features)}
+    splits = {}
+    for subject, (_, trs, _) in series.items():
+        if trs is not None:
+            with found.trying(), _of(subject):
+                kept = trs["kept"].to_numpy() == 1
+                runs = trs["run"].to_numpy()[kept]
+                splits[subject] = arms.outer_splits(runs, study.encoding.folds, study.encoding.gap)
+                line = _encoding(study, len(runs), splits[subject])
+                if subject == next(iter(series)):
+                    found.say("encoding", f"{subject}: {line}" if subject else line)
     if inputs.words is None:
         return
     words = inputs.words[inputs.words["dropped"] == 0]
@@ -37,15 +44,29 @@ def check_design(study: Study, inputs: Inputs, found: Findings) -> None:
         return
     words = rows_of_words(words, seen, "the story")
     codes = _codes(study, inputs, seen, found)
-    if splits:
-        design = arms.make_design(words["tr"].to_numpy(dtype=int), runs, kept, study.encoding.delays)
-        with found.trying():
-            _words_of_folds(study, inputs, design, splits, words)
-        for name, values in codes.items():
-            with found.trying():
-                _classes_of_folds(name, values, design, splits)
+    for subject, cut in splits.items():
+        _of_subject(study, series[subject], subject, cut, words, codes, inputs, found)
     with found.trying():
         _probing(study, words, codes, found)
+
+
+def _of(subject: str):
+    """Says of which subject a problem is."""
+    return located(f"subject {subject!r}") if subject else nullcontext()
+
+
+def _of_subject(study: Study, series, subject: str, splits, words, codes, inputs: Inputs, found: Findings) -> None:
+    """Words, features and classes in every fold of one subject, or of all."""
+    heard, trs, features = series
+    heard = heard[heard["word_index"].isin(words["word_index"])]
+    rows = np.searchsorted(words["word_index"], heard["word_index"])
+    runs, kept = trs["run"].to_numpy(), trs["kept"].to_numpy() == 1
+    design = arms.make_design(heard["tr"].to_numpy(dtype=int), runs, kept, study.encoding.delays)
+    with found.trying(), _of(subject):
+        _words_of_folds(study, inputs, features, runs, design, splits, heard)
+    for name, values in codes.items():
+        with found.trying(), _of(subject):
+            _classes_of_folds(name, values[rows], design, splits)
 
 
 def _codes(study: Study, inputs: Inputs, seen, found: Findings) -> dict[str, np.ndarray]:
@@ -67,17 +88,16 @@ def _codes(study: Study, inputs: Inputs, seen, found: Findings) -> dict[str, np.
     return codes
 
 
-def _encoding(study: Study, n_rows: int, splits, found: Findings) -> None:
+def _encoding(study: Study, n_rows: int, splits) -> str:
     choices = study.encoding
     sizes = []
     for train, _ in splits:
         with located("encoding.inner_folds"):
             sizes += [len(held) for _, held in ridge.inner_splits(n_rows, train, choices.inner_folds, choices.gap)]
     tests, trains = ([len(part[k]) for part in splits] for k in (1, 0))
-    found.say(
-        "encoding",
+    return (
         f"{len(splits)} folds of {_span(tests)} TRs, {_span(trains)} to train on (gap {choices.gap}); "
-        f"{choices.inner_folds} inner folds of {_span(sizes)}",
+        f"{choices.inner_folds} inner folds of {_span(sizes)}"
     )
 
 
@@ -85,15 +105,14 @@ def _span(values) -> str:
     return f"{min(values)}" if min(values) == max(values) else f"{min(values)}–{max(values)}"
 
 
-def _words_of_folds(study: Study, inputs: Inputs, design: arms.Design, splits, words) -> None:
+def _words_of_folds(study: Study, inputs: Inputs, features, runs, design: arms.Design, splits, words) -> None:
     """Words, and values of nuisance features, in the TRs of every fold."""
     present = np.isin(np.arange(design.n_trs), design.word_trs)
     bands = [joint.Band(np.zeros((design.n_trs, 1)), present, design.source)]
-    if NUISANCE in study.shared_with and inputs.features is not None:
+    if NUISANCE in study.shared_with and features is not None:
         names = [name for name in study.shares.nuisance if name not in ("word_types", "surprisal")]
         delays = {name: one.delays for name, one in study.features.items() if one.delays is not None}
-        runs = inputs.trs["run"].to_numpy()
-        bands += joint.nuisance_space(names, inputs.features, runs, design, delays, words["word"]).bands
+        bands += joint.nuisance_space(names, features, runs, design, delays, words["word"]).bands
     for number, (train, test) in enumerate(splits, 1):
         with located(f"outer fold {number} of encoding"):
             for band in bands:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dynalign.check.findings import Findings
 from dynalign.config.model import checkpoint_folder, is_local, tokenizer_folder
+from dynalign.config.recordings import Recordings, read_recordings, with_recordings
 from dynalign.config.story import ARRAYS
 from dynalign.config.study import Study
 from dynalign.datasets import harry_potter, simulation
@@ -16,7 +17,7 @@ from dynalign.io.arrays import read_record
 from dynalign.io.errors import InputError, located
 from dynalign.models import architecture, checkpoints, tokens
 from dynalign.models.tokens import Tokens
-from dynalign.responses import confounds, kinds, recordings, regions
+from dynalign.responses import confounds, kinds, recordings, regions, timeline
 from dynalign.responses.grayordinates import Grayordinates
 from dynalign.responses.space import measured_rows
 from dynalign.responses.surfaces import Surfaces
@@ -31,6 +32,8 @@ class Inputs:
     words: Any = None  #: ``story/words.tsv``, a data frame
     trs: Any = None  #: ``story/trs.tsv``
     features: Any = None  #: ``story/features.tsv``
+    #: Of subjects with runs of their own: words that were heard, TRs, features.
+    own: dict[str, tuple] = field(default_factory=dict)
     tokens: Tokens | None = None
     labels: Any = None  #: ``tables/labels.tsv``, perhaps without the properties that need a parse
     voxels: dict[str, int] = field(default_factory=dict)  #: of each subject
@@ -50,20 +53,64 @@ def read_inputs(study: Study, found: Findings, **made: str | None) -> Inputs:
     `made`: `words`, `trs`, `tokens`, `labels` where the workflow has made them.
     """
     inputs = Inputs()
-    with found.trying():
-        inputs.trs = _known_trs(study)
-        _story(study, inputs, found, made)
-    if inputs.words is not None:
+    if study.recordings:
         with found.trying():
-            options = inputs.words, inputs.trs, study.features, study.story.language
-            inputs.features = features.feature_table(*options)
-    _responses(study, inputs, found)
+            _recordings(study, inputs, found)
+    else:
+        with found.trying():
+            inputs.trs = _known_trs(study)
+            _story(study, inputs, found, made)
+        if inputs.words is not None:
+            with found.trying():
+                inputs.features = _features(study, inputs.words, inputs.trs)
+        _responses(study, inputs, found)
     with found.trying():
         _model(study, inputs, found, made.get("tokens"))
     if inputs.words is not None:
         with found.trying():
             _labels(study, inputs, found, made.get("labels"))
     return inputs
+
+
+def _features(study: Study, words, trs):
+    return features.feature_table(words, trs, study.features, study.story.language)
+
+
+def _recordings(study: Study, inputs: Inputs, found: Findings) -> None:
+    """Stories, and what each subject heard of them."""
+    known, story = read_recordings(study.recordings), study.story
+    inputs.words = words = timing.read_stories(story)
+    seen = words[words["dropped"] == 0]
+    found.say(
+        "story",
+        f"{story.words}: {len(words)} words ({len(words) - len(seen)} dropped), {seen['sentence'].nunique()} sentences",
+        f"{words['story'].nunique()} stories: {_listed(list(dict.fromkeys(words['story'])))}",
+    )
+    lines = []
+    for subject in study.subjects:
+        rows = known.of(subject)
+        # One without a row is told with the files that are missing.
+        if rows:
+            with found.trying():
+                lines.append(_own_runs(study, inputs, subject, Recordings(rows)))
+    more = [f"… {len(lines) - 9} more subjects"] if len(lines) > 10 else []
+    if lines:
+        found.say("recordings", *lines[: 9 if more else None], *more)
+
+
+def _own_runs(study: Study, inputs: Inputs, subject: str, rows: Recordings) -> str:
+    """A subject's runs; a line that says what they are."""
+    space = kinds.space_of(with_recordings(study.brain, rows), subject)
+    lengths, tr = timeline.measured(rows, study.story)
+    heard, trs = timeline.timeline(inputs.words, rows, lengths, tr, study.story)
+    inputs.trs = trs if inputs.trs is None else inputs.trs
+    inputs.voxels[subject] = n = int(space.inside.sum())
+    inputs.own[subject] = heard, trs, _features(study, heard, trs)
+    stories = trs["story"].nunique()
+    return (
+        f"{subject}: {len(lengths)} runs of {stories} stor{'y' if stories == 1 else 'ies'}, {len(trs)} TRs of {tr:g} s "
+        f"({int(trs['kept'].sum())} after trimming), {n:,} voxels"
+    )
 
 
 def _known_trs(study: Study):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from dynalign.config.brain import HARRY_POTTER_SUBJECTS, recording_files
 from dynalign.config.model import checkpoint_folder, is_local, tokenizer_folder
+from dynalign.config.recordings import read_recordings
 from dynalign.config.story import ARRAYS
 from dynalign.config.study import Study
 from dynalign.io.errors import InputError
@@ -48,6 +49,18 @@ def missing_files(study: Study, root: str | Path = ".") -> list[str]:
     else:
         for run, path in story.word_files:
             need("story.words", path, f" (run {run})" if run else "")
+    if study.recordings is not None:
+        need("recordings", study.recordings)
+        if not missing:
+            known = read_recordings(study.recordings)
+            for subject in study.subjects:
+                if not (rows := known.of(subject)):
+                    there = ", ".join(known.subjects)
+                    missing.append(f"subjects: {subject!r} has no row in {study.recordings}; it has {there}")
+                for one in rows:
+                    for path in (one.images, *([one.mask] if one.mask else [])):
+                        for file in recording_files(path):
+                            need("recordings", file, f" (subject {subject!r}, run {one.run})")
     for subject in study.subjects:
         hint = f" (subject {subject!r})"
         if story.layout == "table" and study.simulation is None:

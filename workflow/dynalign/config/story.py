@@ -20,10 +20,12 @@ class Trim(Section):
 class Story(Section):
     """The stimulus: which word was seen or heard when."""
 
-    layout: Literal["arrays", "table"] = Field(
+    layout: Literal["arrays", "table", "recordings"] = Field(
         "arrays",
         description="`arrays`: a folder of .npy files as in the Harry Potter data; `table`: a words table (onset in s "
-        "from the run's start, 0 or later, run, word, perhaps sentence) or TextGrids, with recordings run by run",
+        "from the run's start, 0 or later, run, word, perhaps sentence) or TextGrids, with the same runs for all "
+        "subjects; `recordings`: a words table (story, onset in s from the story's start, word, perhaps sentence) and "
+        "a table of recordings",
     )
     folder: FilePath | None = Field("resources/harry-potter", description="`arrays`: the folder of the .npy files")
     download: Literal["harry-potter"] | None = Field(
@@ -31,8 +33,8 @@ class Story(Section):
     )
     words: WordsPath | None = Field(
         None,
-        description="`table`: the words, tab-separated, .csv, or .TextGrid (Praat); a path with {run} where each run "
-        "has a file, in which no column `run` is needed",
+        description="`table`, `recordings`: the words, tab-separated, .csv, or .TextGrid (Praat); a path with {run} "
+        "where each run has a file, in which no column `run` is needed",
     )
     word_column: str = Field("word", description="`table`: column of the words, or tier of TextGrids (`words` too)")
     tr: float | None = Field(
@@ -51,19 +53,21 @@ class Story(Section):
 
     @model_validator(mode="after")
     def _complete(self):
-        needed = ("folder",) if self.layout == "arrays" else ("words", "tr", "trs")
+        needed = {"arrays": ("folder",), "table": ("words", "tr", "trs"), "recordings": ("words",)}[self.layout]
         if absent := [key for key in needed if getattr(self, key) is None]:
             raise ValueError(f"layout {self.layout!r} needs the key {absent[0]!r}")
-        if self.layout == "table" and self.download:
+        if self.layout != "arrays" and self.download:
             raise ValueError("download 'harry-potter' goes with layout 'arrays'; set download: null")
         if self.layout == "table" and len(self.trs) > 1 and self.words.lower().endswith(".textgrid"):
             need_placeholders(self, words=("run",))
+        if self.layout == "recordings" and ("{" in self.words or self.words.lower().endswith(".textgrid")):
+            raise ValueError(f"words: {self.words!r}: layout 'recordings' takes one table of all stories")
         return self
 
     @property
     def word_files(self) -> list[tuple[int | None, str]]:
-        """As :func:`word_files`, of the layout `table`."""
-        return word_files(self.words, len(self.trs))
+        """As :func:`word_files`, of the layouts `table` and `recordings`."""
+        return word_files(self.words, len(self.trs or ()))
 
 
 def word_files(path: str, n_runs: int) -> list[tuple[int | None, str]]:

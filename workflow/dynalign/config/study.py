@@ -10,7 +10,7 @@ from dynalign.config.brain import Brain, Rois
 from dynalign.config.embedded import Simulation, Training
 from dynalign.config.encoding import Encoding
 from dynalign.config.features import BASELINES, BUILT_IN, CONTROLS, Feature, check_known, check_names
-from dynalign.config.fields import Name, Natural, Positive, Section, need_placeholders, unique
+from dynalign.config.fields import FilePath, Name, Natural, Positive, Section, need_placeholders, unique
 from dynalign.config.figures import Figures
 from dynalign.config.model import Model
 from dynalign.config.properties import RAW_VALUES, Property, paper_properties
@@ -39,6 +39,11 @@ class Study(Section):
     )
     story: Story = Field(Story(), description="the stimulus")
     brain: Brain = Field(Brain(), description="the responses")
+    recordings: FilePath | None = Field(
+        None,
+        description="layout `recordings`: a table with a row per run of each subject: subject, run (1, 2, …), story, "
+        "images, perhaps start (s of the story at which the run's first TR starts; default 0), tr (s), mask",
+    )
     annotation: Annotation = Field(Annotation(), description="parsing")
     properties: Annotated[dict[Name, Property], Field(min_length=1)] = Field(
         default_factory=paper_properties, description="linguistic properties, each with its classes"
@@ -101,6 +106,10 @@ class Study(Section):
                 raise ValueError(f"simulation: unknown property {unknown[0]!r}; {allowed}")
         elif story.layout == "table" and not (brain.images and (brain.mask or brain.kind != "nifti")):
             raise ValueError("story.layout 'table' needs brain.images and, for NIfTI images, brain.mask")
+        if (story.layout == "recordings") != (self.recordings is not None):
+            raise ValueError("story.layout 'recordings' and the table `recordings` go together")
+        if self.recordings is not None:
+            self._recorded()
         if story.layout == "table" and len(story.trs) > 1:
             need_placeholders(brain, "brain.", images=("run",))
             if brain.confounds is not None:
@@ -130,6 +139,20 @@ class Study(Section):
         if unknown := [name for name in self.figures.properties if name not in self.properties]:
             raise ValueError(f"figures.properties: unknown {unknown[0]!r}; {allowed}")
         return self
+
+    def _recorded(self) -> None:
+        """What does not go with runs of each subject's own."""
+        for key in ("images", "mask", "voxels", "mesh", "confounds"):
+            if getattr(self.brain, key) is not None:
+                raise ValueError(f"brain.{key}: not read with a table of recordings; leave the key out")
+        if own := [name for name in self.baselines if name in ("controls", *self.features)]:
+            raise ValueError(
+                f"baselines: {own[0]!r} needs runs that all subjects share; leave it out (shares.nuisance takes it)"
+            )
+        if self.noise_ceiling.compute:
+            raise ValueError("noise_ceiling.compute: needs runs that all subjects share; leave it out")
+        if self.rois is not None:
+            raise ValueError("rois: not read with a table of recordings yet; leave the section out")
 
     @model_validator(mode="after")
     def _features_fit(self):

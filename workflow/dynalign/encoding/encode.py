@@ -238,7 +238,14 @@ def main(
     """
     device = backend.choose(gpus, threads, block_voxels, options.tf32)
     X, codes, table = read_words(representation, layer, labels, properties, ["sentence"])
-    seen = timing.rows_of_words(timing.read_words(words), table["word_index"], words)
+    seen = timing.read_heard(words)
+    if "row" in seen:
+        # What this subject heard, in its order.
+        seen = seen[seen["word_index"].isin(table["word_index"])]
+    else:
+        seen = timing.rows_of_words(seen, table["word_index"], words)
+    heard = np.searchsorted(table["word_index"], seen["word_index"])
+    X, codes, table = X[heard], {name: values[heard] for name, values in codes.items()}, table.iloc[heard]
     word_trs, sentence = seen["tr"].to_numpy(dtype=int), table["sentence"].to_numpy()
     series = timing.read_trs(trs)
     kept = series["kept"].to_numpy() == 1

@@ -55,9 +55,9 @@ def standardised(values) -> np.ndarray:
 def main(
     kind: str,
     words: str,
-    trs: str,
     tokens: str,
     output: str,
+    trs: str | None = None,
     features: Features = Features({}),
     language: str = "en",
     seed: int = 0,
@@ -81,7 +81,7 @@ def main(
     if kind == "controls":
         layers = [standardised(control_values(table, language).loc[word_index])]
     elif kind in features.root:
-        values = own_values(kind, features.root[kind], table, read_trs(trs))
+        values = own_values(kind, features.root[kind], table, read_trs(str(trs)))
         layers = [standardised(at_words(values, table, word_index))]
     elif kind == "random":
         layers = [random_layer(len(word_index), story.hidden, layer, seed) for layer in each]

@@ -28,7 +28,7 @@ def space_of(brain: Brain, subject: str) -> Space:
     return Volumes(mask) if brain.kind == "nifti" else _SPACES[brain.kind](mask, brain.image(subject, 1))
 
 
-def _check_tr(path: str, header: Header, tr: float) -> None:
+def check_tr(path: str, header: Header, tr: float) -> None:
     """Compare the TR that a run's file states with `tr`, in s, to a thousandth."""
     if header.trs and not any(abs(one - tr) <= 1e-3 * tr for one in header.trs):
         raise InputError(
@@ -64,7 +64,7 @@ def check_images(brain: Brain, subject: str, runs: Mapping[int, tuple[int, int]]
                 f"{path}: {header.n_rows} {space.rows}, but run {run} has {whole} TRs (story.trs), {trimmed} after "
                 "story.trim; an image must have one of the two counts"
             )
-        _check_tr(path, header, tr)
+        check_tr(path, header, tr)
         if header.stated and not header.trs:
             silent.append(path)
     if silent:

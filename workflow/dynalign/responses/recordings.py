@@ -8,6 +8,7 @@ import numpy as np
 
 from dynalign.cli import command, note, run
 from dynalign.config.brain import Brain
+from dynalign.config.recordings import Recordings, with_recordings
 from dynalign.io.arrays import read_array, write_array
 from dynalign.io.digests import check_digest, write_digest
 from dynalign.io.errors import InputError
@@ -116,7 +117,14 @@ def read_images(brain: Brain, subject: str, runs: np.ndarray, kept: np.ndarray, 
 
 
 @command
-def main(trs: str, subject: str, output: str, array: tuple[str, ...] = (), options: Brain = Brain()) -> None:
+def main(
+    trs: str,
+    subject: str,
+    output: str,
+    array: tuple[str, ...] = (),
+    options: Brain = Brain(),
+    recordings: Recordings | None = None,
+) -> None:
     """Read, clean and trim the responses of one subject.
 
     Parameters
@@ -129,6 +137,8 @@ def main(trs: str, subject: str, output: str, array: tuple[str, ...] = (), optio
         ``brain/{subject}.npy`` to write: kept TRs × voxels, float32.
     array
         Layout `arrays`: the ``.npy`` of TRs × voxels; without one, a file per run is read.
+    recordings
+        Layout `recordings`: the subject's rows of the table.
     """
     measured = read_trs(trs)
     runs, kept = measured["run"].to_numpy(), measured["kept"].to_numpy().astype(bool)
@@ -141,8 +151,8 @@ def main(trs: str, subject: str, output: str, array: tuple[str, ...] = (), optio
         if options.voxels is not None:
             responses = responses[:, read_voxels(options.voxels.format(subject=subject), responses.shape[1])]
     else:
-        source = options.images
-        responses, rows = read_images(options, subject, runs, kept, tr)
+        source = options.images or f"{subject}: {len(np.unique(runs))} runs"
+        responses, rows = read_images(with_recordings(options, recordings), subject, runs, kept, tr)
     confounds = read_runs(options.confounds, subject, runs, kept, rows) if options.confounds else {}
     # A whole run is cleaned before trimming, a trimmed one as it is: both are "per run".
     cleaned = clean_runs(responses, runs[rows], tr, options, confounds)[kept[rows]]

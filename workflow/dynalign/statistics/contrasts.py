@@ -18,6 +18,7 @@ from dynalign.io.errors import InputError
 from dynalign.statistics.block_tests import RESAMPLES, block_means, largest_p, mean_effect, mean_test, resampled
 from dynalign.statistics.effects import TESTED
 from dynalign.statistics.emergence import ZERO
+from dynalign.statistics.shared import shared_rows
 from dynalign.tables.collect import adjust
 from dynalign.tables.writer import write_table
 
@@ -35,27 +36,29 @@ Test = tuple[np.ndarray, Statistics, int]
 class Courses:
     """Reads time courses of `quantity` from `folder` (``encoding/``) as means over blocks of `size` TRs.
 
-    ``fold``, of shape (n_trs,), is that of the first read; an InputError says whose rows or folds are others.
+    ``fold``, of shape (n_trs,), is that of the first read; an InputError says whose rows or folds are others. `rows`,
+    of each subject: what all share (:func:`dynalign.statistics.shared.shared_rows`), where they have runs of their own.
     """
 
-    def __init__(self, folder: str | Path, quantity: str, size: int):
-        self.folder, self.size = Path(folder), size
+    def __init__(self, folder: str | Path, quantity: str, size: int, rows: Mapping[str, np.ndarray] | None = None):
+        self.folder, self.size, self.rows = Path(folder), size, rows
         self.arm, self.array = COURSES[quantity]
         self.fold: np.ndarray | None = None
 
     def blocks(self, places: Sequence[str], subjects: Sequence[str]) -> np.ndarray:
         """Block means, shape (n_subjects, n_places, n_blocks); places are ``<checkpoint>/layer-<layer>``."""
         return np.array(
-            [[self._read(self.folder / place / one / f"{self.arm}.npz") for place in places] for one in subjects]
+            [[self._read(self.folder / place / one / f"{self.arm}.npz", one) for place in places] for one in subjects]
         )
 
-    def _read(self, path: Path) -> np.ndarray:
+    def _read(self, path: Path, subject: str) -> np.ndarray:
         found = read_arrays(path, [self.array, "fold"])
+        shared = slice(None) if self.rows is None else self.rows[subject]
         if self.fold is None:
-            self.fold, self.first = found["fold"], path
-        elif not np.array_equal(found["fold"], self.fold):
+            self.fold, self.first = found["fold"][shared], path
+        elif self.rows is None and not np.array_equal(found["fold"], self.fold):
             raise InputError(f"{path}: other rows or folds than {self.first}; encode both again")
-        course = found[self.array]
+        course = found[self.array][..., shared]
         course = course if course.ndim == 1 else course[PARTS.index("unique_model")]
         return block_means(course, self.fold, self.size)[0]
 
@@ -164,6 +167,7 @@ def training_tables(
     settings: Statistics,
     gap: int,
     seed: int,
+    shared: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[list[dict], list[dict]]:
     """Rows of contrasts and of half-rises, per layer and mean over layers, per subject and over subjects (``mean``).
 
@@ -171,7 +175,7 @@ def training_tables(
     """
     steps = sorted(steps)
     names = [f"step-{step}" for step in steps]
-    readers = {quantity: Courses(folder, quantity, settings.block) for quantity in quantities}
+    readers = {quantity: Courses(folder, quantity, settings.block, shared) for quantity in quantities}
     levels = {}
     for baseline in dict.fromkeys(place.partition("/")[0] for place in baselines):
         own = [place for place in baselines if place.partition("/")[0] == baseline]
@@ -212,6 +216,7 @@ def main(
     unique: bool = False,
     seed: int = 0,
     options: Statistics = Statistics(),
+    trs: tuple[str, ...] = (),
 ) -> None:
     """Scores of a whole training → ``tables/contrasts.tsv`` and the steps by which half of each rise is reached.
 
@@ -225,11 +230,14 @@ def main(
         Places of scores of baselines: ``<name>/layer-<layer>``.
     unique
         There are shares of variance with nuisance features.
+    trs
+        ``story/{subject}.trs.tsv`` of each, where subjects have runs of their own: what they share is compared.
     """
     import pandas as pd
 
     quantities = list(COURSES) if unique else ["alignment"]
-    rows, rises = training_tables(folder, steps, layers, subjects, baselines, quantities, options, gap, seed)
+    shared = dict(zip(subjects, shared_rows(trs), strict=True)) if len(trs) > 1 else None
+    rows, rises = training_tables(folder, steps, layers, subjects, baselines, quantities, options, gap, seed, shared)
     write_table(adjust(pd.DataFrame(rows), options.alpha), output)
     write_table(pd.DataFrame(rises), half_rises)
     note(f"{len(rows)} contrasts")

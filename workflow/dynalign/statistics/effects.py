@@ -11,6 +11,7 @@ from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import ORIGINAL, Scores, read_scores
 from dynalign.io.errors import InputError
 from dynalign.statistics.block_tests import block_test, paper_t, voxel_test
+from dynalign.statistics.shared import same_rows
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
@@ -112,20 +113,19 @@ def readable(residual: Scores, original: Scores, position: int) -> dict[str, flo
     return row
 
 
-def reader(folder: str, cell: dict, subjects: Sequence[str]) -> Callable[[str, str], list[Scores]]:
+def reader(
+    folder: str, cell: dict, subjects: Sequence[str], rows: Sequence[np.ndarray] | None = None
+) -> Callable[[str, str], list[Scores]]:
     """Function of a removal and a property to each subject's scores, in the checkpoint and layer of `cell`.
 
-    It raises InputError where subjects have other rows or folds.
+    On the `rows` that subjects share (:func:`dynalign.statistics.shared.shared_rows`), if given. It raises InputError
+    where subjects have other rows or folds.
     """
 
     def read(removal: str, name: str) -> list[Scores]:
         arm = cell | {"removal": removal, "property": name}
         paths = [scores_path(folder, arm | {"subject": subject}) for subject in subjects]
-        found = [read_scores(path) for path in paths]
-        for path, scores in zip(paths, found, strict=True):
-            if not np.array_equal(scores.fold, found[0].fold):
-                raise InputError(f"{path}: other rows or folds than {paths[0]}; encode both again")
-        return found
+        return same_rows([read_scores(path) for path in paths], paths, rows)
 
     return read
 

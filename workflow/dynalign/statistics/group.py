@@ -6,6 +6,7 @@ from dynalign.cli import commands, note, progress, run
 from dynalign.config.statistics import Statistics
 from dynalign.statistics.block_tests import block_means, block_test, corrected_t
 from dynalign.statistics.effects import CELL, TESTED, reader, removals
+from dynalign.statistics.shared import shared_rows
 from dynalign.tables.collect import collect as stacked
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
@@ -49,17 +50,20 @@ def cells(
     output: str,
     step: str = "",
     options: Statistics = Statistics(),
+    trs: tuple[str, ...] = (),
 ) -> None:
     """Scores of one checkpoint and all subjects → effects over subjects.
 
-    The options are those of `dynalign.statistics.effects`, with several subjects.
+    The options are those of `dynalign.statistics.effects`, with several subjects. `trs`: ``story/{subject}.trs.tsv`` of
+    each where they have runs of their own; then what they share is tested.
     """
     import pandas as pd
 
+    shared = shared_rows(trs) if len(trs) > 1 else None
     rows = []
     for layer in progress(layers, f"{checkpoint}, all subjects: layers"):
         cell = {"checkpoint": checkpoint, "step": step, "layer": layer}
-        for arm, residuals, effects, beside in removals(reader(folder, cell, subjects), arms, options, gap):
+        for arm, residuals, effects, beside in removals(reader(folder, cell, subjects, shared), arms, options, gap):
             rows.append(cell | arm | group_row(effects, residuals[0].fold, options, gap) | beside)
     write_table(pd.DataFrame(rows), output)
     note(f"{len(rows)} effects over {len(subjects)} subjects")

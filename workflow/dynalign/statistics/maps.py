@@ -25,6 +25,7 @@ import numpy as np
 
 from dynalign.cli import command, progress, run
 from dynalign.config.brain import Brain
+from dynalign.config.recordings import Recordings, with_recordings
 from dynalign.config.shares import NUISANCE
 from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import PARTS, SHARES, Scores, read_partition, read_scores
@@ -57,6 +58,7 @@ def main(
     unique: tuple[str, ...] = (),
     unique_q: tuple[str, ...] = (),
     brain: Brain = Brain(),
+    recordings: Recordings | None = None,
     options: Statistics = Statistics(),
 ) -> None:
     """A subject's scores, penalties and effects of removal → maps of the kind of the recordings, and their index.
@@ -77,7 +79,7 @@ def main(
         {"best_layer": int(int(cell["layer"]) == best[cell["checkpoint"]]), **cell}
         for cell in cells[[*CELL, "subject"]].to_dict("records")
     ]
-    space = space_of(brain, subject)
+    space = space_of(with_recordings(brain, recordings), subject)
     described = []
 
     def scores(cell: dict) -> Scores:

@@ -11,22 +11,24 @@ from dynalign.cli import command, note, progress, run
 from dynalign.config.shares import NUISANCE
 from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import PARTS, SHARES, Partition, read_partition
-from dynalign.io.errors import InputError
 from dynalign.statistics.block_tests import block_test, part_test
 from dynalign.statistics.effects import scores_path, voxel_shares
+from dynalign.statistics.shared import same_rows, shared_rows
 from dynalign.tables.writer import write_table
 
 
-def part_row(part: str, partitions: Sequence[Partition], settings: Statistics, gap: int) -> dict[str, float]:
-    """One part over the subjects whose `partitions` these are.
+def part_row(
+    part: str, partitions: Sequence[Partition], shared: Sequence[Partition], settings: Statistics, gap: int
+) -> dict[str, float]:
+    """One part over the subjects whose `partitions` these are; `shared` are those on rows that all of them have.
 
     What is tested is the subjects' mean, TR by TR; ``r2`` and ``share_significant`` are means over subjects,
     ``n_voxels`` is their sum. `settings` and `gap` are as for :func:`dynalign.statistics.block_tests.block_test`.
     """
     k = PARTS.index(part)
-    fold = partitions[0].fold
-    share = block_test(np.mean([one.timecourse[k] for one in partitions], axis=0), fold, settings, gap)
-    r = block_test(np.mean([one.r_timecourse[k] for one in partitions], axis=0), fold, settings, gap)
+    fold = shared[0].fold
+    share = block_test(np.mean([one.timecourse[k] for one in shared], axis=0), fold, settings, gap)
+    r = block_test(np.mean([one.r_timecourse[k] for one in shared], axis=0), fold, settings, gap)
     found = [voxel_shares(part_test(one, part, settings, gap), settings.alpha)[1] for one in partitions]
     return (
         {"share": share["mean"], "share_low": share["ci_low"], "share_high": share["ci_high"]}
@@ -54,6 +56,7 @@ def main(
     output: str,
     step: str = "",
     options: Statistics = Statistics(),
+    trs: tuple[str, ...] = (),
 ) -> None:
     """Variance partitions of one checkpoint → shares of variance of its layers, of one subject or of several.
 
@@ -67,10 +70,13 @@ def main(
         ``encoding/``, which partitions there (``shares.<features>``), and ``encoding.gap``.
     output
         Table to write.
+    trs
+        ``story/{subject}.trs.tsv`` of each, where subjects have runs of their own.
     """
     import pandas as pd
 
     subject = subjects[0] if len(subjects) == 1 else "mean"
+    shared = shared_rows(trs) if len(trs) > 1 else None
     rows = []
     for layer in progress(layers, f"{checkpoint}, subject {subject}: layers"):
         cell = {"checkpoint": checkpoint, "step": step, "layer": layer}
@@ -78,12 +84,10 @@ def main(
             arm = cell | {"removal": SHARES, "property": space}
             paths = [scores_path(folder, arm | {"subject": name}) for name in subjects]
             partitions = [read_partition(path) for path in paths]
-            for path, one in zip(paths, partitions, strict=True):
-                if not np.array_equal(one.fold, partitions[0].fold):
-                    raise InputError(f"{path}: other rows or folds than {paths[0]}; encode both again")
+            parts = partitions, same_rows(partitions, paths, shared)
             for part in PARTS:
                 named = {"features": space, "part": part_name(part, space), "subject": subject}
-                rows.append(cell | named | part_row(part, partitions, options, gap))
+                rows.append(cell | named | part_row(part, *parts, options, gap))
     write_table(pd.DataFrame(rows), output)
     note(f"{len(rows)} parts")
 

@@ -15,7 +15,7 @@ from dynalign.cli import command, note, run
 from dynalign.config.features import CONTROLS, Feature
 from dynalign.config.fields import Name
 from dynalign.io.errors import InputError, located
-from dynalign.stimulus.timing import read_trs, read_words, tolerance
+from dynalign.stimulus.timing import read_heard, read_trs, tolerance
 from dynalign.tables.reader import decimal_comma, finite_numbers, read_table
 from dynalign.tables.writer import write_table
 
@@ -180,7 +180,7 @@ def main(words: str, trs: str, output: str, features: Features = Features({}), l
     language
         Of the words, ``story.language``.
     """
-    write_table(feature_table(read_words(words), read_trs(trs), features.root, language), output)
+    write_table(feature_table(read_heard(words), read_trs(trs), features.root, language), output)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from dynalign.stimulus.timing import MISSING, read_words
 from dynalign.tables.reader import read_table
 from dynalign.tables.writer import write_table
 
-_COLUMNS = ("word_index", "word", "sentence", "tr", "run")
+_COLUMNS = ("word_index", "word", "sentence", "tr", "run", "story")
 
 
 class Properties(RootModel[dict[Name, Property]]):
@@ -129,7 +129,7 @@ def label_table(words, sentences: Sequence[Sentence], properties: Mapping[str, P
     import pandas as pd
 
     kept = words[words["dropped"] == 0]
-    columns = {column: kept[column].to_numpy() for column in _COLUMNS}
+    columns = {column: kept[column].to_numpy() for column in _COLUMNS if column in kept}
     columns["sentence"] = columns["sentence"].astype(int)
     for name, prop in properties.items():
         if name in (*_COLUMNS, "original") or name.endswith("_raw"):

@@ -214,6 +214,44 @@ def _rising(onsets: np.ndarray, times: np.ndarray, source: str) -> None:
         raise InputError(f"{source}: word onsets must not fall, but {later}")
 
 
+def read_stories(story: Story):
+    """The words of several stories, layout `recordings`: ``story/words.tsv``, a data frame.
+
+    Onsets are in s from the beginning of their story; a sentence ends with its story. InputError: a story's words do
+    not stand together, onsets fall, or as for :func:`tables`.
+    """
+    import pandas as pd
+
+    table = read_word_file(str(story.words), 1, story.word_column)
+    with located(str(story.words)):
+        if "story" not in table:
+            raise InputError(f"lacks column 'story'; it has {', '.join(table.columns)}")
+        if table.empty:
+            raise InputError("no words")
+        onsets, names = finite_numbers(table, "onset"), table["story"].astype(str).to_numpy()
+        borders = 1 + np.flatnonzero(names[1:] != names[:-1])
+        if len(borders) + 1 > len(set(names)):
+            again = next(names[row] for row in borders if names[row] in names[:row])
+            raise InputError(f"words of story {again!r} stand in two places; sort the words by story and onset")
+        given = _numbers_of_sentences(table) if "sentence" in table else None
+        cleaned, dropped = _cleaned(table["word"].tolist(), story)
+        sentence, last = np.full(len(table), "", dtype=object), 0
+        for rows in np.split(np.arange(len(table)), borders):
+            name = names[rows[0]]
+            if (fall := np.diff(onsets[rows]) < 0).any():
+                row = rows[int(np.argmax(fall)) + 1]
+                raise InputError(
+                    f"row {row}: story {name!r}: onset {_s(onsets[row])} after {_s(onsets[row - 1])}; word onsets must "
+                    "not fall"
+                )
+            if len(seen := rows[~dropped[rows]]):
+                numbers = _sentences(given, cleaned, seen)
+                sentence[seen] = last + numbers
+                last += int(numbers[-1]) + 1
+    columns = {"word_index": np.arange(len(table)), "word": cleaned, "sentence": sentence, "story": names}
+    return pd.DataFrame(columns | {"onset": np.round(onsets, 9), "dropped": dropped.astype(int)})
+
+
 def _checked(timing: Timing, source: str) -> Timing:
     onsets, times = timing.onsets, timing.tr_times
     if not np.isfinite(times).all():
@@ -238,9 +276,21 @@ def tables(timing: Timing, story: Story) -> tuple:
     import pandas as pd
 
     trs = words_to_trs(timing)
-    dropped = np.array([word in story.drop for word in timing.words])
+    cleaned, dropped = _cleaned(timing.words, story)
+    sentence = np.full(len(cleaned), "", dtype=object)
+    sentence[~dropped] = _sentences(timing.sentences, cleaned, np.flatnonzero(~dropped))
+    words = {"word_index": np.arange(len(cleaned)), "word": cleaned, "sentence": sentence}
+    words |= {"run": timing.tr_runs[trs], "onset": timing.onsets, "tr": trs, "dropped": dropped.astype(int)}
+    measurements = {"tr": np.arange(len(timing.tr_times)), "run": timing.tr_runs, "time": timing.tr_times}
+    measurements["kept"] = kept_trs(timing.tr_runs, story.trim.start, story.trim.end).astype(int)
+    return pd.DataFrame(words), pd.DataFrame(measurements)
+
+
+def _cleaned(words: Sequence[str], story: Story) -> tuple[list[str], np.ndarray]:
+    """Words after `story.replace`, and which of them `story.drop` takes out, boolean; InputError."""
+    dropped = np.array([word in story.drop for word in words])
     cleaned = []
-    for index, (word, gone) in enumerate(zip(timing.words, dropped, strict=True)):
+    for index, (word, gone) in enumerate(zip(words, dropped, strict=True)):
         text = word
         for old, new in () if gone else story.replace.items():
             text = text.replace(old, new)
@@ -257,19 +307,13 @@ def tables(timing: Timing, story: Story) -> tuple:
         cleaned.append(text)
     if dropped.all():
         raise InputError("story.drop leaves no words")
-    sentence = np.full(len(cleaned), "", dtype=object)
-    sentence[~dropped] = _sentences(timing, cleaned, np.flatnonzero(~dropped))
-    words = {"word_index": np.arange(len(cleaned)), "word": cleaned, "sentence": sentence}
-    words |= {"run": timing.tr_runs[trs], "onset": timing.onsets, "tr": trs, "dropped": dropped.astype(int)}
-    measurements = {"tr": np.arange(len(timing.tr_times)), "run": timing.tr_runs, "time": timing.tr_times}
-    measurements["kept"] = kept_trs(timing.tr_runs, story.trim.start, story.trim.end).astype(int)
-    return pd.DataFrame(words), pd.DataFrame(measurements)
+    return cleaned, dropped
 
 
-def _sentences(timing: Timing, words: Sequence[str], seen: np.ndarray) -> np.ndarray:
-    """Sentence, from 0, of each word that is seen: as the story numbers it, or by its punctuation; InputError."""
-    if timing.sentences is not None:
-        numbers = timing.sentences[seen]
+def _sentences(given: np.ndarray | None, words: Sequence[str], seen: np.ndarray) -> np.ndarray:
+    """Sentence, from 0, of each word that is seen: as `given`, or by its punctuation; InputError."""
+    if given is not None:
+        numbers = given[seen]
         if np.isnan(numbers).any():
             word = seen[np.argmax(np.isnan(numbers))]
             raise InputError(
@@ -279,8 +323,8 @@ def _sentences(timing: Timing, words: Sequence[str], seen: np.ndarray) -> np.nda
         if (fall := np.diff(numbers) < 0).any():
             before, word = seen[np.argmax(fall)], seen[np.argmax(fall) + 1]
             raise InputError(
-                f"word {word} ({words[word]!r}) has sentence {timing.sentences[word]:.13g} after "
-                f"{timing.sentences[before]:.13g}; number sentences through all runs, so that they rise or stay"
+                f"word {word} ({words[word]!r}) has sentence {given[word]:.13g} after "
+                f"{given[before]:.13g}; number sentences through all runs, so that they rise or stay"
             )
         return np.unique(numbers, return_inverse=True)[1]
     numbers = sentence_numbers([words[word] for word in seen])
@@ -313,8 +357,19 @@ def _read_counted(path: str | Path, index: str, columns: Sequence[str], numbers:
 
 
 def read_words(path: str | Path):
-    """Read ``story/words.tsv``, which must be whole; dropped words have no sentence (NaN)."""
-    return _read_counted(path, "word_index", ["word", "sentence"], ["run", "onset", "tr", "dropped"])
+    """Read ``story/words.tsv``, which must be whole; dropped words have no sentence (NaN).
+
+    Where all subjects have the same runs it says `run` and `tr` of each word, else its `story`.
+    """
+    return _read_counted(path, "word_index", ["word", "sentence"], ["onset", "dropped"])
+
+
+def read_heard(path: str | Path):
+    """Read what a subject heard: ``story/words.tsv``, or ``story/{subject}.words.tsv``, whose rows are counted."""
+    from dynalign.io.text import read_text
+
+    index = "row" if read_text(path).startswith("row\t") else "word_index"
+    return _read_counted(path, index, ["word_index", "word", "sentence"], ["run", "onset", "tr", "dropped"])
 
 
 def rows_of_words(table, word_index, source: str):
@@ -347,9 +402,13 @@ def read_story(story: Story) -> tuple:
 
 
 @command
-def main(words: str, trs: str, options: Story = Story()) -> None:
-    """Say when which word and measurement (TR) were, and in which run: ``story/words.tsv`` and ``story/trs.tsv``."""
-    for table, path in zip(read_story(options), (words, trs), strict=True):
+def main(words: str, trs: str | None = None, options: Story = Story()) -> None:
+    """Say when which word and measurement (TR) were, and in which run: ``story/words.tsv`` and ``story/trs.tsv``.
+
+    In the layout `recordings` subjects have TRs of their own (:mod:`dynalign.responses.timeline`): no `trs`.
+    """
+    made = [read_stories(options)] if options.layout == "recordings" else read_story(options)
+    for table, path in zip(made, [words, *([] if trs is None else [trs])], strict=True):
         write_table(table, path)
 
 

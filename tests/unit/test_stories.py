@@ -1,0 +1,187 @@
+"""Stories, and subjects with runs of their own: the words table, the table of recordings, each subject's time."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.helpers import flags, made_scores
+
+from dynalign.config.recordings import Recording, Recordings, read_recordings
+from dynalign.config.story import Story, Trim
+from dynalign.io.errors import InputError
+from dynalign.io.images import write_image
+from dynalign.responses import timeline
+from dynalign.statistics import shared
+from dynalign.stimulus import timing
+from dynalign.tables.writer import write_table
+
+TR = 2.0
+
+
+def write_stories(path, rows) -> Story:
+    lines = ["story\tonset\tword", *("\t".join(map(str, row)) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return Story(layout="recordings", download=None, words=str(path), trim=Trim(start=0, end=0))
+
+
+def test_words_of_stories_count_from_each_beginning(tmp_path):
+    rows = [("owls", 0.5, "It"), ("owls", 1, "flew."), ("owls", 1.5, "Then"), ("01", 0, "Rain"), ("01", 3, "fell.")]
+    words = timing.read_stories(write_stories(tmp_path / "words.tsv", rows))
+    assert words["story"].tolist() == ["owls", "owls", "owls", "01", "01"]
+    # A story's end is a sentence's end.
+    assert words["sentence"].tolist() == [0, 0, 1, 2, 2]
+    assert words["onset"].tolist() == [0.5, 1, 1.5, 0, 3]
+    write_table(words, tmp_path / "made.tsv")
+    assert timing.read_words(tmp_path / "made.tsv")["story"].tolist() == words["story"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("a", 1, "It"), ("a", 0.5, "is.")], r"words\.tsv: row 1: story 'a': onset 0\.5 s after 1 s"),
+        ([("a", 1, "It"), ("b", 1, "is"), ("a", 2, "so.")], r"words of story 'a' stand in two places; sort"),
+        ([("a", "1,5", "It")], r"words\.tsv: row 0: onset is '1,5'.*point"),
+        ([], r"words\.tsv: no words"),
+    ],
+)
+def test_stories_that_cannot_be_read_are_named(tmp_path, rows, message):
+    with pytest.raises(InputError, match=message):
+        timing.read_stories(write_stories(tmp_path / "words.tsv", rows))
+
+
+def recordings(*rows) -> Recordings:
+    return Recordings(tuple(Recording(**{"subject": "s1", "images": "x.nii", "mask": "m.nii"} | row) for row in rows))
+
+
+def made_words(**onsets):
+    parts = [pd.DataFrame({"story": story, "onset": times}) for story, times in onsets.items()]
+    words = pd.concat(parts, ignore_index=True)
+    words.insert(0, "word_index", np.arange(len(words)))
+    return words.assign(word="on.", sentence=np.arange(len(words)), dropped=0)
+
+
+def test_a_subjects_runs_are_laid_on_the_stories_time():
+    """Two stories; the first in two runs, of which the second begins later than the first ends."""
+    words = made_words(a=[0.0, 2.0, 4.5, 9.9, 21.0, 24.0, 26.1], b=[1.0, 5.0])
+    runs = recordings({"run": 1, "story": "b"}, {"run": 2, "story": "a"}, {"run": 3, "story": "a", "start": 20})
+    heard, trs = timeline.timeline(words, runs, [4, 5, 3], TR, Story(trim=Trim(start=1, end=0)))
+    # Story b; then of story a: at 0 s and 2 s the first TR (strictly before), 4.5 s the third, 9.9 s the last of 5.
+    assert heard["word_index"].tolist() == [7, 8, 0, 1, 2, 3, 4, 5]
+    assert heard["tr"].tolist() == [0, 2, 4, 4, 6, 8, 9, 10]
+    assert heard["run"].tolist() == [1, 1, 2, 2, 2, 2, 3, 3]
+    assert heard["row"].tolist() == list(range(8))
+    assert trs["tr"].tolist() == list(range(12))
+    assert trs["time"].tolist() == [0, 2, 4, 6, 0, 2, 4, 6, 8, 20, 22, 24]
+    assert trs["story"].tolist() == ["b"] * 4 + ["a"] * 8
+    assert trs["kept"].tolist() == [0, 1, 1, 1, 0, 1, 1, 1, 1, 0, 1, 1]
+
+
+@pytest.mark.parametrize("tr", [0.72, 1.2, 1.49, 2.4, 4 / 3])
+def test_words_on_a_boundary_are_where_whole_arithmetic_puts_them(tr):
+    words = made_words(a=np.round(tr * np.arange(1, 300), 4))
+    heard, _ = timeline.timeline(
+        words, recordings({"run": 1, "story": "a"}), [400], tr, Story(trim=Trim(start=0, end=0))
+    )
+    assert heard["tr"].tolist() == list(range(299))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"run": 1, "story": "c"}], r"subject 's1', run 1: story 'c' has no words in story\.words; there are: a, b"),
+        ([{"run": 1, "story": "a", "start": 90}], r"run 1: no word of story 'a' .* lies in its 4 TRs \(90 to 98 s\)"),
+        ([{"run": 1, "story": "a"}, {"run": 2, "story": "a", "start": 4}], r"hears word 2 of story 'a' in two runs"),
+    ],
+)
+def test_runs_that_do_not_fit_the_stories_are_named(rows, message):
+    words = made_words(a=[1.0, 3.0, 5.0], b=[1.0])
+    with pytest.raises(InputError, match=message):
+        timeline.timeline(words, recordings(*rows), [4] * len(rows), TR, Story())
+
+
+TABLE = "subject\trun\tstory\tstart\timages\tmask\n"
+
+
+def test_the_table_of_recordings(tmp_path):
+    path = tmp_path / "recordings.tsv"
+    path.write_text(TABLE + "02\t2\t01\t40\tb.npy\tm.npy\n02\t1\t01\tn/a\ta.npy\tm.npy\n01\t1\towls\t\tc.npy\t\n")
+    found = read_recordings(path)
+    assert found.subjects == ("02", "01")
+    assert [(one.run, one.story, one.start, one.images, one.mask) for one in found.of("02")] == [
+        (1, "01", 0.0, "a.npy", "m.npy"),
+        (2, "01", 40.0, "b.npy", "m.npy"),
+    ]
+    assert found.of("01")[0].mask is None
+    assert found.of("03") == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("subject\trun\tstory\n1\t1\ta\n", r"recordings\.tsv: lacks column 'images'; it has subject, run, story"),
+        (TABLE, r"recordings\.tsv: lacks column 'subject'; it has no rows"),
+        (TABLE.replace("start", "onset") + "1\t1\ta\t0\tx\t\n", r"unknown column 'onset'; a recordings table has"),
+        (TABLE + "1\tone\ta\t0\tx.nii\t\n", r"row 0: run: .*integer.*\(got 'one'\)"),
+        (TABLE + "1\t0\ta\t0\tx.nii\t\n", r"row 0: run: .*greater than 0.*\(got '0'\)"),
+        (TABLE + "1\t1\ta\tinf\tx.nii\t\n", r"row 0: start: .*finite.*\(got 'inf'\)"),
+        (TABLE + "../1\t1\ta\t0\tx.nii\t\n", r"row 0: subject: "),
+        (TABLE + "1\t1\ta\t0\tx.nii\t\n1\t1\tb\t0\ty.nii\t\n", r"subject '1' has two rows of run 1"),
+        (TABLE + "1\t1\ta\t0\tx.nii\tm\n1\t2\tb\t0\ty.gii\tm\n", r"images of several kinds: nifti \(x\.nii\), gifti"),
+        (TABLE + "1\t1\ta\t0\tx.nii\t\n", r"run 1 of subject '1' has no mask, which NIfTI images need"),
+        (TABLE + "1\t1\ta\t0\tx.nii\tm\n1\t2\tb\t0\ty.nii\tn\n", r"subject '1' has several values of mask"),
+        (TABLE + "1\t1\ta\t0\t\t\n", r"row 0: images: .*required"),
+    ],
+)
+def test_a_table_of_recordings_that_cannot_be_used_is_named(tmp_path, content, message):
+    (tmp_path / "recordings.tsv").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_recordings(tmp_path / "recordings.tsv")
+
+
+def test_the_command_takes_lengths_from_headers(tmp_path):
+    story = write_stories(tmp_path / "words.tsv", [("a", 1, "On"), ("a", 7, "it"), ("a", 9.5, "goes.")])
+    timing.main(flags(words=tmp_path / "made.tsv", options=story.model_dump_json()))
+    write_image(tmp_path / "x.nii.gz", np.zeros((2, 2, 2, 5), np.float32), np.eye(4), TR)
+    write_image(tmp_path / "m.nii.gz", np.ones((2, 2, 2), np.uint8), np.eye(4))
+    runs = recordings(
+        {"run": 1, "story": "a", "tr": TR, "images": str(tmp_path / "x.nii.gz"), "mask": str(tmp_path / "m.nii.gz")}
+    )
+    outputs = {f"output_{name}": tmp_path / f"s1.{name}.tsv" for name in ("words", "trs")}
+    made = tmp_path / "made.tsv"
+    timeline.main(flags(words=made, recordings=runs.model_dump_json(), options=story.model_dump_json(), **outputs))
+    heard = timing.read_heard(tmp_path / "s1.words.tsv")
+    assert heard["tr"].tolist() == [0, 3, 4]
+    assert len(timing.read_trs(tmp_path / "s1.trs.tsv")) == 5
+    # Lines that are lost are seen, in the words of all too.
+    lines = (tmp_path / "s1.words.tsv").read_text().split("\n")
+    (tmp_path / "s1.words.tsv").write_text("\n".join([lines[0], *lines[2:]]))
+    with pytest.raises(InputError, match="row must count the rows"):
+        timing.read_heard(tmp_path / "s1.words.tsv")
+
+
+def test_subjects_are_tested_on_what_they_share(tmp_path):
+    """The second subject lacks a run and has another first; rows meet by story and time."""
+    story = Story(trim=Trim(start=1, end=1))
+    words = made_words(a=[1.0, 3.0], b=[1.0], c=[1.0])
+    heard = {"s1": ([("a", 0), ("b", 0), ("c", 0)], [5, 6, 7]), "s2": ([("c", 2), ("a", 0)], [6, 5])}
+    paths = []
+    for subject, (stretches, lengths) in heard.items():
+        words_heard = words.assign(onset=words["onset"] + 2)
+        rows = [{"run": k, "story": name, "start": start} for k, (name, start) in enumerate(stretches, 1)]
+        _, trs = timeline.timeline(words_heard, recordings(*rows), lengths, TR, story)
+        paths.append(str(tmp_path / f"{subject}.trs.tsv"))
+        write_table(trs, paths[-1])
+    one, other = shared.shared_rows(paths)
+    # s1 keeps TRs 1–3 of a, 1–4 of b, 1–5 of c; s2 keeps 1–4 of c, which begins a TR later, and 1–3 of a.
+    assert one.tolist() == [0, 1, 2, 8, 9, 10, 11]
+    assert other.tolist() == [4, 5, 6, 0, 1, 2, 3]
+    r = np.ones((2, 3))
+    scores = [made_scores(r, np.repeat([0, 1], n), np.arange(sum(n))) for n in ([8, 4], [3, 4])]
+    cut = shared.same_rows(scores, paths, [one, other])
+    assert [found.timecourse.tolist() for found in cut] == [one.tolist(), other.tolist()]
+    # The first subject's folds.
+    assert [found.fold.tolist() for found in cut] == [[0, 0, 0, 1, 1, 1, 1]] * 2
+    with pytest.raises(InputError, match=r"s2\.trs\.tsv: other rows or folds than .*s1\.trs\.tsv"):
+        shared.same_rows(scores, paths, None)
+    (tmp_path / "s3.trs.tsv").write_text("tr\trun\tstory\ttime\tkept\n0\t1\td\t0\t1\n1\t1\td\t2\t1\n")
+    with pytest.raises(InputError, match=r"s1\.trs\.tsv: no TR in common with .*s3\.trs\.tsv"):
+        shared.shared_rows([paths[0], str(tmp_path / "s3.trs.tsv")])

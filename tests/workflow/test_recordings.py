@@ -1,0 +1,117 @@
+"""Subjects with runs of their own, by a table of recordings, against the same data in runs that all share."""
+
+import copy
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dynalign.encoding.scores import read_scores
+from dynalign.tables.reader import read_table
+from dynalign.tables.writer import write_table
+from tests.workflow.conftest import SMALL, snakemake
+
+RESULTS = "results/ragged"
+ENCODING = "encoding/step-128/layer-2"
+
+
+def ragged(folder) -> dict:
+    """The small study's data as a user's own: F as it is, G with the third and the first run only, in this order."""
+    words = read_table(folder / "results/small/story/words.tsv")
+    write_table(words[["onset", "word", "sentence"]].assign(story="tower"), folder / "words.tsv")
+    image = "results/small/data/sub-F_run-{}_bold.nii.gz".format
+    starts = dict(enumerate(np.cumsum([0, *SMALL["story"]["trs"]])[:-1] * SMALL["story"]["tr"], 1))
+    order = {"F": (1, 2, 3, 4), "G": (3, 1)}
+    rows = [
+        {"subject": subject, "run": run, "story": "tower", "start": starts[old], "images": image(old)}
+        for subject, old_runs in order.items()
+        for run, old in enumerate(old_runs, 1)
+    ]
+    table = pd.DataFrame(rows).assign(mask="results/small/data/sub-F_mask.nii.gz")
+    write_table(table, folder / "recordings.tsv")
+    study = copy.deepcopy(SMALL)
+    study |= {"study": "ragged", "subjects": ["F", "G"], "recordings": "recordings.tsv"}
+    study["story"] = {"layout": "recordings", "download": None, "words": "words.tsv", "tr": 2.0}
+    study["story"]["trim"] = SMALL["story"]["trim"]
+    study["brain"] = {"detrend": "cosine", "standardize": True}
+    study["annotation"]["file"] = "results/small/annotation/story.conllu"
+    study["model"] |= {"source": "results/small/model", "revision": "step-{step}", "steps": [128]}
+    study["baselines"] = []
+    for key in ("simulation", "training"):
+        del study[key]
+    return study
+
+
+@pytest.fixture(scope="module")
+def run(finished, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ragged") / "copy"
+    shutil.copytree(finished, folder, symlinks=True)
+    study = ragged(folder)
+    targets = [f"{RESULTS}/tables/{name}.tsv" for name in ("removal_effects_group", "shares")]
+    done = snakemake(folder, *targets, f"{RESULTS}/maps/G.nii.gz", "--cores", "2", config=study)
+    assert done.status == 0, done.output[-6000:]
+    return folder, study
+
+
+def test_scores_are_those_of_the_same_data_in_shared_runs(run):
+    folder, _ = run
+    for name in ("none.original", "leace-crossfit.tense"):
+        own, shared = (
+            read_scores(folder / results / ENCODING / f"F/{name}.npz") for results in (RESULTS, "results/small")
+        )
+        np.testing.assert_allclose(own.r, shared.r, atol=1e-5)
+        np.testing.assert_allclose(own.timecourse, shared.timecourse, atol=1e-5)
+
+
+def test_a_subject_has_its_own_runs(run):
+    folder, _ = run
+    heard = read_table(folder / RESULTS / "story/G.words.tsv")
+    whole = read_table(folder / "results/small/story/words.tsv")
+    assert heard["word_index"].tolist() == [
+        *whole.query("run == 3")["word_index"],
+        *whole.query("run == 1")["word_index"],
+    ]
+    trs = read_table(folder / RESULTS / "story/G.trs.tsv")
+    lengths = SMALL["story"]["trs"]
+    assert trs.groupby("run").size().tolist() == [lengths[2], lengths[0]]
+    scores = read_scores(folder / RESULTS / ENCODING / "G/none.original.npz")
+    assert len(scores.fold) == trs["kept"].sum()
+    # There is signal in half of the data too.
+    assert scores.timecourse.mean() > 0.03
+
+
+def test_the_group_is_tested_on_what_both_heard(run):
+    folder, _ = run
+    group = read_table(folder / RESULTS / "tables/removal_effects_group.tsv")
+    assert (group["n_subjects"] == 2).all()
+    log = (folder / RESULTS / "logs/group_statistics/step-128.log").read_text()
+    n = sum(SMALL["story"]["trs"][k] - sum(SMALL["story"]["trim"].values()) for k in (0, 2))
+    whole = sum(SMALL["story"]["trs"]) - 4 * sum(SMALL["story"]["trim"].values())
+    assert f"{n} TRs are shared, of {n} to {whole} of a subject" in log
+    # By hand: c(t) of both, at the same time of the story.
+    times = []
+    for subject in "FG":
+        trs = read_table(folder / RESULTS / f"story/{subject}.trs.tsv").query("kept == 1")
+        change = [
+            read_scores(folder / RESULTS / ENCODING / subject / f"{name}.npz").timecourse
+            for name in ("leace-crossfit.tense", "none.original")
+        ]
+        times.append(pd.Series(change[0] - change[1], index=trs["time"]))
+    both = pd.concat(times, axis=1, join="inner").mean(axis=1)
+    found = group.query("removal == 'leace-crossfit' and property == 'tense'")["mean_difference"].item()
+    # Folds weigh alike: the mean over the first subject's folds.
+    assert found == pytest.approx(both.mean(), abs=0.003)
+
+
+def test_a_recording_of_a_new_subject_plans_only_its_branch(run):
+    folder, study = run
+    table = (folder / "recordings.tsv").read_text()
+    more = [line.replace("G\t", "H\t", 1) for line in table.splitlines() if line.startswith("G\t")]
+    (folder / "recordings.tsv").write_text("\n".join([table.rstrip("\n"), *more]) + "\n")
+    targets = [f"{RESULTS}/tables/{name}.tsv" for name in ("removal_effects_group", "shares")]
+    plan = snakemake(folder, "-n", *targets, "--cores", "1", config=study | {"subjects": ["F", "G", "H"]})
+    assert plan.status == 0, plan.output[-4000:]
+    branch = {name: n for name, n in plan.jobs.items() if name in ("timeline", "responses", "features", "encoding")}
+    assert branch == dict.fromkeys(branch, 1)
+    assert not {"story", "tokens", "representation", "removal", "probing", "properties", "annotate"} & set(plan.jobs)

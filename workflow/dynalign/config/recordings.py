@@ -1,0 +1,110 @@
+"""The table of recordings: who was scanned when, on which story (METHOD section 12)."""
+
+import csv
+import io
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+
+from dynalign.config.brain import Brain, kind_of
+from dynalign.config.fields import MaskPath, Name
+from dynalign.io.errors import InputError
+from dynalign.io.text import read_text
+
+
+class Recording(BaseModel):
+    """One run of one subject, on a stretch of a story: a row of the table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    subject: Name
+    run: int = Field(gt=0)
+    story: str = Field(min_length=1)
+    #: Time of the story, in s, at which the run's first TR starts.
+    start: float = 0.0
+    #: Repetition time in s; else ``story.tr``.
+    tr: float | None = Field(None, gt=0)
+    images: MaskPath
+    mask: MaskPath | None = None
+
+
+class Recordings(RootModel[tuple[Recording, ...]]):
+    """Recordings of one subject or of several."""
+
+    def of(self, subject: str) -> tuple[Recording, ...]:
+        """Those of one subject, in the order of runs."""
+        return tuple(sorted((one for one in self.root if one.subject == subject), key=lambda one: one.run))
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """All subjects, in the order of the table."""
+        return tuple(dict.fromkeys(one.subject for one in self.root))
+
+
+class RecordedBrain(Brain):
+    """The responses of subjects whose files stand in the table of recordings."""
+
+    recordings: Recordings
+
+    @property
+    def kind(self) -> str:
+        """Kind of the images, one for all."""
+        return kind_of(self.recordings.root[0].images)
+
+    def image(self, subject: str, run: int) -> str:
+        """The recording of one run; {hemi} stays."""
+        return next(one.images for one in self.recordings.of(subject) if one.run == run)
+
+    def mask_of(self, subject: str) -> str | None:
+        """The mask of a subject, if there is one; {hemi} stays."""
+        return self.recordings.of(subject)[0].mask
+
+
+def with_recordings(brain: Brain, recordings: Recordings | None) -> Brain:
+    """The responses, with their files by the table of recordings if there is one."""
+    return brain if recordings is None else RecordedBrain(**brain.model_dump(), recordings=recordings)
+
+
+def read_recordings(path: str | Path) -> Recordings:
+    """Read the table, tab-separated: subject, run, story, images, perhaps start, tr and mask.
+
+    InputError: a column is missing or unknown, a cell cannot be used, or a run of a subject stands twice.
+    """
+    rows = list(csv.DictReader(io.StringIO(read_text(path)), delimiter="\t"))
+    columns = list(Recording.model_fields)
+    needed = [name for name, field in Recording.model_fields.items() if field.is_required()]
+    header = list(rows[0]) if rows else []
+    if absent := [name for name in needed if name not in header]:
+        has = f"it has {', '.join(map(str, header))}" if rows else "it has no rows"
+        raise InputError(f"{path}: lacks column {absent[0]!r}; {has}; a recordings table has {', '.join(columns)}")
+    if unknown := [name for name in header if name not in columns]:
+        raise InputError(f"{path}: unknown column {unknown[0]!r}; a recordings table has {', '.join(columns)}")
+    found = []
+    for number, row in enumerate(rows):
+        try:
+            found.append(
+                Recording.model_validate({name: cell for name, cell in row.items() if cell not in ("", "n/a")})
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            name, message = first["loc"][0], first["msg"].removeprefix("Value error, ")
+            raise InputError(f"{path}: row {number}: {name}: {message} (got {row.get(str(name))!r})") from None
+    keys = [(one.subject, one.run) for one in found]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise InputError(f"{path}: subject {twice[0][0]!r} has two rows of run {twice[0][1]}; number a subject's runs")
+    kinds = {kind_of(one.images): one.images for one in found}
+    if len(kinds) > 1:
+        listed = ", ".join(f"{kind} ({file})" for kind, file in kinds.items())
+        raise InputError(f"{path}: images of several kinds: {listed}; a study has one")
+    if "nifti" in kinds and (bare := [one for one in found if one.mask is None]):
+        raise InputError(
+            f"{path}: run {bare[0].run} of subject {bare[0].subject!r} has no mask, which NIfTI images need"
+        )
+    for subject in dict.fromkeys(one.subject for one in found):
+        for key, why in (
+            ("mask", "its voxels need one for all runs"),
+            ("tr", "delays are in TRs, which need one length"),
+        ):
+            if len({getattr(one, key) for one in found if one.subject == subject}) > 1:
+                raise InputError(f"{path}: subject {subject!r} has several values of {key}; {why}")
+    return Recordings(tuple(found))

@@ -1,0 +1,112 @@
+"""A subject's own runs on the stories' time: TRs and the words that were heard in them (METHOD section 12)."""
+
+import numpy as np
+
+from dynalign.cli import command, note, run
+from dynalign.config.brain import Brain
+from dynalign.config.recordings import Recordings, with_recordings
+from dynalign.config.story import Story
+from dynalign.io.errors import InputError
+from dynalign.responses.kinds import check_tr, space_of
+from dynalign.stimulus.timing import TOLERANCE, kept_trs, read_words
+from dynalign.tables.writer import write_table
+
+
+def timeline(words, recordings: Recordings, n_trs, tr: float, story: Story) -> tuple:
+    """What one subject heard and the TRs of its runs: ``story/{subject}.words.tsv`` and ``story/{subject}.trs.tsv``.
+
+    A word belongs to the last TR of a run that starts strictly before it, and at the run's very start to its first
+    TR; times within a thousandth of a TR are the same (METHOD 2.3). Words beyond the run's end are not heard in it.
+
+    Parameters
+    ----------
+    words
+        ``story/words.tsv``, with the `story` of each word.
+    recordings
+        Those of the subject.
+    n_trs : sequence of int
+        Volumes of each.
+    tr
+        In s.
+    story
+        Its `trim` counts.
+
+    Raises
+    ------
+    InputError
+        A run has no words, is of an unknown story, or a stretch is heard twice.
+    """
+    import pandas as pd
+
+    slack = TOLERANCE * tr
+    heard, series, first = [], [], 0
+    for one, n in zip(recordings.root, n_trs, strict=True):
+        times = np.round(one.start + tr * np.arange(n), 9)
+        of_story = words[words["story"].astype(str) == one.story]
+        where = f"subject {one.subject!r}, run {one.run}"
+        if of_story.empty:
+            known = ", ".join(dict.fromkeys(words["story"].astype(str)))
+            raise InputError(f"{where}: story {one.story!r} has no words in story.words; there are: {known}")
+        onset = of_story["onset"].to_numpy()
+        inside = (onset > times[0] - slack) & (onset < times[-1] + tr - slack)
+        if not inside.any():
+            raise InputError(
+                f"{where}: no word of story {one.story!r} (onsets {onset[0]:g} to {onset[-1]:g} s) lies in its {n} TRs "
+                f"({times[0]:g} to {times[-1] + tr:g} s); correct `start`, the time of the story at the first TR"
+            )
+        place = np.clip(np.searchsorted(times + slack, onset[inside]) - 1, 0, None)
+        heard.append(of_story[inside].assign(run=one.run, tr=first + place))
+        series.append(pd.DataFrame({"run": one.run, "story": one.story, "time": times}))
+        first += n
+    found = pd.concat(heard, ignore_index=True)
+    if (again := found["word_index"].duplicated()).any():
+        row = found[again].iloc[0]
+        subject = recordings.root[0].subject
+        raise InputError(
+            f"subject {subject!r} hears word {row['word_index']} of story {row['story']!r} in two runs; repeats are "
+            "not read yet: keep one of the runs"
+        )
+    trs = pd.concat(series, ignore_index=True)
+    trs.insert(0, "tr", np.arange(len(trs)))
+    trs["kept"] = kept_trs(trs["run"].to_numpy(), story.trim.start, story.trim.end).astype(int)
+    found.insert(0, "row", np.arange(len(found)))
+    return found, trs
+
+
+def measured(recordings: Recordings, story: Story) -> tuple[list[int], float]:
+    """Measurements of each run of a subject, by the headers, and the TR in s; InputError if a header has another TR."""
+    first = recordings.root[0]
+    tr = first.tr or story.tr
+    if tr is None:
+        raise InputError("story.tr: give the TR in s, or a column `tr` in the table of recordings")
+    space = space_of(with_recordings(Brain(), recordings), first.subject)
+    lengths = []
+    for one in recordings.root:
+        header = space.header(one.images)
+        check_tr(one.images, header, tr)
+        lengths.append(header.n_rows)
+    return lengths, tr
+
+
+@command
+def main(words: str, recordings: Recordings, output_words: str, output_trs: str, options: Story = Story()) -> None:
+    """Lay out one subject's runs in time, by the headers of its images.
+
+    Parameters
+    ----------
+    words
+        ``story/words.tsv``.
+    recordings
+        Rows of the table of recordings, of this subject, in the order of runs.
+    output_words, output_trs
+        To write.
+    """
+    lengths, tr = measured(recordings, options)
+    heard, trs = timeline(read_words(words), recordings, lengths, tr, options)
+    note(f"{len(lengths)} runs of {', '.join(map(str, lengths))} TRs; {len(heard)} words heard")
+    write_table(heard, output_words)
+    write_table(trs, output_trs)
+
+
+if __name__ == "__main__":
+    run(main)
