@@ -3,12 +3,6 @@
 # Arrays without coordinates in the layout `arrays` get no maps (METHOD section 2.2).
 if STUDY.story.layout != "arrays":
 
-    KIND = with_recordings(STUDY.brain, RECORDINGS).kind
-
-    def maps_in(folder):
-        """A subject's maps in a folder, of the kind of the recordings."""
-        return [f"{R}/{folder}/{{subject}}{end}" for end in MAP_ENDS[KIND]]
-
     PICTURES += expand(maps_in("maps"), subject=STUDY.subjects)
 
     #: Images of a subject, by option: the subject's scores, and what is tested of them.

@@ -98,7 +98,7 @@ def section(part, *names, without=()):
 #: Where subjects have runs of their own: who was scanned when, on which story.
 RECORDINGS = read_recordings(STUDY.recordings) if STUDY.recordings else None
 #: The words that a subject heard, its TRs, and nuisance features at them: the same for all, or each subject's.
-OWN, EACH = ("{subject}.", "/{subject}") if RECORDINGS else ("", "")
+OWN = "{subject}." if RECORDINGS else ""
 HEARD, TRS, FEATURES = (f"{R}/story/{OWN}{name}.tsv" for name in ("words", "trs", "features"))
 #: Every subject's TRs, where they differ.
 ALL_TRS = expand(TRS, subject=STUDY.subjects) if RECORDINGS else []
@@ -123,6 +123,15 @@ def recorded_space(wildcards):
     """The files that tell where a subject's voxels lie: the mask, or the first run."""
     first = RECORDINGS.of(wildcards.subject)[0]
     return recording_files(first.mask or first.images)
+
+
+#: Kind of the files of responses; arrays of all TRs have none.
+KIND = None if STUDY.story.layout == "arrays" else with_recordings(STUDY.brain, RECORDINGS).kind
+
+
+def maps_in(folder):
+    """A subject's maps in a folder, of the kind of the responses."""
+    return [f"{R}/{folder}/{{subject}}{end}" for end in MAP_ENDS[KIND]]
 
 
 #: The tables of the study's own features.

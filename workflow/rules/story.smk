@@ -63,7 +63,7 @@ rule features:
     output:
         FEATURES,
     log:
-        f"{R}/logs/features{EACH}.log",
+        f"{R}/logs/{OWN}features.log",
     localrule: True
     params:
         code=code("stimulus.features"),
