@@ -18,7 +18,7 @@ def browser():
 
 
 #: Tests of the one finished study: the longest, so they come first, and all in one process.
-OF_THE_FINISHED_STUDY = ("test_growth.py", "test_report.py", "test_truth.py")
+OF_THE_FINISHED_STUDY = ("test_growth.py", "test_own_runs.py", "test_report.py", "test_truth.py")
 
 
 def pytest_collection_modifyitems(items):
