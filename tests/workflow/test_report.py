@@ -25,18 +25,19 @@ def test_every_table_is_in_the_schema_and_every_one_of_the_schema_is_written(res
     found = {folder: {path.stem for path in (results / folder).glob("*.tsv")} for folder in ("tables", "figures")}
     for folder, names in found.items():
         described = {name for name, table in TABLES.items() if table.file.startswith(f"{folder}/")}
-        # The small study has no regions and no noise ceiling.
-        assert names == {name for name in described if not name.startswith(("roi", "noise", "alignment_to"))}
+        # The small study has no regions, no noise ceiling, and no checkpoints of the hub.
+        assert names == {name for name in described if not name.startswith(("roi", "noise", "alignment_to", "audit"))}
     properties = list(study.load(SMALL).properties)
     for path in [*(results / "tables").glob("*.tsv"), *(results / "figures").glob("*.tsv")]:
         table, header = TABLES[path.stem], datapackage.header(path)
         asked = [name for name in table.optional if name in header]
-        # Shares with nuisance are on, and so is what figures 4 and 11 show of them.
-        assert bool(asked) == (path.stem[:9] in ("figure-04", "figure-11")), path.name
+        # Shares with nuisance are on, and so is what figures 4 and 11 show of them; all subjects share their runs.
+        assert bool(asked) == (path.stem[:9] in ("figure-04", "figure-11", "labels")), path.name
         assert header == [*table.described(properties), *asked], path.name
     for name, path in (("words", "story/words.tsv"), ("maps", "maps/F.tsv"), ("layers", "representation/x.layers.tsv")):
         for written in results.glob(path.replace("x.", "*.")):
-            assert datapackage.header(written) == list(TABLES[name].columns), written
+            asked = ["run", "tr"] if name == "words" else []
+            assert datapackage.header(written) == [*TABLES[name].columns, *asked], written
 
 
 def test_the_data_packages_hold_for_the_tables(results):

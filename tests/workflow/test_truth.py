@@ -76,9 +76,10 @@ def test_tables_have_one_row_per_observation(results):
     alignment = table(results, "alignment")
     key = ["checkpoint", "layer", "removal", "property", "subject"]
     assert not alignment.duplicated(key).any()
-    assert len(alignment) == 3 * 1 * (1 + 3 * 10) * 1
-    assert len(table(results, "removal_effects")) == 3 * 2 * 10
-    assert len(table(results, "probing")) == 3 * 2 * 10
+    n = len(SMALL["properties"])
+    assert len(alignment) == 3 * 1 * (1 + 3 * n) * 1
+    assert len(table(results, "removal_effects")) == 3 * 2 * n
+    assert len(table(results, "probing")) == 3 * 2 * n
     assert table(results, "perplexity")["checkpoint"].tolist() == ["step-0", "step-128"]
 
 

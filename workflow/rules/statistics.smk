@@ -155,14 +155,14 @@ rule contrasts_table:
         layers=list(STUDY.model.layers),
         subjects=list(STUDY.subjects),
         baselines=[f"{name}/layer-{layer}" for name in STUDY.baselines for layer in STUDY.layers_of(name)],
-        unique="--unique" if "nuisance" in STUDY.shared_with else "",
+        unique=["--unique"] if "nuisance" in STUDY.shared_with else [],
         gap=STUDY.encoding.gap,
         seed=STUDY.seed,
         options=section(STUDY.statistics, "alpha", "block"),
         shared=lambda wildcards, input: ["--trs", *input.trs] if input.trs else [],
     shell:
-        "python -m dynalign.statistics.contrasts --folder {params.folder:q} --steps {params.steps}"
-        " --layers {params.layers} --subjects {params.subjects:q} --baselines {params.baselines:q} {params.unique}"
+        "python -m dynalign.statistics.contrasts --folder {params.folder:q} --steps {params.steps:q}"
+        " --layers {params.layers} --subjects {params.subjects:q} --baselines {params.baselines:q} {params.unique:q}"
         " --gap {params.gap} --seed {params.seed} --options {params.options:q}"
         " {params.shared:q} --output {output.contrasts:q} --half-rises {output.half_rises:q} &> {log:q}"
 

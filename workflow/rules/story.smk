@@ -50,9 +50,10 @@ rule story:
         code=code("stimulus.timing"),
         options=section(STUDY.story, without=("language",)),
         content=content(*([] if STUDY.simulation or STUDY.story.download else STORY)),
-        written=lambda wildcards, output: by_option(wildcards, output),
     shell:
-        "python -m dynalign.stimulus.timing --options {params.options:q} {params.written:q} &> {log:q}"
+        "python -m dynalign.stimulus.timing --options {params.options:q} --words {output.words:q}"
+        + ("" if RECORDINGS else " --trs {output.trs:q}")
+        + " &> {log:q}"
 
 
 rule features:
