@@ -335,8 +335,8 @@ def test_what_a_failed_job_says_is_shown_once_by_modules_too(tmp_path):
     (tmp_path / "workflow/Snakefile").write_text(snakefile, encoding="utf-8")
     run = snakemake(tmp_path, "first/results/tiny/story/words.tsv", "--cores", "1", "--quiet", "rules")
     assert run.status == 1
-    failed = "\nRule dynalign_story failed.\nfirst/results/tiny/logs/story.log ends:\n    error: words.tsv: lacks column 'run'"
-    assert run.output.count(failed) == 1, run.output
+    ending = "first/results/tiny/logs/story.log ends:\n    error: words.tsv: lacks column 'run'"
+    assert run.output.count(f"\nRule dynalign_story failed.\n{ending}") == 1, run.output
 
 
 def pretend_python(folder: Path, monkeypatch, *lines: str) -> None:
