@@ -6,8 +6,7 @@ import pytest
 
 from dynalign.config.encoding import Encoding
 from dynalign.encoding import backend, delays, joint, partition, ridge
-from dynalign.encoding.arms import direct_kernel, low_rank_kernel, make_design, outer_splits
-from dynalign.encoding.crossfit import training_trs
+from dynalign.encoding.arms import low_rank_kernel, make_design, outer_splits
 from dynalign.encoding.encode import encode
 from dynalign.encoding.scores import ORIGINAL
 
@@ -33,7 +32,7 @@ def study(seed=0, n_voxels=24):
     values[:, 2] = values[:, 1] * 5 + 0.01 * rng.standard_normal(TRS)
     motion = joint.Band(rng.standard_normal((TRS, 1)), np.arange(TRS) % 7 > 0, delays.sources(runs, KEPT, [0]))
     bands = [joint.Band(values, present, design.source), motion]
-    space = joint.Space(bands, joint.Band(one_hot, present, design.source), types)
+    space = joint.Space(bands, joint.Band(one_hot, present, design.source))
     parts = [features(band, design, np.arange(len(design.trs))) for band in (*bands, space.types)]
     own, _ = delays.word_means(vectors, design.word_trs, TRS)
     parts.append(delays.delayed(own - own.mean(axis=0), design.source))
@@ -70,44 +69,22 @@ def himalayas(spaces, gammas, y, train, test, splits):
     return np.diag(both[: y.shape[1], y.shape[1] :]), cv
 
 
-def means_of_other_words(vectors, type_of, inside):
-    """The mean vector of the other training words of each word's type, word by word; else of all training words."""
-    means = np.empty_like(vectors)
-    for word, kind in enumerate(type_of):
-        others = inside & (type_of == kind) & (np.arange(len(vectors)) != word)
-        means[word] = vectors[others if others.any() else inside].mean(axis=0)
-    return means
-
-
 def difference_from_himalaya(with_types: bool) -> float:
     """The largest difference of r from himalaya's, of the features alone and jointly with the vectors."""
     vectors, design, space, y = study()
     space = space if with_types else joint.Space(space.bands)
     train, test = outer_splits(design.runs, 4, 3)[1]
     kernel, _ = low_rank_kernel(design, vectors, [], train)
-    inside = training_trs(design, train, test)[design.word_trs]
-    left = vectors - means_of_other_words(vectors, space.type_of, inside) if with_types else vectors
-
-    def residual_kernel(type_of):
-        assert type_of is space.type_of
-        return direct_kernel(design, vectors, left, train, test, CHOICES)
-
-    sets, arms = joint.joined(ridge.FeatureSets(kernel), design, {"z": space}, RATIOS, train, residual_kernel)
+    sets, arms = joint.joined(ridge.FeatureSets(kernel), design, {"z": space}, RATIOS, train)
     found, _ = ridge.fit_fold(ridge.Group(sets, arms), y, train, test, ALPHAS, 4, 0)
     own, present = delays.word_means(vectors, design.word_trs, TRS)
     X = features(joint.Band(own, present, design.source), design, train)
     Z = np.concatenate([features(band, design, train) for band in space.bands], axis=1)
     T = features(space.types, design, train, scale=False) if with_types else X[:, :0]
-    # Centred by its own mean, scaled as the vectors are.
-    rest, _ = delays.word_means(left, design.word_trs, TRS)
-    used = design.trs[train][present[design.trs[train]]]
-    rest = np.where(present[:, None], (rest - rest[used].mean(axis=0)) / own[used].std(axis=0), 0)
-    L = delays.delayed(rest, design.source)
 
     def size(part):
         return np.square(part[train] - part[train].mean(axis=0)).sum()
 
-    # X less the means of types where there are types.
     w = [ratio * size(X) / size(Z) for ratio in RATIOS]
     m = [mix * size(X) / size(T) for mix in RATIOS[1:-1]] if with_types else []
     alone = [(0, size(X) / size(Z), 0)]
@@ -115,8 +92,8 @@ def difference_from_himalaya(with_types: bool) -> float:
         alone += [(0, own, size(X) / size(T)) for own in (0, *w)]
     # Mixed with the vectors, the features stand to the word types as they do alone.
     mixed = [(1, mix * own, kernel) for mix, kernel in zip(RATIOS[1:-1], m, strict=False) for own in (0, *w)]
-    grids = {"alone": alone, "joint": (mixed if with_types else [(1, own, 0) for own in (0, *w)]) + alone}
-    spaces = [part for part in (L, Z, T) if part.shape[1]]
+    grids = {"alone": alone, "joint": [(1, own, 0) for own in (0, *w)] + mixed + alone}
+    spaces = [part for part in (X, Z, T) if part.shape[1]]
     splits = ridge.inner_splits(len(y), train, 4, 0)
     differences = []
     for arm, grid in grids.items():

@@ -5,12 +5,10 @@ low-rank update of the kernel of X, one set for each ratio of the two penalties;
 too, so that a band which adds nothing costs nothing. Z alone is an update of no features at all.
 
 Word types are as many columns as there are words, so they come as a kernel of their own: with the other features as an
-update of it, alone and mixed with that of X. There X are the vectors less the mean of their type: a few hundred
-dimensions that tell types too would help to estimate what hundreds of columns tell badly, and that is no information of
-their own (METHOD section 5).
+update of it, alone and mixed with that of X.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,7 +36,6 @@ class Space:
 
     bands: Sequence[Band]  #: few columns, which share a penalty
     types: Band | None = None  #: one-hot word types, with a penalty of their own
-    type_of: np.ndarray | None = None  #: of int, (n_words,), the number of each word's type
 
 
 def property_space(codes, design: Design) -> Space:
@@ -65,7 +62,7 @@ def nuisance_space(
     surprisal : array of shape (n_words,), or None
         Of each, NaN where it is unknown; None for a baseline, which has none.
     """
-    bands, types, number = [], None, None
+    bands, types = [], None
     for name in names:
         if name == "word_types":
             _, number = np.unique([word_type(word) for word in words], return_inverse=True)
@@ -82,24 +79,7 @@ def nuisance_space(
             kept = np.isin(np.arange(design.n_trs), design.trs)
             source = delays.sources(runs, kept, own_delays[name]) if name in own_delays else design.source
             bands.append(Band(np.where(present[:, None], values, 0), present, source))
-    return Space(bands, types, number)
-
-
-def without_types(vectors, type_of, inside) -> np.ndarray:
-    """Vectors, (n_words, hidden), less the mean of the training words `inside`, (n_words,), of their type.
-
-    A training word's own vector does not count in its mean, so that training and test words are treated alike. A type
-    that no (other) training word has is given the mean of all.
-    """
-    vectors = np.asarray(vectors, dtype=np.float64)
-    sums, counts = (
-        np.zeros((type_of.max() + 1, vectors.shape[1])),
-        np.bincount(type_of[inside], minlength=type_of.max() + 1),
-    )
-    np.add.at(sums, type_of[inside], vectors[inside])
-    others = counts[type_of] - inside
-    means = (sums[type_of] - np.where(inside[:, None], vectors, 0)) / np.maximum(others, 1)[:, None]
-    return vectors - np.where((others > 0)[:, None], means, vectors[inside].mean(axis=0))
+    return Space(bands, types)
 
 
 def _standardised(band: Band, trs, scale: bool = True) -> np.ndarray:
@@ -115,12 +95,7 @@ def _spread(kernel, train) -> float:
 
 
 def joined(
-    vectors: FeatureSets,
-    design: Design,
-    spaces: Mapping[str, Space],
-    ratios: Sequence[float],
-    train,
-    residual_kernel: Callable[[np.ndarray], np.ndarray] | None = None,
+    vectors: FeatureSets, design: Design, spaces: Mapping[str, Space], ratios: Sequence[float], train
 ) -> tuple[list[FeatureSets], dict[Hashable, list[int]]]:
     """Feature sets of joint models, and the candidates of their arms.
 
@@ -134,8 +109,6 @@ def joined(
     ratios : sequence of float
         What the vectors' penalty is over that of a space's bands, where both spread alike, in steps of the penalties
         tried; word types are mixed with the vectors at all but the first and the last.
-    residual_kernel : function
-        From the type of each word to the kernel of the vectors :func:`without_types`; for spaces with types.
 
     Returns
     -------
@@ -154,8 +127,7 @@ def joined(
             inside = thin[name][train]
             spread = np.square(inside - inside.mean(axis=0)).sum()
             weights[name] = total / spread * np.asarray(ratios)
-            if space.types is None:
-                bands[name] = LowRankUpdate.band(thin[name], weights[name])
+            bands[name] = LowRankUpdate.band(thin[name], weights[name])
     # Alone, a band has the grid of penalties that it has jointly: any other would be taken for a gain of the vectors.
     lone = [LowRankUpdate.band(part, weights[name][:1] / ratios[0]) for name, part in thin.items()]
     nothing = FeatureSets(np.zeros_like(vectors.kernel), lone)
@@ -163,9 +135,7 @@ def joined(
     own = dict(zip(bands, sets[0].numbers(0)[1 + len(vectors.updates) :], strict=True))
     first = sets[0].numbers(0)[-1].stop
     alone: dict[str, list[int]] = {name: [] for name in spaces}
-    both: dict[str, list[int]] = {
-        name: [0, *own.get(name, [])] if space.types is None else [] for name, space in spaces.items()
-    }
+    both: dict[str, list[int]] = {name: [0, *own.get(name, [])] for name in spaces}
     if thin:
         sets.append(nothing)
         for name, numbers in zip(thin, nothing.numbers(first)[1:], strict=True):
@@ -176,10 +146,9 @@ def joined(
             continue
         types = delays.delayed_kernel(_standardised(space.types, trs, scale=False), space.types.source)
         types *= total / _spread(types, train)
-        residual = residual_kernel(space.type_of)
         # In steps of the penalties: between them word types would have a finer grid than alone.
         for mix in (None, *ratios[1:-1]):
-            kernel = types if mix is None else residual + mix * types
+            kernel = types if mix is None else vectors.kernel + mix * types
             # To each other these features stand as they do alone, so that a joint model gains by the vectors only.
             scale = 1.0 if mix is None else mix
             updates = [LowRankUpdate.band(thin[name], scale * weights[name])] if name in thin else []
