@@ -21,6 +21,24 @@ def blocks(courses):
     return np.array([block_tests.block_means(one, FOLD, SETTINGS.block)[0] for one in courses])
 
 
+def test_time_courses_of_own_runs_meet_at_the_rows_that_are_shared(tmp_path):
+    """Means over blocks of the shared rows by hand: a row too early or too late has another value."""
+    rows = {"a": np.r_[0:40, 60:100], "b": np.r_[50:90, 0:40]}
+    courses = {"a": np.arange(120.0), "b": 1000 + np.arange(90.0) ** 2}
+    for subject, course in courses.items():
+        (tmp_path / f"step-0/layer-1/{subject}").mkdir(parents=True)
+        fold = (np.arange(len(course)) >= 40).astype(np.int16)
+        write_arrays(tmp_path / f"step-0/layer-1/{subject}/none.original.npz", {"timecourse": course, "fold": fold})
+    reader = contrasts.Courses(tmp_path, "alignment", 10, rows)
+    found = reader.blocks(["step-0/layer-1"], ["a", "b"])
+    # The first subject's folds: 40 rows each, four blocks of ten.
+    assert reader.fold.tolist() == [0] * 40 + [1] * 40
+    for subject, means in zip("ab", found[:, 0], strict=True):
+        np.testing.assert_allclose(means, courses[subject][rows[subject]].reshape(8, 10).mean(axis=1))
+    with pytest.raises(InputError, match=r"b.none\.original\.npz: other rows or folds"):
+        contrasts.Courses(tmp_path, "alignment", 10).blocks(["step-0/layer-1"], ["a", "b"])
+
+
 def test_each_contrast_is_the_block_test_of_the_paired_time_courses():
     courses = np.random.default_rng(0).normal([[0.0], [0.1], [0.5]], 1, (3, N))
     random = np.random.default_rng(1).standard_normal(N)

@@ -89,7 +89,7 @@ def test_the_group_is_tested_on_what_both_heard(run):
     n = sum(SMALL["story"]["trs"][k] - sum(SMALL["story"]["trim"].values()) for k in (0, 2))
     whole = sum(SMALL["story"]["trs"]) - 4 * sum(SMALL["story"]["trim"].values())
     assert f"{n} TRs are shared, of {n} to {whole} of a subject" in log
-    # By hand: c(t) of both, at the same time of the story.
+    # By hand: c(t) of both at the same time of the story; the first subject's folds weigh alike.
     times = []
     for subject in "FG":
         trs = read_table(folder / RESULTS / f"story/{subject}.trs.tsv").query("kept == 1")
@@ -98,10 +98,11 @@ def test_the_group_is_tested_on_what_both_heard(run):
             for name in ("leace-crossfit.tense", "none.original")
         ]
         times.append(pd.Series(change[0] - change[1], index=trs["time"]))
-    both = pd.concat(times, axis=1, join="inner").mean(axis=1)
+    fold = read_scores(folder / RESULTS / ENCODING / "F/none.original.npz").fold
+    both = pd.concat([*times, pd.Series(fold, index=times[0].index)], axis=1, join="inner", keys=["F", "G", "fold"])
+    by_fold = both[["F", "G"]].mean(axis=1).groupby(both["fold"]).mean()
     found = group.query("removal == 'leace-crossfit' and property == 'tense'")["mean_difference"].item()
-    # Folds weigh alike: the mean over the first subject's folds.
-    assert found == pytest.approx(both.mean(), abs=0.003)
+    assert found == pytest.approx(by_fold.mean(), rel=1e-6)
 
 
 def test_a_recording_of_a_new_subject_plans_only_its_branch(run):

@@ -84,7 +84,7 @@ def _recordings(study: Study, inputs: Inputs, found: Findings) -> None:
     found.say(
         "story",
         f"{story.words}: {len(words)} words ({len(words) - len(seen)} dropped), {seen['sentence'].nunique()} sentences",
-        f"{words['story'].nunique()} stories: {_listed(list(dict.fromkeys(words['story'])))}",
+        f"stories: {_listed(list(dict.fromkeys(words['story'])))}",
     )
     lines = []
     for subject in study.subjects:
