@@ -7,6 +7,8 @@ import pytest
 from tests.helpers import flags
 
 from dynalign.config.brain import Brain
+from dynalign.config.preflight import missing_files
+from dynalign.config.recordings import Recording, Recordings, with_recordings
 from dynalign.config.study import load
 from dynalign.io.arrays import read_array
 from dynalign.io.errors import InputError
@@ -165,15 +167,15 @@ def fmriprep(folder, n_unsteady: int = 0, change=lambda table: table, **more):
         about = {f"a_comp_cor_{k:02d}": {"Mask": "combined" if k else "WM"} for k in range(3)}
         name.with_suffix(".json").write_text(json.dumps(about))
     files = f"{folder}/sub-{{subject}}_task-x_run-{{run}}_desc-confounds_timeseries.tsv"
-    return tables, Brain(confounds={"files": files} | more).confounds
+    return tables, Brain(confounds={"files": files} | more)
 
 
 KEPT = np.ones(len(RUNS), dtype=bool)
 
 
-def read(confounds, kept=KEPT, rows=None):
+def read(brain, kept=KEPT, rows=None):
     rows = np.arange(len(RUNS)) if rows is None else rows
-    return read_runs(confounds, "S", RUNS, kept, rows)
+    return read_runs(brain, "S", RUNS, kept, rows)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,7 @@ def cell(row: int, name: str, value):
     [
         ({"columns": ["csf", "rot_w"]}, lambda table: table, r"run-1.*lacks column 'rot_w'; it has trans_x"),
         ({"columns": ["csf"]}, lambda table: table.drop(columns="csf"), r"run-2.*lacks column 'csf'"),
-        ({"columns": ["csf"]}, lambda table: table[:-1], r"run-2.*99 rows, but run 2 has 100 TRs .* each volume"),
+        ({"columns": ["csf"]}, lambda table: table[:-1], r"run-2.*99 rows, but run 2 has 100 TRs, .* each volume"),
         ({"columns": ["csf"]}, cell(7, "csf", np.nan), r"run-2.*row 7: csf is 'n/a', but each row needs a number; f"),
         ({"columns": ["csf"]}, cell(7, "csf", "1,5"), r"run-2.*row 7: csf is '1,5', .*decimals with a point"),
         ({"columns": ["csf"]}, cell(7, "csf", "inf"), r"run-2.*row 7: csf is 'inf'"),
@@ -300,7 +302,7 @@ def test_what_compcor_needs_is_named(tmp_path):
         ({"files": "{subject}.tsv", "strategy": ["compcor"]}, r"strategy: `compcor` needs `high_pass`"),
         ({"files": "run-{run}.tsv", "columns": ["a"]}, r"files: 'run-\{run\}\.tsv' lacks \{subject\}"),
         ({"files": "{subject}.tsv", "columns": ["a"]}, r"brain\.confounds\.files: '\{subject\}\.tsv' lacks \{run\}"),
-        ({"columns": ["a"]}, r"brain\.confounds\.files: Field required"),
+        ({"columns": ["a"]}, r"brain\.confounds\.files: layout 'table' needs the path of each run's table"),
         ({"files": "{subject}.tsv", "columns": ["a"], "colums": []}, r"confounds\.colums: .*mean 'columns'"),
     ],
 )  # fmt: skip
@@ -309,6 +311,43 @@ def test_mistakes_of_the_section_are_named(confounds, message):
     brain = {"images": "{subject}{run}.nii", "mask": "mask.nii", "confounds": confounds}
     with pytest.raises(InputError, match=message):
         load({"story": story, "brain": brain})
+
+
+def test_a_table_of_recordings_names_each_runs_confounds(tmp_path, monkeypatch):
+    """Run numbers of a subject's own, files called as they like; against the same files by their path."""
+    _, by_path = fmriprep(tmp_path, strategy=["motion"])
+    name = "sub-S_task-x_run-{}_desc-confounds_timeseries".format
+    rows = []
+    for run, other in ((4, 2), (3, 1)):
+        for end in ("tsv", "json"):
+            (tmp_path / f"c{run}.{end}").write_bytes((tmp_path / f"{name(other)}.{end}").read_bytes())
+        rows.append(
+            {"subject": "S", "run": run, "story": "a", "images": "x.npy", "confounds": f"{tmp_path}/c{run}.tsv"}
+        )
+    recorded = Recordings(tuple(Recording(**row) for row in rows))
+    brain = with_recordings(Brain(confounds={"strategy": ["motion"]}), recorded)
+    found = read_runs(brain, "S", RUNS + 2, KEPT, np.arange(len(RUNS)))
+    for run, expected in read(by_path).items():
+        assert found[run + 2].names == expected.names
+        np.testing.assert_array_equal(found[run + 2].columns, expected.columns)
+    # What does not fit is told before anything runs.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.npy").touch()
+    (tmp_path / "w.tsv").write_text("story\tonset\tword\n")
+    lines = ["subject\trun\tstory\timages\tconfounds", "S\t1\ta\tx.npy\tc3.tsv", "S\t2\tb\tx.npy\t"]
+    study = {"subjects": ["S"], "recordings": "r.tsv", "model": {"source": "hub/model"}}
+    study["story"] = {"layout": "recordings", "download": None, "words": "w.tsv", "tr": TR}
+    takes = study | {"brain": {"confounds": {"columns": ["csf"]}}}
+    (tmp_path / "r.tsv").write_text("\n".join(lines) + "\n")
+    (problem,) = missing_files(load(takes))
+    assert "r.tsv: run 2 of subject 'S' has no confounds, which brain.confounds takes out of every run" in problem
+    (problem,) = missing_files(load(study))
+    assert "r.tsv: has confounds, but brain.confounds does not say which are taken out" in problem
+    (tmp_path / "r.tsv").write_text("\n".join([lines[0], lines[1].replace("c3", "c5")]) + "\n")
+    (problem,) = missing_files(load(takes))
+    assert "recordings: no such file c5.tsv (subject 'S', run 1)" in problem
+    with pytest.raises(InputError, match=r"brain\.confounds\.files: not read with a table of recordings, whose column"):
+        load(study | {"brain": {"confounds": {"files": "{subject}{run}.tsv", "columns": ["csf"]}}})
 
 
 def test_arrays_have_no_confounds():
@@ -330,7 +369,8 @@ def test_the_command_takes_confounds_out_and_says_so(tmp_path, capsys):
     for run, table in tables.items():
         moved = noise[run == RUNS] + 5 * table[MOTION].to_numpy() @ rng.standard_normal((6, 8))
         write_image(tmp_path / f"S_{run}.nii.gz", moved.T.reshape(2, 2, 2, -1).astype(np.float32), np.eye(4), TR)
-    brain = Brain(images=f"{tmp_path}/{{subject}}_{{run}}.nii.gz", mask=f"{tmp_path}/mask.nii.gz", confounds=confounds)
+    images = {"images": f"{tmp_path}/{{subject}}_{{run}}.nii.gz", "mask": f"{tmp_path}/mask.nii.gz"}
+    brain = confounds.model_copy(update=images)
     command = flags(trs=tmp_path / "trs.tsv", subject="S", output=tmp_path / "out.npy")
     recordings.main([*command, *flags(options=brain.model_dump_json())])
     cleaned = read_array(tmp_path / "out.npy")

@@ -13,7 +13,7 @@ from tests import recordings as made
 from tests.helpers import flags
 
 from dynalign.check.findings import Findings
-from dynalign.check.inputs import Inputs, _images, _responses
+from dynalign.check.inputs import Inputs, _images, _recordings, _responses
 from dynalign.config.brain import MAP_ENDS, Brain, Rois, kind_of
 from dynalign.config.preflight import missing_files
 from dynalign.config.study import load
@@ -367,6 +367,29 @@ def test_the_check_compares_the_mesh_and_says_what_is_drawn(tmp_path, runs, kind
     own = load(values | {"brain": brain | {"mesh": f"{tmp_path}/{{subject}}.{{hemi}}.surf.gii"}})
     meshes = [line for line in missing_files(own) if line.startswith("brain.mesh")]
     assert [line.split(" (")[0][-12:] for line in meshes] == ["S.L.surf.gii", "S.R.surf.gii"]
+
+
+@pytest.mark.parametrize("kind", ["cifti", "npy"])
+def test_recordings_of_each_subjects_own_are_drawn_on_a_mesh(tmp_path, runs, kind):
+    """The subject's first run need not be number 1."""
+    made.write(tmp_path, kind, "S", runs)
+    images = f"{tmp_path}/{made.IMAGES[kind]}".replace("{subject}", "S").replace("{run}", "2")
+    (tmp_path / "recordings.tsv").write_text(f"subject\trun\tstory\timages\nS\t2\ta\t{images}\n")
+    (tmp_path / "words.tsv").write_text("story\tonset\tword\na\t3\tIt\na\t9\trains.\n")
+    story = {"layout": "recordings", "download": None, "words": f"{tmp_path}/words.tsv", "tr": 2.0}
+    values = {"subjects": ["S"], "recordings": f"{tmp_path}/recordings.tsv", "brain": {"mesh": "fsaverage5"}}
+    study = load(values | {"story": story | {"trim": {"start": 4, "end": 3}}, "model": {"source": "hub/model"}})
+    if kind == "npy":
+        (problem,) = missing_files(study)
+        assert problem == f"brain.mesh: goes with images on surfaces (GIFTI, CIFTI); {study.recordings} names {images}"
+        return
+    assert missing_files(study) == []
+    inputs, found = Inputs(), Findings()
+    _recordings(study, inputs, found)
+    (problem,) = found.problems
+    assert problem.startswith(f"brain.mesh: fsaverage5 has 10,242 and 10,242 vertices, but {images}")
+    assert inputs.voxels == {"S": made.N}
+    assert len(inputs.own["S"][1]) == len(runs[1])
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,13 @@ def ragged(folder) -> dict:
     image = "results/small/data/sub-F_run-{}_bold.nii.gz".format
     starts = dict(enumerate(np.cumsum([0, *SMALL["story"]["trs"]])[:-1] * SMALL["story"]["tr"], 1))
     order = {"F": (1, 2, 3, 4), "G": (3, 1)}
+    for run, n in enumerate(SMALL["story"]["trs"], 1):
+        # A confound that drift holds already, so that it changes nothing.
+        drift = np.cos(np.pi * (np.arange(n) + 0.5) / n)
+        write_table(pd.DataFrame({"sinks": drift, "other": 1.0}), folder / f"run-{run}_confounds.tsv")
     rows = [
         {"subject": subject, "run": run, "story": "tower", "start": starts[old], "images": image(old)}
+        | {"confounds": f"run-{old}_confounds.tsv"}
         for subject, old_runs in order.items()
         for run, old in enumerate(old_runs, 1)
     ]
@@ -34,7 +39,7 @@ def ragged(folder) -> dict:
     study |= {"study": "ragged", "subjects": ["F", "G"], "recordings": "recordings.tsv"}
     study["story"] = {"layout": "recordings", "download": None, "words": "words.tsv", "tr": 2.0}
     study["story"]["trim"] = SMALL["story"]["trim"]
-    study["brain"] = {"detrend": "cosine", "standardize": True}
+    study["brain"] = {"detrend": "cosine", "standardize": True, "confounds": {"columns": ["sinks"]}}
     study["annotation"]["file"] = "results/small/annotation/story.conllu"
     study["model"] |= {"source": "results/small/model", "revision": "step-{step}", "steps": [128]}
     study["baselines"] = []

@@ -119,6 +119,16 @@ def recorded_images(wildcards):
     return [path for one in RECORDINGS.of(wildcards.subject) for path in recording_files(one.images)]
 
 
+def recorded_confounds(wildcards):
+    """The tables of confounds of a subject's runs."""
+    return [one.confounds for one in RECORDINGS.of(wildcards.subject) if one.confounds]
+
+
+def with_descriptions(confounds):
+    """Tables of confounds, and what fMRIPrep says of them, where it is there."""
+    return [*confounds, *(str(Path(path).with_suffix(".json")) for path in confounds)]
+
+
 def recorded_space(wildcards):
     """The files that tell where a subject's voxels lie: the mask, or the first run."""
     first = RECORDINGS.of(wildcards.subject)[0]

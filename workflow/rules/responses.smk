@@ -32,10 +32,8 @@ MASK = recording_files(STUDY.brain.mask_of("{subject}")) if STUDY.brain.mask els
 #: What tells where a subject's voxels lie.
 SPACE = MASK or ARRAY or recording_files(RUNS[0]) if not RECORDINGS else []
 CONFOUNDS = []
-if STUDY.brain.confounds is not None:
-    CONFOUNDS = [STUDY.brain.confounds.file("{subject}", run) for run in range(1, 1 + len(STUDY.story.trs))]
-#: What fMRIPrep says of them, where it is there.
-ABOUT_CONFOUNDS = [str(Path(path).with_suffix(".json")) for path in CONFOUNDS]
+if STUDY.brain.confounds is not None and not RECORDINGS:
+    CONFOUNDS = [STUDY.brain.confounds_file("{subject}", run) for run in range(1, 1 + len(STUDY.story.trs))]
 VOXELS = [STUDY.brain.voxels] if STUDY.brain.voxels else []
 
 
@@ -45,7 +43,7 @@ rule responses:
         array=given(*ARRAY),
         images=lambda wildcards: given(*recorded_images(wildcards)) if RECORDINGS else given(*IMAGES),
         mask=given(*MASK),
-        confounds=given(*CONFOUNDS),
+        confounds=lambda wildcards: given(*recorded_confounds(wildcards)) if RECORDINGS else given(*CONFOUNDS),
         voxels=given(*VOXELS),
     output:
         responses=f"{R}/brain/{{subject}}.npy",
@@ -65,8 +63,7 @@ rule responses:
             *([] if STUDY.simulation or STUDY.story.download else ARRAY + IMAGES + MASK),
             *(recorded_images(wildcards) if RECORDINGS else []),
             *VOXELS,
-            *CONFOUNDS,
-            *ABOUT_CONFOUNDS,
+            *with_descriptions(recorded_confounds(wildcards) if RECORDINGS else CONFOUNDS),
         )(wildcards),
     shell:
         "python -m dynalign.responses.recordings --trs {input.trs:q} --subject {wildcards.subject:q} --array {params.array:q}"

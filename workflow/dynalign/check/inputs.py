@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dynalign.check.findings import Findings
+from dynalign.config.brain import Brain
 from dynalign.config.model import checkpoint_folder, is_local, tokenizer_folder
 from dynalign.config.recordings import Recordings, read_recordings, with_recordings
 from dynalign.config.story import ARRAYS
@@ -92,19 +93,20 @@ def _recordings(study: Study, inputs: Inputs, found: Findings) -> None:
         # One without a row is told with the files that are missing.
         if rows:
             with found.trying():
-                lines.append(_own_runs(study, inputs, subject, Recordings(rows)))
+                lines.append(_own_runs(study, inputs, subject, Recordings(rows), found))
     more = [f"… {len(lines) - 9} more subjects"] if len(lines) > 10 else []
     if lines:
         found.say("recordings", *lines[: 9 if more else None], *more)
 
 
-def _own_runs(study: Study, inputs: Inputs, subject: str, rows: Recordings) -> str:
+def _own_runs(study: Study, inputs: Inputs, subject: str, rows: Recordings, found: Findings) -> str:
     """A subject's runs; a line that says what they are."""
-    space = kinds.space_of(with_recordings(study.brain, rows), subject)
     lengths, tr = timeline.measured(rows, study.story)
     heard, trs = timeline.timeline(inputs.words, rows, lengths, tr, study.story)
     inputs.trs = trs if inputs.trs is None else inputs.trs
-    inputs.voxels[subject] = n = int(space.inside.sum())
+    by_run = dict(zip((one.run for one in rows.root), lengths, strict=True))
+    brain = with_recordings(study.brain, rows)
+    inputs.voxels[subject] = n = _cleaned_in_space(study, brain, subject, by_run, found)
     inputs.own[subject] = heard, trs, _features(study, heard, trs)
     stories = trs["story"].nunique()
     return (
@@ -188,16 +190,21 @@ def _images(study: Study, subject: str, inputs: Inputs, found: Findings) -> int:
     for run, n in enumerate(story.trs, 1):
         with found.trying():
             kinds.check_images(brain, subject, {run: (n, n - cut)}, story.tr)
-        if brain.confounds is not None:
-            with found.trying():
-                kept = timing.kept_trs(np.full(n, run), story.trim.start, story.trim.end)
-                confounds.read_confounds(brain.confounds, subject, run, kept)
+    return _cleaned_in_space(study, brain, subject, dict(enumerate(story.trs, 1)), found)
+
+
+def _cleaned_in_space(study: Study, brain: Brain, subject: str, lengths: dict[int, int], found: Findings) -> int:
+    """Check confounds of runs of these lengths in TRs, and the mesh; the number of voxels."""
+    trim = study.story.trim
+    for run, n in lengths.items() if brain.confounds is not None else ():
+        with found.trying():
+            confounds.read_confounds(brain, subject, run, timing.kept_trs(np.full(n, run), trim.start, trim.end))
     space = kinds.space_of(brain, subject)
     if isinstance(space, Surfaces | Grayordinates) and brain.mesh is not None:
         with found.trying():
             mesh = brain.surfaces(subject)
             sizes = [len(coordinates) for coordinates, _ in surfaces.read_meshes(mesh)]
-            surfaces.check_sizes(mesh, sizes, space.sizes, brain.image(subject, 1))
+            surfaces.check_sizes(mesh, sizes, space.sizes, brain.first_image(subject))
     return int(space.inside.sum())
 
 

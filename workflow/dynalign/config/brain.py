@@ -84,9 +84,10 @@ Part = Annotated[Literal["motion", "high_pass", "wm_csf", "global_signal", "comp
 class Confounds(Section):
     """Confounds taken out of the responses, run by run, in one step with drift (METHOD section 2.2)."""
 
-    files: RunPath = Field(
+    files: RunPath | None = Field(
+        None,
         description="a table per run, a row for each volume (fMRIPrep: `…_desc-confounds_timeseries.tsv`), a path with "
-        "{subject} and {run}"
+        "{subject} and {run}; with a table of recordings, its column `confounds` names them",
     )
     columns: Annotated[tuple[str, ...], AfterValidator(unique)] = Field((), description="columns taken out, or")
     strategy: Annotated[tuple[Part, ...], AfterValidator(unique)] = Field(
@@ -110,10 +111,6 @@ class Confounds(Section):
             raise ValueError("strategy: `compcor` needs `high_pass` beside it: it was computed after that")
         need_placeholders(self, files=("subject",))
         return self
-
-    def file(self, subject: str, run: int) -> str:
-        """Path of the table of one run, counted from 1."""
-        return self.files.format(subject=subject, run=run)
 
 
 class Brain(Section):
@@ -140,7 +137,7 @@ class Brain(Section):
     )
     high_pass_s: float = Field(128.0, gt=0, description="longest period in s that `cosine` keeps")
     confounds: Confounds | None = Field(
-        None, description="layout `table`: confounds taken out together with drift (keys below)"
+        None, description="images run by run: confounds taken out together with drift (keys below)"
     )
     standardize: bool = Field(False, description="z-score each voxel within each run after detrending")
     voxels: SubjectPath | None = Field(
@@ -162,11 +159,17 @@ class Brain(Section):
             if masks != self.kind and not {masks, self.kind} <= {*_ARRAYS}:
                 raise ValueError(f"mask: {self.mask!r} is {masks}, but images are {self.kind}; use one kind")
         if self.mesh is not None:
-            if self.images is None or self.kind not in ("gifti", "cifti"):
-                raise ValueError("mesh: goes with images on surfaces (GIFTI, CIFTI)")
+            # Those of a table of recordings are known with its rows.
+            if self.images is not None:
+                self.check_mesh()
             if self.mesh != "fsaverage5" and "{hemi}" not in self.mesh:
                 raise ValueError(f"mesh: {self.mesh!r} is neither 'fsaverage5' nor a path with {{hemi}} (L, R)")
         return self
+
+    def check_mesh(self) -> None:
+        """Refuse a mesh with images of volumes or without coordinates."""
+        if self.mesh is not None and self.kind not in ("gifti", "cifti"):
+            raise ValueError("mesh: goes with images on surfaces (GIFTI, CIFTI)")
 
     def surfaces(self, subject: str) -> list[str]:
         """What a subject's maps are drawn on: ``fsaverage5``, files for L and R, or nothing."""
@@ -180,6 +183,14 @@ class Brain(Section):
     def image(self, subject: str, run: int) -> str:
         """The recording of one run, counted from 1; {hemi} stays."""
         return self.images.format(subject=subject, run=run, hemi="{hemi}")
+
+    def first_image(self, subject: str) -> str:
+        """The recording of a subject's first run; {hemi} stays."""
+        return self.image(subject, 1)
+
+    def confounds_file(self, subject: str, run: int) -> str:
+        """Path of the table of one run's confounds, counted from 1."""
+        return self.confounds.files.format(subject=subject, run=run)
 
     def mask_of(self, subject: str) -> str | None:
         """The mask of a subject, if there is one; {hemi} stays."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dynalign.config.brain import HARRY_POTTER_SUBJECTS, recording_files
 from dynalign.config.model import checkpoint_folder, is_local, tokenizer_folder
-from dynalign.config.recordings import read_recordings
+from dynalign.config.recordings import Recordings, read_recordings, with_recordings
 from dynalign.config.story import ARRAYS
 from dynalign.config.study import Study
 from dynalign.io.errors import InputError
@@ -58,9 +58,13 @@ def missing_files(study: Study, root: str | Path = ".") -> list[str]:
                     there = ", ".join(known.subjects)
                     missing.append(f"subjects: {subject!r} has no row in {study.recordings}; it has {there}")
                 for one in rows:
+                    where = f" (subject {subject!r}, run {one.run})"
                     for path in (one.images, *([one.mask] if one.mask else [])):
                         for file in recording_files(path):
-                            need("recordings", file, f" (subject {subject!r}, run {one.run})")
+                            need("recordings", file, where)
+                    if one.confounds is not None:
+                        need("recordings", one.confounds, where)
+            missing += _unfit(study, known)
     for subject in study.subjects:
         hint = f" (subject {subject!r})"
         if story.layout == "table" and study.simulation is None:
@@ -71,8 +75,9 @@ def missing_files(study: Study, root: str | Path = ".") -> list[str]:
                 for path in recording_files(study.brain.image(subject, number)):
                     need("brain.images", path, hint_of_run)
                 if study.brain.confounds is not None:
-                    need("brain.confounds.files", study.brain.confounds.file(subject, number), hint_of_run)
-            for path in study.brain.surfaces(subject) if study.brain.mesh != "fsaverage5" else ():
+                    need("brain.confounds.files", study.brain.confounds_file(subject, number), hint_of_run)
+        if study.brain.mesh != "fsaverage5":
+            for path in study.brain.surfaces(subject):
                 need("brain.mesh", path, hint)
         if study.brain.voxels is not None:
             need("brain.voxels", study.brain.voxels.format(subject=subject), hint)
@@ -103,3 +108,21 @@ def missing_files(study: Study, root: str | Path = ".") -> list[str]:
         )
         need("model.source", f"{folder}/tokenizer.json", hint)
     return missing
+
+
+def _unfit(study: Study, known: Recordings) -> list[str]:
+    """What the configuration asks for that the rows of the study's subjects do not have, and what it leaves unsaid."""
+    wrong, path = [], study.recordings
+    rows = [one for subject in study.subjects for one in known.of(subject)]
+    if study.brain.confounds is None and any(one.confounds for one in rows):
+        wrong.append(f"{path}: has confounds, but brain.confounds does not say which are taken out (columns, strategy)")
+    elif study.brain.confounds is not None and (bare := [one for one in rows if one.confounds is None]):
+        wrong.append(
+            f"{path}: run {bare[0].run} of subject {bare[0].subject!r} has no confounds, which brain.confounds takes "
+            "out of every run; fill the column, or leave the section out"
+        )
+    try:
+        with_recordings(study.brain, known).check_mesh()
+    except ValueError as error:
+        wrong.append(f"brain.{error}; {path} names {known.root[0].images}")
+    return wrong

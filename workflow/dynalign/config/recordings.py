@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from dynalign.config.brain import Brain, kind_of
-from dynalign.config.fields import MaskPath, Name
+from dynalign.config.fields import FilePath, MaskPath, Name
 from dynalign.io.errors import InputError
 from dynalign.io.text import read_text
 
@@ -26,6 +26,8 @@ class Recording(BaseModel):
     tr: float | None = Field(None, gt=0)
     images: MaskPath
     mask: MaskPath | None = None
+    #: Table of the run's confounds, of which ``brain.confounds`` says what is taken out.
+    confounds: FilePath | None = None
 
 
 class Recordings(RootModel[tuple[Recording, ...]]):
@@ -53,11 +55,22 @@ class RecordedBrain(Brain):
 
     def image(self, subject: str, run: int) -> str:
         """The recording of one run; {hemi} stays."""
-        return next(one.images for one in self.recordings.of(subject) if one.run == run)
+        return self._row(subject, run).images
+
+    def first_image(self, subject: str) -> str:
+        """The recording of a subject's first run, whatever its number; {hemi} stays."""
+        return self.recordings.of(subject)[0].images
+
+    def confounds_file(self, subject: str, run: int) -> str:
+        """Path of the table of one run's confounds."""
+        return self._row(subject, run).confounds
 
     def mask_of(self, subject: str) -> str | None:
         """The mask of a subject, if there is one; {hemi} stays."""
         return self.recordings.of(subject)[0].mask
+
+    def _row(self, subject: str, run: int) -> Recording:
+        return next(one for one in self.recordings.of(subject) if one.run == run)
 
 
 def with_recordings(brain: Brain, recordings: Recordings | None) -> Brain:
@@ -66,7 +79,7 @@ def with_recordings(brain: Brain, recordings: Recordings | None) -> Brain:
 
 
 def read_recordings(path: str | Path) -> Recordings:
-    """Read the table, tab-separated: subject, run, story, images, perhaps start, tr and mask.
+    """Read the table, tab-separated: subject, run, story, images, perhaps start, tr, mask and confounds.
 
     InputError: a column is missing or unknown, a cell cannot be used, or a run of a subject stands twice.
     """

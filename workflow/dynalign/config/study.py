@@ -42,7 +42,8 @@ class Study(Section):
     recordings: FilePath | None = Field(
         None,
         description="layout `recordings`: a table with a row per run of each subject: subject, run (1, 2, …), story, "
-        "images, perhaps start (s of the story at which the run's first TR starts; default 0), tr (s), mask",
+        "images, perhaps start (s of the story at which the run's first TR starts; default 0), tr (s), mask, confounds "
+        "(a table)",
     )
     annotation: Annotation = Field(Annotation(), description="parsing")
     properties: Annotated[dict[Name, Property], Field(min_length=1)] = Field(
@@ -114,6 +115,10 @@ class Study(Section):
             need_placeholders(brain, "brain.", images=("run",))
             if brain.confounds is not None:
                 need_placeholders(brain.confounds, "brain.confounds.", files=("run",))
+        if story.layout == "table" and brain.confounds is not None and brain.confounds.files is None:
+            raise ValueError("brain.confounds.files: layout 'table' needs the path of each run's table")
+        if story.layout == "arrays" and brain.mesh is not None:
+            raise ValueError("brain.mesh: goes with images on surfaces (GIFTI, CIFTI), not with layout 'arrays'")
         if story.layout == "arrays" and brain.confounds is not None:
             raise ValueError(
                 "brain.confounds: goes with layout 'table'; clean arrays before, or give them as `features`"
@@ -142,9 +147,13 @@ class Study(Section):
 
     def _recorded(self) -> None:
         """What does not go with runs of each subject's own."""
-        for key in ("images", "mask", "voxels", "mesh", "confounds"):
+        for key in ("images", "mask", "voxels"):
             if getattr(self.brain, key) is not None:
                 raise ValueError(f"brain.{key}: not read with a table of recordings; leave the key out")
+        if self.brain.confounds is not None and self.brain.confounds.files is not None:
+            raise ValueError(
+                "brain.confounds.files: not read with a table of recordings, whose column `confounds` names the tables"
+            )
         if own := [name for name in self.baselines if name in ("controls", *self.features)]:
             raise ValueError(
                 f"baselines: {own[0]!r} needs runs that all subjects share; leave it out (shares.nuisance takes it)"

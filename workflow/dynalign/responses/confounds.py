@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from dynalign.cli import note
-from dynalign.config.brain import Confounds
+from dynalign.config.brain import Brain, Confounds
 from dynalign.io.errors import InputError, located
 from dynalign.tables.reader import finite_numbers, read_table
 
@@ -25,7 +25,7 @@ class Regressors:
     steady: np.ndarray
 
 
-def read_confounds(options: Confounds, subject: str, run: int, kept: np.ndarray) -> tuple[Regressors, np.ndarray]:
+def read_confounds(brain: Brain, subject: str, run: int, kept: np.ndarray) -> tuple[Regressors, np.ndarray]:
     """Read the confounds of one run, and the TR in the run of each row: all, or those that trimming leaves.
 
     `kept`, (n_trs,), says which TRs of the run trimming leaves. Columns are taken by name, or as
@@ -33,11 +33,11 @@ def read_confounds(options: Confounds, subject: str, run: int, kept: np.ndarray)
     where derivatives have none, is that of the second. InputError: the table is missing or not whole, lacks a column,
     has a cell that is no number or another length; trimming leaves a volume that is not in steady state.
     """
-    path = options.file(subject, run)
+    options, path = brain.confounds, brain.confounds_file(subject, run)
     table = read_table(path, options.columns)
     if len(table) not in (len(kept), kept.sum()):
         raise InputError(
-            f"{path}: {len(table)} rows, but run {run} has {len(kept)} TRs (story.trs), {kept.sum()} after story.trim; "
+            f"{path}: {len(table)} rows, but run {run} has {len(kept)} TRs, {kept.sum()} after story.trim; "
             "a table of confounds has a row for each volume"
         )
     trs = np.arange(len(kept)) if len(table) == len(kept) else np.flatnonzero(kept)
@@ -89,7 +89,7 @@ def _by_strategy(path: str, options: Confounds) -> tuple:
 
 
 def read_runs(
-    options: Confounds, subject: str, runs: np.ndarray, kept: np.ndarray, rows: np.ndarray
+    brain: Brain, subject: str, runs: np.ndarray, kept: np.ndarray, rows: np.ndarray
 ) -> Mapping[int, Regressors]:
     """Confounds of every run, for the rows of its responses.
 
@@ -99,7 +99,7 @@ def read_runs(
     found = {}
     for name in dict.fromkeys(runs.tolist()):
         whole = np.flatnonzero(runs == name)
-        confounds, trs = read_confounds(options, subject, name, kept[whole])
+        confounds, trs = read_confounds(brain, subject, name, kept[whole])
         wanted = rows[runs[rows] == name] - whole[0]
         if not np.isin(wanted, trs).all():
             raise InputError(

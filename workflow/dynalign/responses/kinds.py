@@ -25,7 +25,7 @@ def space_of(brain: Brain, subject: str) -> Space:
     Masks are read, of a run the header alone.
     """
     mask = brain.mask_of(subject)
-    return Volumes(mask) if brain.kind == "nifti" else _SPACES[brain.kind](mask, brain.image(subject, 1))
+    return Volumes(mask) if brain.kind == "nifti" else _SPACES[brain.kind](mask, brain.first_image(subject))
 
 
 def check_tr(path: str, header: Header, tr: float) -> None:

@@ -152,8 +152,9 @@ def main(
             responses = responses[:, read_voxels(options.voxels.format(subject=subject), responses.shape[1])]
     else:
         source = options.images or f"{subject}: {len(np.unique(runs))} runs"
-        responses, rows = read_images(with_recordings(options, recordings), subject, runs, kept, tr)
-    confounds = read_runs(options.confounds, subject, runs, kept, rows) if options.confounds else {}
+        options = with_recordings(options, recordings)
+        responses, rows = read_images(options, subject, runs, kept, tr)
+    confounds = read_runs(options, subject, runs, kept, rows) if options.confounds else {}
     # A whole run is cleaned before trimming, a trimmed one as it is: both are "per run".
     cleaned = clean_runs(responses, runs[rows], tr, options, confounds)[kept[rows]]
     with np.errstate(over="ignore", invalid="ignore"):
