@@ -164,6 +164,91 @@ def test_the_ratios_interval_agrees_with_the_jackknife():
     assert (row["ci_high"] - row["ci_low"]) / 2 == pytest.approx(half, rel=0.05)
 
 
+def perfect_model_ratio(reliability: float, m: int) -> float:
+    """By simulation: r/ceiling of the signal itself, where each of `m` other subjects has a noisy copy of it."""
+    rng = np.random.default_rng(11)
+    n, noise = 1500, np.sqrt((1 - reliability) / reliability)
+    signal = rng.normal(size=(n, 1))
+    target, *others = (signal + noise * rng.normal(size=(n, v)) for v in (60, *[1] * m))
+    choices = CHOICES.model_copy(update={"folds": 3, "inner_folds": 2})
+    limit = ceiling.intersubject(others, target, np.ones(n, dtype=int), choices, block=50)
+    r = [[np.corrcoef(signal[limit.fold == k, 0], y)[0, 1] for y in target[limit.fold == k].T] for k in range(3)]
+    chosen = ceiling.above(limit, 0)
+    row = ceiling.ratio_row(replace(limit, r=np.array(r)), limit, chosen, Statistics(block=50), 0)
+    return row["ratio"]
+
+
+@pytest.mark.parametrize(("reliability", "m"), [(0.29, 2), (0.29, 20), (0.8, 2)])
+def test_a_perfect_models_ratio_is_above_1_where_others_are_few(reliability, m):
+    """By Spearman and Brown: 1.49 of two others with a reliability of .29; so r/ceiling is no share."""
+    expected = np.sqrt((1 + (m - 1) * reliability) / (m * reliability))
+    assert perfect_model_ratio(reliability, m) == pytest.approx(expected, rel=0.04)
+
+
+def test_of_other_trs_the_interval_takes_both_errors():
+    """Against simulation: the ratio of two means over independent blocks."""
+    rng = np.random.default_rng(12)
+    settings, ratios, widths = Statistics(block=1), [], []
+    for _ in range(300):
+        r, limit = (centre + 0.1 * rng.normal(size=(n, 1)) for centre, n in ((0.2, 40), (0.4, 25)))
+        scores, bound = (made_scores(x, np.arange(len(x)).astype(np.int16), block=1) for x in (r, limit))
+        row = ceiling.ratio_row(scores, bound, np.ones(1, dtype=bool), settings, 0, own_runs=True)
+        ratios.append(row["ratio"])
+        widths.append((row["ci_high"] - row["ci_low"]) / 2)
+    # Twice the scatter, and Nadeau and Bengio's factor for n folds, whose training rows all others are.
+    assert np.mean(widths) == pytest.approx(2.03 * np.std(ratios) * np.sqrt(2), rel=0.12)
+    with pytest.raises(InputError, match="both need the same responses and folds"):
+        ceiling.ratio_row(scores, bound, np.ones(1, dtype=bool), settings, 0)
+    two = made_scores(np.ones((3, 2)), np.arange(3).astype(np.int16), block=1)
+    with pytest.raises(InputError, match="both need the same responses and folds"):
+        ceiling.ratio_row(scores, two, np.ones(1, dtype=bool), settings, 0, own_runs=True)
+
+
+def test_subjects_of_own_runs_are_predicted_on_what_they_share(tmp_path):
+    """The second has the runs in the other order and one more; against the shared rows by hand."""
+    rng = np.random.default_rng(13)
+    signal = {name: rng.normal(size=(60, 3)) for name in "abc"}
+    paths, brains = {}, {}
+    for subject, stories in {"F": "ab", "M": "bca"}.items():
+        trs = pd.DataFrame({"tr": range(60 * len(stories)), "run": np.repeat(1 + np.arange(len(stories)), 60)})
+        trs = trs.assign(story=np.repeat(list(stories), 60), time=np.tile(2.0 * np.arange(60), len(stories)), kept=1)
+        # F lacks the first ten TRs of each run.
+        trs.loc[(subject == "F") & (trs["time"] < 20), "kept"] = 0
+        paths[subject] = str(tmp_path / f"{subject}.trs.tsv")
+        write_table(trs, paths[subject])
+        whole = np.concatenate([signal[name] + rng.normal(size=(60, 3)) for name in stories]).astype(np.float32)
+        brains[subject] = whole[trs["kept"] == 1]
+        write_array(tmp_path / f"{subject}.npy", brains[subject])
+    command = ["predict", *flags(responses=tmp_path / "F.npy", encoding=CHOICES.model_dump_json())]
+    command += [*flags(output=tmp_path / "F.npz"), "--others", str(tmp_path / "M.npy")]
+    ceiling.main([*command, "--trs", paths["F"], paths["M"]])
+    same = np.concatenate([np.arange(130, 180), np.arange(10, 60)])
+    expected = ceiling.intersubject([brains["M"][same]], brains["F"], np.repeat([1, 2], 50), CHOICES)
+    found = read_scores(tmp_path / "F.npz")
+    np.testing.assert_array_equal(found.r, expected.r)
+    assert found.r.mean() > 0.2
+    with pytest.raises(InputError, match=r"M\.npy: shape \(180, 3\), but .*F\.trs\.tsv keeps 100 TRs"):
+        ceiling.main([*command, "--trs", paths["F"], paths["F"]])
+    # M's own table says what is left out.
+    command = ["predict", *flags(responses=tmp_path / "M.npy", encoding=CHOICES.model_dump_json())]
+    command += [*flags(output=tmp_path / "M.npz"), "--others", str(tmp_path / "F.npy")]
+    ceiling.main([*command, "--trs", paths["M"], paths["F"]])
+    limit = read_scores(tmp_path / "M.npz")
+    whole = made_scores(np.full((4, 3), 0.2), np.repeat(np.arange(4), 45).astype(np.int16))
+    write_scores(tmp_path / "encoding/step-4/layer-0/M/none.original.npz", whole)
+    table = pd.DataFrame([["step-4", 4, 0, "none", "original", "M"]], columns=[*ceiling.CELL, "subject"])
+    table = table.assign(mean_r=0.2, ci_low=0, ci_high=1, inner_score=0, n_voxels=3, n_invalid=0, share_significant=0)
+    write_table(table, tmp_path / "alignment.tsv")
+    ratio = flags(subject="M", n_others=1, gap=CHOICES.gap, ceiling=tmp_path / "M.npz", folder=tmp_path / "encoding")
+    ratio += flags(alignment=tmp_path / "alignment.tsv", ceiling_output=tmp_path / "tables/noise_ceiling.tsv")
+    ceiling.main(["ratio", *ratio, *flags(output=tmp_path / "r.tsv", own_trs=paths["M"])])
+    row = read_table(tmp_path / "tables/noise_ceiling.tsv").iloc[0]
+    assert (row["n_trs"], row["n_trs_left_out"]) == (100, 80)
+    chosen = ceiling.above(limit, 0.1)
+    expected = 0.2 / limit.r[:, chosen].mean()
+    assert read_table(tmp_path / "r.tsv")["ratio"].item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_wrong_input_is_told():
     rng = np.random.default_rng(9)
     target = rng.normal(size=(80, 3))

@@ -126,6 +126,33 @@ def test_arrays_may_overlap_and_are_cut_to_the_voxels_kept(tmp_path):
     assert regions["right"].tolist() == [False, True, True, False]
 
 
+def test_regions_of_a_subject_with_own_runs_lie_in_its_own_space(tmp_path):
+    """The table of recordings names the mask of a label image, and the first run, by which voxels are counted."""
+    labels = np.arange(24).reshape(2, 3, 4) % 3
+    for subject, mask in {"S": labels > 0, "T": labels < 2}.items():
+        for name, values in (("mask", mask), ("labels", labels)):
+            nibabel.save(nibabel.Nifti1Image(values.astype(np.uint8), AFFINE), tmp_path / f"{subject}_{name}.nii.gz")
+    (tmp_path / "names.tsv").write_text("index\tname\n1\tone\n2\ttwo\n")
+    rows = [
+        {"subject": subject, "run": 2, "story": "a", "images": "x.nii", "mask": f"{tmp_path}/{subject}_mask.nii.gz"}
+        for subject in "ST"
+    ]
+    rois = {"image": f"{tmp_path}/{{subject}}_labels.nii.gz", "labels": f"{tmp_path}/names.tsv", "names": ["one"]}
+    for subject, expected in {"S": labels[labels > 0] == 1, "T": labels[labels < 2] == 1}.items():
+        given = json.dumps([row for row in rows if row["subject"] == subject])
+        command = flags(subject=subject, options=json.dumps(rois), brain="{}", recordings=given)
+        main(["voxels", *command, *flags(output=tmp_path / f"{subject}.npz")])
+        assert read_regions(tmp_path / f"{subject}.npz")["one"].tolist() == expected.tolist()
+    # Arrays are counted by the first run where there is no mask.
+    np.save(tmp_path / "U.npy", np.zeros((9, 5), dtype=np.float32))
+    np.save(tmp_path / "U.one.npy", np.arange(5) < 2)
+    given = json.dumps([{"subject": "U", "run": 3, "story": "a", "images": f"{tmp_path}/U.npy"}])
+    rois = {"arrays": f"{tmp_path}/{{subject}}.{{roi}}.npy", "names": ["one"]}
+    command = flags(subject="U", options=json.dumps(rois), brain="{}", recordings=given, output=tmp_path / "U.npz")
+    main(["voxels", *command])
+    assert read_regions(tmp_path / "U.npz")["one"].tolist() == [True, True, False, False, False]
+
+
 @pytest.mark.parametrize(
     ("inside", "message"),
     [

@@ -3,6 +3,7 @@
 import copy
 import shutil
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,6 +44,12 @@ def ragged(folder) -> dict:
     study["annotation"]["file"] = "results/small/annotation/story.conllu"
     study["model"] |= {"source": "results/small/model", "revision": "step-{step}", "steps": [128]}
     study["baselines"] = []
+    for subject in "FG":
+        for part, name in enumerate(("front", "back")):
+            n = np.asarray(nibabel.load(folder / "results/small/data/sub-F_mask.nii.gz").dataobj).sum()
+            np.save(folder / f"{subject}.{name}.npy", (np.arange(n) < n // 2) == (part == 0))
+    study["rois"] = {"arrays": "{subject}.{roi}.npy", "names": ["front", "back"]}
+    study["noise_ceiling"] = {"compute": True}
     for key in ("simulation", "training"):
         del study[key]
     return study
@@ -53,7 +60,8 @@ def run(finished, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ragged") / "copy"
     shutil.copytree(finished, folder, symlinks=True)
     study = ragged(folder)
-    targets = [f"{RESULTS}/tables/{name}.tsv" for name in ("removal_effects_group", "shares")]
+    names = ("removal_effects_group", "shares", "roi_alignment", "noise_ceiling", "alignment_to_ceiling")
+    targets = [f"{RESULTS}/tables/{name}.tsv" for name in names]
     done = snakemake(folder, *targets, f"{RESULTS}/maps/G.nii.gz", "--cores", "2", config=study)
     assert done.status == 0, done.output[-6000:]
     return folder, study
@@ -108,6 +116,25 @@ def test_the_group_is_tested_on_what_both_heard(run):
     by_fold = both[["F", "G"]].mean(axis=1).groupby(both["fold"]).mean()
     found = group.query("removal == 'leace-crossfit' and property == 'tense'")["mean_difference"].item()
     assert found == pytest.approx(by_fold.mean(), rel=1e-6)
+
+
+def test_regions_and_the_ceiling_of_own_runs(run):
+    folder, _ = run
+    tables = folder / RESULTS / "tables"
+    regions = read_table(tables / "roi_alignment.tsv").query("removal == 'none'").set_index(["subject", "roi"])
+    whole = read_table(tables / "alignment.tsv").query("removal == 'none'").set_index("subject")
+    for subject in "FG":
+        r, n = (regions.loc[subject, name] for name in ("mean_r", "n_voxels"))
+        assert np.average(r, weights=n) == pytest.approx(whole.loc[subject, "mean_r"], rel=1e-5)
+    limit = read_table(tables / "noise_ceiling.tsv").set_index("subject")
+    trs = {subject: read_table(folder / RESULTS / f"story/{subject}.trs.tsv")["kept"].sum() for subject in "FG"}
+    assert limit["n_trs"].tolist() == [trs["G"]] * 2
+    assert limit["n_trs_left_out"].tolist() == [trs["F"] - trs["G"], 0]
+    # What G was shown is F's own run.
+    assert (limit["mean_r"] > 0.98).all()
+    ratios = read_table(tables / "alignment_to_ceiling.tsv").query("removal == 'none'").set_index("subject")
+    assert ratios.loc["F", "mean_r"] == pytest.approx(whole.loc["F", "mean_r"], rel=1e-5)
+    assert (ratios["ci_low"] < ratios["ratio"]).all()
 
 
 def test_a_recording_of_a_new_subject_plans_only_its_branch(run):

@@ -90,7 +90,13 @@ if STUDY.rois is not None:
     rule rois:
         input:
             regions=given(*REGIONS),
-            space=given(*([f"{STUDY.story.folder}/data_subject_{{subject}}.npy"] if ARRAY else SPACE)),
+            space=lambda wildcards: given(
+                *(
+                    [f"{STUDY.story.folder}/data_subject_{{subject}}.npy"]
+                    if ARRAY
+                    else SPACE or recorded_space(wildcards)
+                )
+            ),
             kept=given(*VOXELS),
         output:
             f"{R}/rois/{{subject}}.npz",
@@ -104,7 +110,13 @@ if STUDY.rois is not None:
             options=section(STUDY.rois),
             content=content(*([] if STUDY.simulation else REGIONS), *VOXELS),
             space=lambda wildcards, input: (
-                ["--array", *input.space] if ARRAY else ["--brain", section(STUDY.brain, "images", "mask")(wildcards)]
+                ["--array", *input.space]
+                if ARRAY
+                else [
+                    "--brain",
+                    section(STUDY.brain, "images", "mask")(wildcards),
+                    *recorded_option(wildcards.subject),
+                ]
             ),
         shell:
             "python -m dynalign.statistics.regions voxels --subject {wildcards.subject:q} --options {params.options:q}"
@@ -143,7 +155,8 @@ if STUDY.noise_ceiling.compute:
                 [f"{R}/brain/{name}.npy" for name in STUDY.subjects if name != wildcards.subject]
             ),
             digests=[f"{R}/brain/{name}.npy.sha256" for name in STUDY.subjects],
-            trs=f"{R}/story/trs.tsv",
+            # Of the subject first, then of the others.
+            trs=lambda wildcards: sorted(ALL_TRS, key=lambda path: path != TRS.format(**wildcards)) or TRS,
         output:
             f"{R}/ceiling/{{subject}}.npz",
         log:
@@ -166,6 +179,7 @@ if STUDY.noise_ceiling.compute:
     rule ceiling_statistics:
         input:
             ceiling=f"{R}/ceiling/{{subject}}.npz",
+            trs=[TRS] if RECORDINGS else [],
             alignment=f"{R}/tables/alignment.tsv",
             scores=SCORES,
         output:
@@ -182,10 +196,11 @@ if STUDY.noise_ceiling.compute:
             gap=STUDY.encoding.gap,
             others=len(STUDY.subjects) - 1,
             folder=folder_of_scores,
+            own=lambda wildcards, input: ["--own-trs", input.trs] if input.trs else [],
         shell:
             "python -m dynalign.statistics.ceiling ratio --subject {wildcards.subject:q} --n-others {params.others}"
             " --ceiling {input.ceiling:q} --alignment {input.alignment:q} --folder {params.folder:q}"
-            " --options {params.options:q} --statistics {params.statistics:q}"
+            " --options {params.options:q} --statistics {params.statistics:q} {params.own:q}"
             " --gap {params.gap} --ceiling-output {output.ceiling:q} --output {output.ratio:q} &> {log:q}"
 
 

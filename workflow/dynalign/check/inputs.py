@@ -22,6 +22,7 @@ from dynalign.responses import confounds, kinds, recordings, regions, timeline
 from dynalign.responses.grayordinates import Grayordinates
 from dynalign.responses.space import measured_rows
 from dynalign.responses.surfaces import Surfaces
+from dynalign.statistics import shared
 from dynalign.stimulus import conllu, features, parser, properties, timing
 from dynalign.tables.reader import read_table
 
@@ -94,6 +95,10 @@ def _recordings(study: Study, inputs: Inputs, found: Findings) -> None:
         if rows:
             with found.trying():
                 lines.append(_own_runs(study, inputs, subject, Recordings(rows), found))
+    if study.noise_ceiling.compute and len(inputs.own) > 1:
+        with found.trying(), located("noise_ceiling.compute"):
+            rows = shared.rows_in_common([own[1] for own in inputs.own.values()], list(inputs.own))
+            lines.append(f"noise ceiling: on the {len(rows[0])} TRs that all subjects have")
     more = [f"… {len(lines) - 9} more subjects"] if len(lines) > 10 else []
     if lines:
         found.say("recordings", *lines[: 9 if more else None], *more)
@@ -107,6 +112,8 @@ def _own_runs(study: Study, inputs: Inputs, subject: str, rows: Recordings, foun
     by_run = dict(zip((one.run for one in rows.root), lengths, strict=True))
     brain = with_recordings(study.brain, rows)
     inputs.voxels[subject] = n = _cleaned_in_space(study, brain, subject, by_run, found)
+    with found.trying():
+        _regions(study, brain, subject, n)
     inputs.own[subject] = heard, trs, _features(study, heard, trs)
     stories = trs["story"].nunique()
     return (
@@ -172,16 +179,20 @@ def _responses(study: Study, inputs: Inputs, found: Findings) -> None:
                 continue
             read = _array if study.story.layout == "arrays" else _images
             n = inputs.voxels[subject] = read(study, subject, inputs, found)
-            if study.rois is not None and study.rois.image is not None:
-                regions.from_image(study.rois, subject, study.brain.mask_of(subject))
-            elif study.rois is not None:
-                regions.from_arrays(study.rois, subject, n)
+            _regions(study, study.brain, subject, n)
     sizes = inputs.voxels.items()
     listed = ", ".join(f"{subject} {n:,}" for subject, n in sizes) if len(sizes) < 10 else f"{len(sizes)} subjects"
     if sizes:
         found.say("responses", f"{'to be simulated; ' if study.simulation else ''}voxels: {listed}")
         if study.story.layout == "table" and study.brain.kind != "nifti" and study.brain.mesh is None:
             found.say("", "maps are written, not drawn: brain.mesh names no surfaces")
+
+
+def _regions(study: Study, brain: Brain, subject: str, n_voxels: int) -> None:
+    if study.rois is not None and study.rois.image is not None:
+        regions.from_image(study.rois, subject, brain.mask_of(subject))
+    elif study.rois is not None:
+        regions.from_arrays(study.rois, subject, n_voxels)
 
 
 def _images(study: Study, subject: str, inputs: Inputs, found: Findings) -> int:

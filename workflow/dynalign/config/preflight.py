@@ -121,8 +121,11 @@ def _unfit(study: Study, known: Recordings) -> list[str]:
             f"{path}: run {bare[0].run} of subject {bare[0].subject!r} has no confounds, which brain.confounds takes "
             "out of every run; fill the column, or leave the section out"
         )
+    brain, names = with_recordings(study.brain, known), f"{path} names {known.root[0].images}"
     try:
-        with_recordings(study.brain, known).check_mesh()
+        brain.check_mesh()
     except ValueError as error:
-        wrong.append(f"brain.{error}; {path} names {known.root[0].images}")
+        wrong.append(f"brain.{error}; {names}")
+    if study.rois is not None and study.rois.image is not None and brain.kind != "nifti":
+        wrong.append(f"rois.image: goes with NIfTI images, but {names}; give rois.arrays and rois.names")
     return wrong

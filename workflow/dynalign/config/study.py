@@ -125,7 +125,8 @@ class Study(Section):
             )
         if story.layout == "table" and brain.voxels is not None:
             raise ValueError("brain.voxels: goes with layout 'arrays'; brain.mask chooses the voxels of images")
-        if labelled and (story.layout == "arrays" or brain.kind != "nifti"):
+        # Of what kind recorded images are, their table says.
+        if labelled and (story.layout == "arrays" or (brain.images is not None and brain.kind != "nifti")):
             raise ValueError("rois.image: goes with NIfTI images; give rois.arrays and rois.names")
         if self.noise_ceiling.compute and len(self.subjects) < 2:
             raise ValueError(
@@ -158,10 +159,6 @@ class Study(Section):
             raise ValueError(
                 f"baselines: {own[0]!r} needs runs that all subjects share; leave it out (shares.nuisance takes it)"
             )
-        if self.noise_ceiling.compute:
-            raise ValueError("noise_ceiling.compute: needs runs that all subjects share; leave it out")
-        if self.rois is not None:
-            raise ValueError("rois: not read with a table of recordings yet; leave the section out")
 
     @model_validator(mode="after")
     def _features_fit(self):

@@ -329,7 +329,7 @@ def regions_over_training(alignment, choices: Figures):
 
 
 def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
-    """Alignment as a share of the noise ceiling over training, at the best layer by inner score."""
+    """Alignment over the noise ceiling, over training, at the best layer by inner score."""
     best = summaries.best_layers(alignment)[[*summaries.CELL, "layer_by_inner_score"]]
     best = best.rename(columns={"layer_by_inner_score": "layer"})
     ratios = summaries.original(ratios).drop(columns=["removal", "property", "step"])
@@ -352,7 +352,7 @@ def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
         f"{row.subject} {row.mean_r_above:.3f} ({int(row.n_above):,} of {int(row.n_voxels):,} voxels)"
         for row in ceilings.itertuples()
     )
-    style.title(figure, "Alignment as a share of the intersubject noise ceiling", f"Mean ceiling: {each}.")
+    style.title(figure, "Alignment over the intersubject noise ceiling", f"Mean ceiling: {each}.")
     columns = [*summaries.CELL, "layer", "n_voxels", "mean_r", "mean_ceiling", "ratio", "ci_low", "ci_high"]
     return figure, shown[columns]
 

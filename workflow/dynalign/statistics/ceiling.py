@@ -5,8 +5,13 @@ predict them (METHOD section 7), but without delays: responses of all subjects a
 
 With one feature voxel per subject, signal s shared with reliability ``ρ = var(s) / (var(s) + var(noise))`` and m other
 subjects, the best linear prediction correlates with the response at ``√ρ · √(m ρ / (1 + (m − 1) ρ))`` (Spearman–Brown),
-which rises to √ρ, the ceiling of a perfect model. A ceiling from few subjects lies below it, and a model that knows
-more than the other subjects tell can exceed it: r/ceiling may be above 1.
+which rises to √ρ, what a perfect model scores. A ceiling from few subjects lies below it, so that a perfect model's
+r/ceiling is above 1: 1.49 for three subjects whose reliability is .29. How far cannot be told from r and ceiling alone,
+for many voxels of each subject average out noise as many subjects do; so r/ceiling is **no share** of what can be
+explained. Cells of one subject are comparable by it, subjects are not.
+
+Subjects with runs of their own (METHOD section 12) are predicted on the TRs that all of them have. The ceiling is then
+of these TRs, r of all that the subject has; the interval takes the two as independent.
 
 **r/ceiling** is the mean of r over the mean of the ceiling, over voxels whose ceiling exceeds a threshold: a mean of
 the voxels' own ratios would rest on those with the smallest ceilings, where it explodes. The choice of voxels sees the
@@ -32,6 +37,7 @@ from dynalign.io.arrays import read_array
 from dynalign.io.errors import InputError, located
 from dynalign.statistics.block_tests import mean_test
 from dynalign.statistics.effects import CELL, alignment_row, read_cells, scores_path, voxel_scores
+from dynalign.statistics.shared import rows_in_common
 from dynalign.stimulus.timing import read_trs
 from dynalign.tables.writer import write_table
 
@@ -94,14 +100,19 @@ def above(ceiling: Scores, threshold: float) -> np.ndarray:
     return np.isfinite(mean) & (mean > threshold)
 
 
-def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, settings: Statistics, gap: int) -> dict[str, float]:
+def ratio_row(
+    scores: Scores, ceiling: Scores, chosen: np.ndarray, settings: Statistics, gap: int, own_runs: bool = False
+) -> dict[str, float]:
     """r/ceiling of one cell over the voxels `chosen`, boolean of shape (n_voxels,), which count as fixed.
 
     With r_b and c_b the means over voxels in block b of TRs and R = r̄ / c̄, the interval is that of the mean of
     ``(r_b − R c_b) / c̄`` around R (the linearised ratio), as all intervals over blocks
-    (:func:`dynalign.statistics.block_tests.mean_test`). InputError if the two are not of the same voxels or folds.
+    (:func:`dynalign.statistics.block_tests.mean_test`). Where subjects have `own_runs`, the ceiling may be of some of
+    the TRs; then the errors of r̄ and c̄, over their own blocks, count as independent, which leaves the interval too
+    wide rather than too narrow. InputError if the two are not of the same voxels, or else not of the same folds.
     """
-    if scores.r.shape != ceiling.r.shape or not np.array_equal(scores.fold, ceiling.fold):
+    paired = np.array_equal(scores.fold, ceiling.fold)
+    if scores.r.shape[1] != ceiling.r.shape[1] or not (paired or own_runs):
         these, those = (" × ".join(map(str, part.r.shape)) for part in (scores, ceiling))
         raise InputError(f"scores: {these} folds × voxels, ceiling: {those}; both need the same responses and folds")
     valid = chosen & np.isfinite(scores.r).all(axis=0)
@@ -111,8 +122,15 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, settings: Sta
     mean_r, mean_ceiling = (float(part.r[:, valid].mean(dtype=float)) for part in (scores, ceiling))
     r, c = (part.blocks[:, valid].mean(axis=1, dtype=float) for part in (scores, ceiling))
     ratio = mean_r / mean_ceiling
-    around = mean_test((r - ratio * c) / mean_ceiling, scores.fold, settings, gap)
-    half = (around["ci_high"] - around["ci_low"]) / 2
+
+    def half_width(means, fold) -> float:
+        found = mean_test(means, fold, settings, gap)
+        return (found["ci_high"] - found["ci_low"]) / 2
+
+    if paired:
+        half = half_width((r - ratio * c) / mean_ceiling, scores.fold)
+    else:
+        half = float(np.hypot(half_width(r, scores.fold), ratio * half_width(c, ceiling.fold)) / mean_ceiling)
     row |= {"mean_r": mean_r, "mean_ceiling": mean_ceiling, "ratio": ratio}
     return row | {"ci_low": ratio - half, "ci_high": ratio + half}
 
@@ -120,20 +138,33 @@ def ratio_row(scores: Scores, ceiling: Scores, chosen: np.ndarray, settings: Sta
 def predict(
     responses: str,
     others: list[str],
-    trs: str,
+    trs: list[str],
     output: str,
     encoding: Encoding = Encoding(),
     threads: int = 1,
     block: int = Statistics().block,
 ) -> None:
-    """Responses of all subjects (``brain/{subject}.npy``) and their TRs → one subject's ``ceiling/{subject}.npz``."""
-    measured = read_trs(trs)
-    runs = measured["run"].to_numpy()[measured["kept"].to_numpy() == 1]
-    brains = [read_array(path, mmap=True) for path in (responses, *others)]
-    for path, brain in zip((responses, *others), brains, strict=True):
-        if brain.ndim != 2 or len(brain) != len(runs):
-            expected = f"{trs} keeps {len(runs)} TRs"
-            raise InputError(f"{path}: shape {brain.shape}, but {expected}; all subjects need the same story")
+    """Responses of all subjects (``brain/{subject}.npy``) and their TRs → one subject's ``ceiling/{subject}.npz``.
+
+    `trs` is ``story/trs.tsv``; or, where subjects have runs of their own, the file of each in the order of responses:
+    what not all have is left out.
+    """
+    series = [read_trs(path) for path in trs]
+    paths = (responses, *others)
+    brains = [read_array(path, mmap=True) for path in paths]
+    same = len(series) == 1
+    for k, (path, brain) in enumerate(zip(paths, brains, strict=True)):
+        kept = int((series[0 if same else k]["kept"] == 1).sum())
+        if brain.ndim != 2 or len(brain) != kept:
+            raise InputError(
+                f"{path}: shape {brain.shape}, but {trs[0 if same else k]} keeps {kept} TRs; "
+                + ("all subjects need the same story" if same else "make both anew")
+            )
+    runs = series[0]["run"].to_numpy()[series[0]["kept"].to_numpy() == 1]
+    if not same:
+        rows = rows_in_common(series, trs)
+        runs = runs[rows[0]]
+        brains = [np.asarray(brain[chosen]) for brain, chosen in zip(brains, rows, strict=True)]
     scores = intersubject(brains[1:], brains[0], runs, encoding, threads, block)
     note(f"mean ceiling: r = {np.nanmean(voxel_scores(scores)):.4f} from {len(others)} other subjects")
     write_scores(output, scores)
@@ -150,11 +181,12 @@ def ratio(
     gap: int,
     options: NoiseCeiling = NoiseCeiling(),
     statistics: Statistics = Statistics(),
+    own_trs: str | None = None,
 ) -> None:
     """Scores and ceiling of a subject → the ceiling's table, and r/ceiling of every cell.
 
     Reads ``ceiling/{subject}.npz``, ``tables/alignment.tsv`` and ``encoding/``; `gap` is ``encoding.gap``, `n_others`
-    counts the subjects predicted from.
+    counts the subjects predicted from. `own_trs` is ``story/{subject}.trs.tsv`` of a subject with runs of its own.
     """
     import pandas as pd
 
@@ -165,13 +197,16 @@ def ratio(
     row = {"subject": subject, "n_others": n_others} | alignment_row(limit, statistics, gap)
     mean = float(voxel_scores(limit)[chosen].mean()) if chosen.any() else np.nan
     row |= {"threshold": threshold, "n_above": int(chosen.sum()), "mean_r_above": mean}
+    if own_trs is not None:
+        n_kept = int((read_trs(own_trs)["kept"] == 1).sum())
+        row |= {"n_trs": len(limit.fold), "n_trs_left_out": n_kept - len(limit.fold)}
     ratios = []
     cells = read_cells(alignment, subject)[[*CELL, "subject"]].to_dict("records")
     for cell in progress(cells, "r/ceiling: cells"):
         path = scores_path(folder, cell)
         scores = read_scores(path)
         with located(str(path)):
-            ratios.append(cell | ratio_row(scores, limit, chosen, statistics, gap))
+            ratios.append(cell | ratio_row(scores, limit, chosen, statistics, gap, own_trs is not None))
     write_table(pd.DataFrame(ratios), output)
     write_table(pd.DataFrame([row]), ceiling_output)
 

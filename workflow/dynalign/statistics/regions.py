@@ -12,6 +12,7 @@ import numpy as np
 
 from dynalign.cli import commands, note, progress, run
 from dynalign.config.brain import Brain, Rois
+from dynalign.config.recordings import Recordings, with_recordings
 from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import Scores, read_scores
 from dynalign.io.errors import InputError
@@ -92,15 +93,17 @@ def voxels(
     brain: Brain | None = None,
     array: str | None = None,
     kept: tuple[str, ...] = (),
+    recordings: Recordings | None = None,
 ) -> None:
     """Find a subject's regions (section `rois`): ``rois/{subject}.npz``.
 
-    One of `brain`, the section with images and mask (layout `table`), and `array`, responses (`arrays`), gives the
-    number of voxels.
+    One of `brain`, the section with images and mask (layout `table`; `recordings`, whose rows of the subject name
+    them), and `array`, responses (`arrays`), gives the number of voxels.
     `kept` is a boolean ``.npy`` of the voxels that the study keeps, if it does not keep all.
     """
     if (brain is None) == (array is None):
         raise InputError("give one of --brain and --array")
+    brain = None if brain is None else with_recordings(brain, recordings)
     if options.image is not None:
         if brain is None:
             raise InputError("rois.image: needs the brain mask (--brain)")

@@ -12,13 +12,17 @@ from dynalign.stimulus.timing import read_trs, tolerance
 
 
 def shared_rows(paths: Sequence[str]) -> list[np.ndarray]:
-    """Rows of each subject's responses that all subjects have, in one order: arrays of int, each (n_shared,).
+    """As :func:`rows_in_common`, of ``story/{subject}.trs.tsv``."""
+    return rows_in_common([read_trs(path) for path in paths], paths)
 
-    `paths` are ``story/{subject}.trs.tsv``. InputError: they have no TR in common.
+
+def rows_in_common(series: Sequence, names: Sequence[str]) -> list[np.ndarray]:
+    """Rows of each subject's responses that all subjects have, in the first one's order: of int, each (n_shared,).
+
+    `series` are data frames of the subjects' TRs, `names` what they are called. InputError: they have none in common.
     """
     places = []
-    for path in paths:
-        trs = read_trs(path)
+    for trs in series:
         kept = trs[trs["kept"] == 1]
         # Whole steps of the tolerance, 50 of which are a twentieth of a TR: times that are the same agree to one.
         step = 50 * tolerance(trs["time"].to_numpy())
@@ -26,7 +30,7 @@ def shared_rows(paths: Sequence[str]) -> list[np.ndarray]:
         places.append({key: row for row, key in enumerate(keys)})
     common = [key for key in places[0] if all(key in place for place in places[1:])]
     if not common:
-        raise InputError(f"{paths[0]}: no TR in common with {', '.join(paths[1:])}; test these subjects one by one")
+        raise InputError(f"{names[0]}: no TR in common with {', '.join(names[1:])}; test these subjects one by one")
     note(f"{len(common)} TRs are shared, of {min(map(len, places))} to {max(map(len, places))} of a subject")
     return [np.array([place[key] for key in common]) for place in places]
 
