@@ -50,14 +50,16 @@ def table_of(words, **columns) -> pd.DataFrame:
     return pd.DataFrame(plain | columns)
 
 
-def command(tmp_path, kind, words, story, seed=5, name="x", features=None) -> list[np.ndarray]:
-    """Run the command; the layers that it wrote."""
+def command(tmp_path, kind, words, story, seed=5, name="x", features=None, tr=None) -> list[np.ndarray]:
+    """Run the command; the layers that it wrote. With a `tr`, words of stories have no TRs."""
     write_table(words, tmp_path / "words.tsv")
-    tr = np.arange(words["tr"].max() + 1)
-    write_table(pd.DataFrame({"tr": tr, "run": 1, "time": 2.0 * tr, "kept": 1}), tmp_path / "trs.tsv")
+    if tr is None:
+        trs = np.arange(words["tr"].max() + 1)
+        write_table(pd.DataFrame({"tr": trs, "run": 1, "time": 2.0 * trs, "kept": 1}), tmp_path / "trs.tsv")
     write_record(tmp_path / "tokens.npz", story)
     output = tmp_path / f"{name}.safetensors"
-    paths = flags(kind=kind, words=tmp_path / "words.tsv", trs=tmp_path / "trs.tsv", output=output)
+    timing = {"trs": tmp_path / "trs.tsv"} if tr is None else {"tr": tr}
+    paths = flags(kind=kind, words=tmp_path / "words.tsv", output=output, **timing)
     paths += flags(tokens=tmp_path / "tokens.npz", features=json.dumps(features or {}))
     baselines.main([*paths, *flags(seed=seed)])
     n_layers = 1 if kind not in ("random", "random_types") else story.depth + 1
@@ -146,6 +148,32 @@ def test_controls_counted_by_hand(tmp_path):
     assert tuple(raw) == CONTROLS
     assert X.shape == (8, 5)
     np.testing.assert_allclose(X, stats.zscore(np.column_stack(list(raw.values()))), atol=1e-6)
+
+
+def test_controls_of_own_runs_are_those_of_one_who_hears_stories_whole(tmp_path):
+    """Two stories in TRs of 2 s; position counts from each story's first word."""
+    words = table_of(
+        ["The", "owl", "+", "saw.", "It", "slept."],
+        sentence=[0, 0, "", 0, 1, 1],
+        story=["a", "a", "a", "a", "b", "b"],
+        onset=[0.5, 1, 1.5, 2.5, 0, 7],
+        dropped=[0, 0, 1, 0, 0, 0],
+    ).drop(columns=["run", "tr"])
+    seen = np.array([0, 1, 3, 4, 5])
+    (X,) = command(tmp_path, "controls", words, story_of(5, 1, seen), tr=2.0)
+    raw = {
+        "word_rate": [3, 1, 1, 1],
+        "length": [3, 4, 2, 6],
+        "log_frequency": list(map(in_the_list, ["owl", "saw", "it", "slept"])),
+        "position_in_sentence": [1, 2, 0, 1],
+        "position_in_run": [0.5, 2, 0, 7],
+    }
+    np.testing.assert_allclose(X, stats.zscore(np.column_stack(list(raw.values()))), atol=1e-6)
+    (tmp_path / "loud.tsv").write_text("story\tonset\tloud\na\t1\t3\na\t2\t5\nb\t7.5\t8\n")
+    own = {"loud": {"table": str(tmp_path / "loud.tsv")}}
+    (X,) = command(tmp_path, "loud", words, story_of(5, 1, seen), tr=2.0, features=own)
+    # The word "It" has no sample in its TR, and gets the mean.
+    np.testing.assert_allclose(X[:, 0], stats.zscore([3, 5, 16 / 3, 8]), atol=1e-6)
 
 
 def test_a_word_that_the_list_lacks_counts_as_its_rarest():

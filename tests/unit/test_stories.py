@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from tests.helpers import flags, made_scores
 
+from dynalign.config.features import Feature
 from dynalign.config.recordings import Recording, Recordings, read_recordings
 from dynalign.config.story import Story, Trim
 from dynalign.io.errors import InputError
 from dynalign.io.images import write_image
 from dynalign.responses import timeline
 from dynalign.statistics import shared
-from dynalign.stimulus import timing
+from dynalign.stimulus import features, timing
 from dynalign.tables.writer import write_table
 
 TR = 2.0
@@ -96,6 +97,41 @@ def test_runs_that_do_not_fit_the_stories_are_named(rows, message):
     words = made_words(a=[1.0, 3.0, 5.0], b=[1.0])
     with pytest.raises(InputError, match=message):
         timeline.timeline(words, recordings(*rows), [4] * len(rows), TR, Story())
+
+
+def test_whole_stories_are_heard_as_by_one_who_hears_each_in_a_run():
+    words = made_words(a=[0.5, 2.0, 4.5, 9.9], b=[-0.5, 1.0, 7.0])
+    heard, trs = timing.whole_stories(words, TR)
+    rows = recordings({"run": 1, "story": "a"}, {"run": 2, "story": "b", "start": -2})
+    expected, expected_trs = timeline.timeline(words, rows, [5, 5], TR, Story(trim=Trim(start=0, end=0)))
+    pd.testing.assert_frame_equal(heard, expected.drop(columns="row"), check_dtype=False)
+    pd.testing.assert_frame_equal(trs, expected_trs[list(trs)], check_dtype=False)
+
+
+def test_features_of_own_runs_are_those_of_the_same_runs_of_all(tmp_path):
+    """Samples count from the story's beginning; a subject hears the second half of b, and of a all."""
+    words = made_words(a=[0.5, 2.5, 4.5], b=[1.0, 5.0, 9.0])
+    samples = pd.DataFrame({"story": list("aabbb"), "onset": [0.0, 3.0, 1.0, 5.0, 9.5], "loud": [1.0, 2, 3, 4, 5]})
+    samples.to_csv(tmp_path / "loud.tsv", sep="\t", index=False)
+    by_word = pd.DataFrame({"word_index": range(6), "length_of": [5, 3, 8, 1, 2, 7]})
+    by_word.to_csv(tmp_path / "length.tsv", sep="\t", index=False)
+    own = {name: Feature(table=f"{tmp_path}/{name}.tsv") for name in ("loud", "length")}
+    own = {"loud": own["loud"], "spelling": own["length"]}
+    runs = recordings({"run": 1, "story": "b", "start": 4}, {"run": 2, "story": "a"})
+    heard, trs = timeline.timeline(words, runs, [4, 3], TR, Story(trim=Trim(start=0, end=0)))
+    found = features.feature_table(heard, trs, own)
+    # TRs of b start at 4, 6, 8 and 10 s, those of a at 0, 2 and 4 s.
+    assert found["loud"].fillna(-1).tolist() == [4, -1, 5, -1, 1, 2, -1]
+    assert found["spelling"].fillna(-1).tolist() == [2, -1, 7, -1, 5, 3, 8]
+    assert found["position_in_run"].fillna(-1).tolist() == [0, -1, 4, -1, 0, 2, 4]
+    whole = features.feature_table(*timing.whole_stories(words, TR), own)
+    assert whole["loud"].fillna(-1).tolist() == [1, 2, -1, 3, -1, 4, -1, 5]
+    samples.assign(story=["a", "a", "b", "b", "c"]).to_csv(tmp_path / "loud.tsv", sep="\t", index=False)
+    with pytest.raises(InputError, match=r"features\.loud: .*row 4: story c is unknown; the story has a, b"):
+        features.feature_table(*timing.whole_stories(words, TR), own)
+    samples.drop(columns="story").assign(run=1).to_csv(tmp_path / "loud.tsv", sep="\t", index=False)
+    with pytest.raises(InputError, match=r"lacks column 'story'; .* or onset and story; runs are the subjects' own"):
+        features.feature_table(heard, trs, own)
 
 
 TABLE = "subject\trun\tstory\tstart\timages\tmask\n"

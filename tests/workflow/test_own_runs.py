@@ -43,7 +43,7 @@ def ragged(folder) -> dict:
     study["brain"] = {"detrend": "cosine", "standardize": True, "confounds": {"columns": ["sinks"]}}
     study["annotation"]["file"] = "results/small/annotation/story.conllu"
     study["model"] |= {"source": "results/small/model", "revision": "step-{step}", "steps": [128]}
-    study["baselines"] = []
+    study["baselines"] = ["controls"]
     for subject in "FG":
         for part, name in enumerate(("front", "back")):
             n = np.asarray(nibabel.load(folder / "results/small/data/sub-F_mask.nii.gz").dataobj).sum()

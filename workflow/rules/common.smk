@@ -114,6 +114,11 @@ def recorded_option(subject):
     return ["--recordings", recorded(subject)] if RECORDINGS else []
 
 
+def length_of_trs():
+    """The TR as an option, where subjects have runs of their own; nothing where all have the same."""
+    return ["--tr", RECORDINGS.tr_of(STUDY.subjects[0], STUDY.story)] if RECORDINGS else []
+
+
 def recorded_images(wildcards):
     """The files of a subject's runs."""
     return [path for one in RECORDINGS.of(wildcards.subject) for path in recording_files(one.images)]

@@ -201,11 +201,12 @@ if STUDY.baselines:
         params:
             code=code("models.baselines"),
             trs=lambda wildcards, input: ["--trs", input.trs] if input.trs else [],
+            tr=lambda wildcards: length_of_trs() if wildcards.baseline in ("controls", *OWN_FEATURES) else [],
             features=lambda wildcards: own_features(*own_feature(wildcards))(wildcards),
             content=lambda wildcards: [fingerprint(OWN_FEATURES[name]) for name in own_feature(wildcards)],
             language=STUDY.story.language,
             seed=STUDY.seed,
         shell:
             "python -m dynalign.models.baselines --kind {wildcards.baseline} --words {input.words:q} {params.trs:q}"
-            " --tokens {input.tokens:q} --features {params.features:q} --language {params.language:q} --seed {params.seed}"
+            " {params.tr} --tokens {input.tokens:q} --features {params.features:q} --language {params.language:q} --seed {params.seed}"
             " --output {output.vectors:q} &> {log:q}"

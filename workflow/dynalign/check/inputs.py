@@ -88,6 +88,9 @@ def _recordings(study: Study, inputs: Inputs, found: Findings) -> None:
         f"{story.words}: {len(words)} words ({len(words) - len(seen)} dropped), {seen['sentence'].nunique()} sentences",
         f"stories: {_listed(list(dict.fromkeys(words['story'])))}",
     )
+    with found.trying():
+        # Subjects need not have heard all that a table of features tells of.
+        _features(study, *timing.whole_stories(words, known.tr_of(known.subjects[0], story)))
     lines = []
     for subject in study.subjects:
         rows = known.of(subject)

@@ -22,7 +22,7 @@ class Feature(Section):
 
     table: FilePath = Field(
         description="tab-separated or .csv, with `word_index`, or with `onset` (s from its run's start) and `run`, "
-        "and columns of numbers"
+        "with a table of recordings `onset` (s from its story's start) and `story`, and columns of numbers"
     )
     columns: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(unique)] | None = Field(
         None, description="columns used; default: all other columns of numbers"

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from dynalign.config.brain import Brain, kind_of
 from dynalign.config.fields import FilePath, MaskPath, Name
+from dynalign.config.story import Story
 from dynalign.io.errors import InputError
 from dynalign.io.text import read_text
 
@@ -36,6 +37,13 @@ class Recordings(RootModel[tuple[Recording, ...]]):
     def of(self, subject: str) -> tuple[Recording, ...]:
         """Those of one subject, in the order of runs."""
         return tuple(sorted((one for one in self.root if one.subject == subject), key=lambda one: one.run))
+
+    def tr_of(self, subject: str, story: Story) -> float:
+        """A subject's TR in s: its own, or that of the story; InputError without one."""
+        tr = self.of(subject)[0].tr or story.tr
+        if tr is None:
+            raise InputError("story.tr: give the TR in s, or a column `tr` in the table of recordings")
+        return tr
 
     @property
     def subjects(self) -> tuple[str, ...]:

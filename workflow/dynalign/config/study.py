@@ -54,7 +54,8 @@ class Study(Section):
         ("random",),
         description="baselines beside the checkpoints: `random`, a seeded normal tensor; `random_types`, one "
         "normal vector per word type; `controls`, word rate, length, log frequency, position in sentence and "
-        "in run; names of `features` (these and `controls` have no layers and stand as layer 0)",
+        "in run (with a table of recordings: in the story); names of `features` (these and `controls` have no "
+        "layers and stand as layer 0)",
     )
     features: dict[Name, Feature] = Field({}, description="nuisance features of your own")
     removal: Removal = Field(Removal(), description="removal of properties")
@@ -154,10 +155,6 @@ class Study(Section):
         if self.brain.confounds is not None and self.brain.confounds.files is not None:
             raise ValueError(
                 "brain.confounds.files: not read with a table of recordings, whose column `confounds` names the tables"
-            )
-        if own := [name for name in self.baselines if name in ("controls", *self.features)]:
-            raise ValueError(
-                f"baselines: {own[0]!r} needs runs that all subjects share; leave it out (shares.nuisance takes it)"
             )
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from dynalign.io.errors import InputError
 from dynalign.models.layers import write_layers
 from dynalign.models.tokens import Tokens
 from dynalign.stimulus.features import Features, at_words, constant, control_values, own_values
-from dynalign.stimulus.timing import read_trs, read_words, rows_of_words
+from dynalign.stimulus.timing import read_trs, read_words, rows_of_words, whole_stories
 
 
 def random_layer(n_words: int, hidden: int, layer: int, seed: int) -> np.ndarray:
@@ -58,6 +58,7 @@ def main(
     tokens: str,
     output: str,
     trs: str | None = None,
+    tr: float | None = None,
     features: Features = Features({}),
     language: str = "en",
     seed: int = 0,
@@ -71,17 +72,25 @@ def main(
     words, trs, tokens, output
         ``story/words.tsv``, ``story/trs.tsv``, ``representation/tokens.npz``, and
         ``representation/{baseline}.safetensors`` to write.
+    tr
+        In s, of `controls` and own features where subjects have runs of their own, and so no `trs`: time is that of one
+        who hears each story whole, in TRs of this length.
     language, seed
         Of the words, for `controls`; of the noise.
     """
     story, table = read_record(tokens, Tokens), read_words(words)
+    series = None
+    if tr is not None:
+        table, series = whole_stories(table, tr)
+    elif trs is not None:
+        series = read_trs(trs)
     word_index = story.word_index[story.represented]
     seen = rows_of_words(table[table["dropped"] == 0], word_index, words)
     each = range(story.depth + 1)
     if kind == "controls":
         layers = [standardised(control_values(table, language).loc[word_index])]
     elif kind in features.root:
-        values = own_values(kind, features.root[kind], table, read_trs(str(trs)))
+        values = own_values(kind, features.root[kind], table, series)
         layers = [standardised(at_words(values, table, word_index))]
     elif kind == "random":
         layers = [random_layer(len(word_index), story.hidden, layer, seed) for layer in each]

@@ -8,7 +8,7 @@ from dynalign.config.recordings import Recordings, with_recordings
 from dynalign.config.story import Story
 from dynalign.io.errors import InputError
 from dynalign.responses.kinds import check_tr, space_of
-from dynalign.stimulus.timing import TOLERANCE, kept_trs, read_words
+from dynalign.stimulus.timing import TOLERANCE, kept_trs, last_tr_before, read_words
 from dynalign.tables.writer import write_table
 
 
@@ -54,7 +54,7 @@ def timeline(words, recordings: Recordings, n_trs, tr: float, story: Story) -> t
                 f"{where}: no word of story {one.story!r} (onsets {onset[0]:g} to {onset[-1]:g} s) lies in its {n} TRs "
                 f"({times[0]:g} to {times[-1] + tr:g} s); correct `start`, the time of the story at the first TR"
             )
-        place = np.clip(np.searchsorted(times + slack, onset[inside]) - 1, 0, None)
+        place = last_tr_before(onset[inside], times, tr)
         heard.append(of_story[inside].assign(run=one.run, tr=first + place))
         series.append(pd.DataFrame({"run": one.run, "story": one.story, "time": times}))
         first += n
@@ -76,9 +76,7 @@ def timeline(words, recordings: Recordings, n_trs, tr: float, story: Story) -> t
 def measured(recordings: Recordings, story: Story) -> tuple[list[int], float]:
     """Measurements of each run of a subject, by the headers, and the TR in s; InputError if a header has another TR."""
     first = recordings.root[0]
-    tr = first.tr or story.tr
-    if tr is None:
-        raise InputError("story.tr: give the TR in s, or a column `tr` in the table of recordings")
+    tr = recordings.tr_of(first.subject, story)
     space = space_of(with_recordings(Brain(), recordings), first.subject)
     lengths = []
     for one in recordings.root:

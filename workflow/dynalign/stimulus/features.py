@@ -76,19 +76,21 @@ def own_values(name: str, feature: Feature, words, trs):
 
     It has the index `word_index`, a row per word of the table that the model sees, or `tr`, a row per TR with samples,
     each their mean. Columns are called `name`, or ``<name>_<column>`` if there are several. `words` and `trs` are
-    ``story/words.tsv`` and ``story/trs.tsv``. InputError: a cell is no number, a word or a run is unknown, a column
-    never changes, or nothing of it falls on the story.
+    ``story/words.tsv`` and ``story/trs.tsv``; or a subject's own, who need not have heard all that the table tells of,
+    and whose samples count from the beginning of their story. InputError: a cell is no number, a word, a run or a story
+    is unknown, a column never changes, or nothing of it falls on the story.
     """
     import pandas as pd
 
     path = feature.table
     table = read_table(path)
-    keys = ["word_index"] if "word_index" in table else ["onset", "run"]
+    place = "story" if "story" in trs else "run"
+    keys = ["word_index"] if "word_index" in table else ["onset", place]
     with located(f"features.{name}: {path}"):
         if absent := [column for column in (*keys, *(feature.columns or ())) if column not in table]:
-            raise InputError(
-                f"lacks column {absent[0]!r}; it has {', '.join(table)}, and needs word_index, or onset and run"
-            )
+            needs = f"word_index, or onset and {place}"
+            own = "; runs are the subjects' own, stories are all the same" if place == "story" else ""
+            raise InputError(f"lacks column {absent[0]!r}; it has {', '.join(table)}, and needs {needs}{own}")
         numbers = table.apply(pd.to_numeric, errors="coerce")
         numeric = [
             column
@@ -99,10 +101,17 @@ def own_values(name: str, feature: Feature, words, trs):
         chosen = list(feature.columns or numeric)
         if not chosen:
             raise InputError(f"no column of numbers beside {', '.join(keys)}")
-        for column in (*keys, *chosen):
+        for column in (*(key for key in keys if key != "story"), *chosen):
             finite_numbers(table, column, f"correct it, or choose other columns (features.{name}.columns)")
-        place = _words_of_rows(numbers, words) if "word_index" in table else _trs_of_samples(numbers, trs)
-        values = numbers[chosen].groupby(place).mean()
+        if "word_index" in table:
+            rows = _words_of_rows(numbers, words)
+            values = numbers[chosen].groupby(rows).mean()
+        else:
+            places = table["story"].astype(str) if place == "story" else numbers["run"]
+            # A subject need not have heard all stories.
+            some = words is not None and "row" in words
+            taken, tr = _trs_of_samples(numbers["onset"], places, trs, some)
+            values = numbers[chosen].iloc[taken].groupby(tr).mean().rename_axis("tr")
         if values.empty:
             raise InputError("nothing of it falls on the story: no word that the model sees, or no time within a run")
         flat = constant(values.to_numpy())
@@ -115,8 +124,12 @@ def own_values(name: str, feature: Feature, words, trs):
 def _words_of_rows(numbers, words):
     """The word of each row that the model sees, as a series `word_index`."""
     index = numbers["word_index"]
+    unknown = ~index.isin(words["word_index"])
+    if "row" in words:
+        # A subject's own: of the others the whole stories tell.
+        index, unknown = index[~unknown], unknown[~unknown]
     for wrong, text in (
-        (~index.isin(words["word_index"]), f"is unknown; the story has 0 to {words['word_index'].max()}"),
+        (unknown, f"is unknown; the story has 0 to {words['word_index'].max()}"),
         (index.duplicated(), "stands twice; give each word one row"),
     ):
         if wrong.any():
@@ -125,27 +138,34 @@ def _words_of_rows(numbers, words):
     return index[index.isin(words.loc[words["dropped"] == 0, "word_index"])]
 
 
-def _trs_of_samples(numbers, trs):
-    """The TR in which each sample within a run is taken, as a series `tr`."""
-    import pandas as pd
+def _trs_of_samples(onsets, places, trs, some: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the samples that are taken in a run, and the TR of each: arrays of int, (n_taken,).
 
-    unknown = ~numbers["run"].isin(trs["run"])
-    if unknown.any():
-        row, runs = int(np.argmax(unknown)), ", ".join(map(str, trs["run"].unique()))
-        raise InputError(f"row {row}: run {numbers['run'].iloc[row]:g} is unknown; the story has {runs}")
+    `onsets` are in s from the start of the run or, where there are stories, from that of the story; `places` name it,
+    one that is unknown where `trs` are those of `some` stories alone.
+    """
+    known = trs["story"].astype(str) if "story" in trs else trs["run"]
+    unknown = ~places.isin(known)
+    if unknown.any() and not some:
+        row, there = int(np.argmax(unknown)), ", ".join(map(str, known.unique()))
+        name = places.iloc[row] if known.name == "story" else f"{places.iloc[row]:g}"
+        raise InputError(f"row {row}: {known.name} {name} is unknown; the story has {there}")
     length = np.median(np.diff(trs["time"]))
     slack = max(ROUNDING, tolerance(trs["time"].to_numpy()))
-    found = []
-    for number, series in trs.groupby("run"):
-        starts = series["time"].to_numpy() - series["time"].iloc[0]
-        samples = numbers.loc[numbers["run"] == number, "onset"]
-        place = np.searchsorted([*starts, starts[-1] + length], samples + slack, side="right") - 1
+    rows, found = [], []
+    for _, series in trs.groupby("run"):
+        starts = series["time"].to_numpy()
+        if known.name == "run":
+            starts = starts - starts[0]
+        samples = np.flatnonzero(places == known[series.index[0]])
+        place = np.searchsorted([*starts, starts[-1] + length], onsets.iloc[samples] + slack, side="right") - 1
         inside = (place >= 0) & (place < len(starts))
-        found.append(pd.Series(series["tr"].to_numpy()[place[inside]], samples.index[inside], name="tr"))
-    place = pd.concat(found)
-    if len(place) < len(numbers):
-        note(f"{len(numbers) - len(place)} of {len(numbers)} samples lie outside their runs and do not count")
-    return place
+        rows.append(samples[inside])
+        found.append(series["tr"].to_numpy()[place[inside]])
+    taken = np.concatenate(rows)
+    if left := len(onsets) - len(np.unique(taken)):
+        note(f"{left} of {len(onsets)} samples lie outside their runs and do not count")
+    return taken, np.concatenate(found)
 
 
 def at_words(values, words, word_index):

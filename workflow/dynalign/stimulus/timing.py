@@ -252,6 +252,43 @@ def read_stories(story: Story):
     return pd.DataFrame(columns | {"onset": np.round(onsets, 9), "dropped": dropped.astype(int)})
 
 
+def last_tr_before(onsets: np.ndarray, times: np.ndarray, tr: float) -> np.ndarray:
+    """The last of a run's TRs, starts `times` (n_trs,), strictly before each onset, or its first: indices, of int.
+
+    Times within a thousandth of `tr`, in s, are the same.
+    """
+    return np.clip(np.searchsorted(times + TOLERANCE * tr, onsets) - 1, 0, None)
+
+
+def whole_stories(words, tr: float) -> tuple:
+    """Words and TRs, data frames, of one who hears every story whole, in a run of its own, from its beginning.
+
+    Where subjects have runs of their own, this is what words alone tell of word rate and position: what a baseline can
+    hold, which like every representation knows no subject (METHOD section 8).
+
+    Parameters
+    ----------
+    words
+        ``story/words.tsv``, with the `story` of each word.
+    tr
+        In s.
+    """
+    import pandas as pd
+
+    heard, series, first = [], [], 0
+    for number, (name, of_story) in enumerate(words.groupby("story", sort=False), 1):
+        onset = of_story["onset"].to_numpy()
+        # What is shown before the beginning shifts it by whole TRs.
+        start = min(0.0, tr * np.floor(onset[0] / tr))
+        times = np.round(start + tr * np.arange(int((onset[-1] - start) // tr) + 1), 9)
+        heard.append(of_story.assign(run=number, tr=first + last_tr_before(onset, times, tr)))
+        series.append(pd.DataFrame({"run": number, "story": name, "time": times, "kept": 1}))
+        first += len(times)
+    trs = pd.concat(series, ignore_index=True)
+    trs.insert(0, "tr", np.arange(len(trs)))
+    return pd.concat(heard, ignore_index=True), trs
+
+
 def _checked(timing: Timing, source: str) -> Timing:
     onsets, times = timing.onsets, timing.tr_times
     if not np.isfinite(times).all():
