@@ -23,6 +23,13 @@ STUDIES = {
         "story": {"layout": "table", "download": None, "words": "words.tsv", "tr": 2.0, "trs": [300]},
         "brain": {"images": "{subject}_{hemi}.func.gii", "mesh": "fsaverage5"},
     },
+    "stories": {
+        "subjects": ["F", "M"],
+        "story": {"layout": "recordings", "download": None, "words": "words.tsv", "tr": 2.0},
+        "recordings": "recordings.tsv",
+        "encoding": {"folds": "stories"},
+        "noise_ceiling": {"compute": True},
+    },
     "plain": {
         "subjects": ["F"],
         "baselines": [],
@@ -57,6 +64,8 @@ def test_the_front_page_names_what_was_run():
     assert fields["Layers"].startswith("0, 2, 4")
     assert "simulated" in fields["Participants"]
     assert fields["Seed"] == "0"
+    assert "one outer fold per story, 10 inner folds" in render(FRONT, STUDIES["stories"])
+    assert "one outer fold per run, 10 inner folds" in render(FRONT, STUDIES["plain"])
     backwards = render(FRONT, STUDIES["published-code"])
     assert "warning::" in backwards
     assert "warning::" not in render(FRONT, {})

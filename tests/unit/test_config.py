@@ -78,6 +78,7 @@ def test_the_published_code_is_reproduced_as_method_says():
         ({"model": {"steps": [1, 1]}}, r"model\.steps: 1 stands twice"),
         ({"subjects": ["../F"]}, r"'\.\./F' names files"),
         ({"study": "a/b"}, r"study: 'a/b' names files"),
+        ({"encoding": {"folds": "stories"}}, r"encoding\.folds: 'stories' goes with a table of recordings"),
         ({"encoding": {"folds": 1}}, r"encoding\.folds.*greater than or equal to 2 \(got 1\)"),
         ({"encoding": {"alphas": [0]}}, r"encoding\.alphas\.0: .*greater than 0 \(got 0\)"),
         ({"encoding": {"alphas": [10, 1]}}, r"encoding\.alphas: must rise, got \[10\.0, 1\.0\]"),

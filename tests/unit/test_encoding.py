@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
 from tests.helpers import flags
 
 from dynalign import folds
 from dynalign.config.encoding import Encoding
-from dynalign.encoding import backend, encode
+from dynalign.encoding import backend, encode, joint
 from dynalign.encoding.arms import make_design, outer_splits
+from dynalign.encoding.delays import delayed, word_means
 from dynalign.encoding.scores import ORIGINAL, read_scores
 from dynalign.io import arrays
 from dynalign.io.errors import InputError
@@ -424,6 +426,47 @@ def test_outer_folds():
     assert splits[1][0].tolist() == [*range(8), *range(32, 45)]
     tests = np.concatenate([test for _, test in outer_splits(runs, 4, 2)])
     np.testing.assert_array_equal(tests, np.arange(45))
+
+
+def test_a_fold_is_a_whole_story_however_many_runs_it_has():
+    runs, stories = np.repeat([1, 2, 3, 4], [10, 20, 15, 12]), np.repeat(["b", "a", "b", "c"], [10, 20, 15, 12])
+    splits = outer_splits(runs, "stories", 2, stories)
+    assert [test.tolist() for _, test in splits] == [[*range(10), *range(30, 45)], [*range(10, 30)], [*range(45, 57)]]
+    assert splits[0][0].tolist() == [*range(12, 28), *range(47, 57)]
+    assert splits[1][0].tolist() == [*range(8), *range(32, 57)]
+    with pytest.raises(InputError, match="'stories' needs two stories or more; there is one"):
+        outer_splits(runs, "stories", 2, np.repeat("a", 57))
+    with pytest.raises(InputError, match="'stories' needs two stories or more"):
+        outer_splits(runs, "stories", 2)
+
+
+def test_scores_of_stories_are_scikit_learns_and_stand_in_their_rows():
+    """The first story has two runs, with another between."""
+    story = make_story()
+    stories = np.array(["b", "a", "b"])[story.runs - 1]
+    design = make_design(story.word_trs, story.runs, story.kept, (1, 2), stories)
+    options = Encoding(folds="stories", inner_folds=2, gap=3, delays=(1, 2), alphas=(30.0,))
+    y = mixed_responses(story)
+    space = joint.property_space((np.arange(len(story.word_trs)) % 3 > 0).astype(float), design)
+    found = encode.encode(story.vectors, {}, design, y, options, spaces={"every": space}, ratios=(0.1, 1.0, 10.0))
+    scores, partition = found["none", "original"], found["shares", "every"]
+    assert scores.fold.tolist() == np.where(stories[story.kept] == "b", 0, 1).tolist()
+    means, present = word_means(story.vectors, story.word_trs, len(story.runs))
+    for number in (0, 1):
+        test = np.flatnonzero(scores.fold == number)
+        near = np.unique(np.concatenate([test + shift for shift in range(-3, 4)]))
+        train = np.setdiff1d(np.arange(len(y)), near)
+        used = design.trs[train][present[design.trs[train]]]
+        z = np.where(present[:, None], (means - means[used].mean(axis=0)) / means[used].std(axis=0), 0)
+        x = delayed(z, design.source)
+        truth = (y - y[train].mean(axis=0)) / y[train].std(axis=0)
+        predicted = Ridge(30.0).fit(x[train], truth[train]).predict(x[test])
+        z_scored = [(part - part.mean(axis=0)) / part.std(axis=0) for part in (predicted, truth[test])]
+        products = z_scored[0] * z_scored[1]
+        np.testing.assert_allclose(scores.r[number], products.mean(axis=0), atol=2e-5)
+        np.testing.assert_allclose(scores.timecourse[test], products.mean(axis=1), atol=2e-4)
+    by_fold = [partition.timecourse[:, scores.fold == number].mean(axis=1) for number in (0, 1)]
+    np.testing.assert_allclose(np.mean(by_fold, axis=0), partition.share.mean(axis=1), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -51,3 +51,9 @@ def test_impossible_folds_are_refused():
         folds.training_rows(30, np.arange(10, 15), gap=20)
     with pytest.raises(InputError, match="cannot be cut"):
         folds.contiguous(10, 3, np.zeros(10))
+
+
+def test_a_gap_is_left_out_around_all_parts_of_a_block():
+    block = np.array([0, 1, 2, 14, 15, 16])
+    expected = [row for row in range(30) if np.abs(block - row).min() > 3]
+    assert folds.training_rows(30, block, gap=3).tolist() == expected

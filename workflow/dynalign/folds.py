@@ -31,12 +31,15 @@ def blocks(n: int, size: int) -> list[np.ndarray]:
 
 
 def training_rows(n: int, block: np.ndarray, gap: int = 0, within=None) -> np.ndarray:
-    """Rows that may train when `block` is held out: all but the block and `gap` rows on both its sides.
+    """Rows that may train when `block` is held out: all but the block and `gap` rows on both sides of any of it.
 
     They are chosen from the rows `within`, by default from all `n`. An `InputError` says that fewer than two are left.
     """
     rows = np.arange(n) if within is None else np.asarray(within)
-    left = rows[(rows < block[0] - gap) | (rows > block[-1] + gap)]
+    near = np.zeros(n, dtype=bool)
+    for shift in range(-gap, gap + 1):
+        near[(block + shift).clip(0, n - 1)] = True
+    left = rows[~near[rows]]
     if len(left) < 2:
         raise InputError(
             f"holding out rows {block[0]} to {block[-1]} with a gap of {gap} leaves {len(left)} of {len(rows)} rows "

@@ -110,4 +110,5 @@ def _scores(study: Study, inputs: Inputs) -> float:
 
 def _outer(study: Study, inputs: Inputs) -> int:
     choice = study.encoding.folds
-    return inputs.trs.loc[inputs.trs["kept"] == 1, "run"].nunique() if choice == "runs" else choice
+    kept = inputs.trs[inputs.trs["kept"] == 1]
+    return kept[{"runs": "run", "stories": "story"}[choice]].nunique() if isinstance(choice, str) else choice

@@ -12,6 +12,7 @@ from dynalign.config.study import Study
 from dynalign.encoding import arms, crossfit, joint, ridge
 from dynalign.io.errors import InputError, located
 from dynalign.removal import probing
+from dynalign.stimulus import timing
 from dynalign.stimulus.timing import rows_of_words
 
 
@@ -26,8 +27,8 @@ def check_design(study: Study, inputs: Inputs, found: Findings) -> None:
         if trs is not None:
             with found.trying(), _of(subject):
                 kept = trs["kept"].to_numpy() == 1
-                runs = trs["run"].to_numpy()[kept]
-                splits[subject] = arms.outer_splits(runs, study.encoding.folds, study.encoding.gap)
+                runs, stories = trs["run"].to_numpy()[kept], timing.stories_of(trs[kept])
+                splits[subject] = arms.outer_splits(runs, study.encoding.folds, study.encoding.gap, stories)
                 line = _encoding(study, len(runs), splits[subject])
                 if subject == next(iter(series)):
                     found.say("encoding", f"{subject}: {line}" if subject else line)

@@ -14,7 +14,9 @@ class Encoding(Section):
         (1, 2, 3, 4, 5), description="delays in TRs: delay d pairs TR t with the words of TR t-d"
     )
     alphas: Grid = Field(powers_of_ten(-6, 10), description="penalties tried, chosen per voxel")
-    folds: Annotated[int, Field(ge=2)] | Literal["runs"] = Field(5, description="contiguous outer folds, or `runs`")
+    folds: Annotated[int, Field(ge=2)] | Literal["runs", "stories"] = Field(
+        5, description="contiguous outer folds; or each of a subject's `runs`, or each of its `stories`, is one"
+    )
     inner_folds: Annotated[int, Field(ge=2)] = Field(10, description="contiguous inner folds that choose the penalty")
     gap: Natural = Field(5, description="TRs left out of training on both sides of a test or validation block")
     pca_components: Positive | None = Field(

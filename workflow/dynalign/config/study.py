@@ -112,6 +112,10 @@ class Study(Section):
             raise ValueError("story.layout 'recordings' and the table `recordings` go together")
         if self.recordings is not None:
             self._recorded()
+        elif self.encoding.folds == "stories":
+            raise ValueError(
+                "encoding.folds: 'stories' goes with a table of recordings, which names them; say 'runs', or a number"
+            )
         if story.layout == "table" and len(story.trs) > 1:
             need_placeholders(brain, "brain.", images=("run",))
             if brain.confounds is not None:

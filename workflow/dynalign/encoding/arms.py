@@ -24,6 +24,7 @@ class Design:
     n_trs: int  #: TRs of the untrimmed series
     trs: np.ndarray  #: of int, (n_rows,), TR of each kept TR; kept TRs are the rows of the responses
     runs: np.ndarray  #: (n_rows,), run of each kept TR
+    stories: np.ndarray | None  #: (n_rows,), its story; None where there is one
     source: np.ndarray  #: of int, (n_rows, n_delays), from :func:`dynalign.encoding.delays.sources`
     delay: tuple[int, ...]  #: in TRs
 
@@ -33,25 +34,31 @@ class Design:
         return tuple(sorted({one - other for one in self.delay for other in self.delay}))
 
 
-def make_design(word_trs, runs, kept, delay: Sequence[int]) -> Design:
-    """Lay out words, (n_words,), and delays in time, from the run of each TR and whether it is kept, both (n_trs,)."""
+def make_design(word_trs, runs, kept, delay: Sequence[int], stories=None) -> Design:
+    """Lay out words, (n_words,), and delays in time.
+
+    From the run of each TR and whether it is kept, both (n_trs,), and its story where there are several.
+    """
     kept = np.asarray(kept, dtype=bool)
     trs = np.flatnonzero(kept)
     source = delays.sources(runs, kept, delay)
-    return Design(np.asarray(word_trs), len(kept), trs, np.asarray(runs)[trs], source, tuple(delay))
+    told = None if stories is None else np.asarray(stories)[trs]
+    return Design(np.asarray(word_trs), len(kept), trs, np.asarray(runs)[trs], told, source, tuple(delay))
 
 
-def outer_splits(runs, n_folds: int | str, gap: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Outer folds: contiguous blocks of rows, or the `runs` (n_rows,), each with the rows that may train for it.
+def outer_splits(runs, n_folds: int | str, gap: int, stories=None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Outer folds: contiguous blocks of rows, or the `runs` or `stories`, each with the rows that may train for it.
 
-    `gap` rows on both sides of a test block do not. Returned are pairs (train, test) of arrays of int. An `InputError`
-    says that there are too few rows or runs.
+    `runs` and, where there are several, `stories` have the shape (n_rows,); a story may be heard in several runs. `gap`
+    rows on both sides of a test block do not train. Returned are pairs (train, test) of arrays of int. An `InputError`
+    says that there are too few rows, runs or stories.
     """
     n_rows = len(runs)
     if isinstance(n_folds, str):
-        blocks = np.split(np.arange(n_rows), 1 + np.flatnonzero(runs[1:] != runs[:-1]))
-        if len(blocks) < 2:
-            raise InputError("encoding.folds: 'runs' needs two runs or more; this story has one; give a number")
+        whole = np.asarray(stories if n_folds == "stories" and stories is not None else runs)
+        blocks = [np.flatnonzero(whole == name) for name in dict.fromkeys(whole.tolist())]
+        if len(blocks) < 2 or (n_folds == "stories" and stories is None):
+            raise InputError(f"encoding.folds: {n_folds!r} needs two {n_folds} or more; there is one; give a number")
     else:
         blocks = folds.contiguous(n_rows, n_folds)
     for block in blocks:

@@ -100,7 +100,7 @@ def encode(
     if not np.isfinite(original).all():
         raise InputError(f"word vector {int(np.argmin(np.isfinite(original).all(axis=1)))} is not finite")
     device = backend.Numpy() if device is None else device
-    splits = outer_splits(design.runs, choices.folds, choices.gap)
+    splits = outer_splits(design.runs, choices.folds, choices.gap, design.stories)
     scored = ridge.scorable(responses, splits, device)
     n_invalid = int((~scored).sum())
     note(f"{n_invalid} of {len(scored)} voxels are constant or not finite in some fold and get no score")
@@ -249,7 +249,7 @@ def main(
             f"{responses}: shape {measured.shape}, but {trs} keeps {kept.sum()} TRs: expected one row per kept TR; "
             "make both from the same story and trim"
         )
-    design = make_design(word_trs, series["run"].to_numpy(), kept, options.delays)
+    design = make_design(word_trs, series["run"].to_numpy(), kept, options.delays, timing.stories_of(series))
     fitted = Crossfit(X, design, series["run"].to_numpy(), removal_options)
     arms = _arms(erasers, codes, sentence, fitted, seed)
     targets = make_targets(codes, sentence, design, removal_options.permutations, seed)

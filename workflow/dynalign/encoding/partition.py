@@ -46,6 +46,10 @@ def join(folds_of_it: Sequence[FoldPartition], vectors: Scores, others: Scores, 
     weights = np.concatenate(
         [np.array([len(rows) for rows in folds.contiguous(n, k)]) / n for n, k in zip(sizes, counts, strict=True)]
     ) / len(sizes)
+    # Rows of a fold need not follow each other: a story may be heard in several runs.
+    tested = np.argsort(vectors.fold, kind="stable")
+    timecourse = np.empty((len(MEASURED), len(tested)))
+    timecourse[:, tested] = np.concatenate([one.timecourse for one in folds_of_it], axis=1)
     blocks = _all_parts(np.concatenate([one.blocks for one in folds_of_it], axis=1, dtype=float))
     share = np.einsum("b,pbv->pv", weights, blocks)
     scatter = np.einsum("b,pbv->pv", weights**2, np.square(blocks - share[:, None]))
@@ -63,7 +67,7 @@ def join(folds_of_it: Sequence[FoldPartition], vectors: Scores, others: Scores, 
     return Partition(
         share=whole(share),
         scatter=whole(scatter),
-        timecourse=_all_parts(np.concatenate([one.timecourse for one in folds_of_it], axis=1)),
+        timecourse=_all_parts(timecourse),
         r=whole(differences(*r)),
         r_timecourse=differences(vectors.timecourse, others.timecourse, both.timecourse),
         r2=whole(differences(*r2)),

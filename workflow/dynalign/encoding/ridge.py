@@ -480,7 +480,7 @@ def fit_folds(
     scored : array of bool, shape (n_voxels,)
         From :func:`scorable`; the other voxels' scores are NaN.
     splits : sequence of (train, test) pairs of arrays of int
-        The test rows follow each other.
+        Each row is tested once.
     groups : callable
         Gives a fold's groups of arms, called with its train and test.
     choices : Encoding
@@ -516,7 +516,10 @@ def fit_folds(
                 results, partitions, named = results | scores, partitions | parted, {**named, **group.partitions}
             found.append(results)
             cut.append(partitions)
-    fold = np.repeat(np.arange(len(splits), dtype=np.int16), [len(test) for _, test in splits])
+    fold = np.empty(len(responses), dtype=np.int16)
+    for number, (_, test) in enumerate(splits):
+        fold[test] = number
+    tested = np.concatenate([test for _, test in splits])
     joined = {}
     for arm in found[0]:
         folds_of_arm = [results[arm] for results in found]
@@ -529,7 +532,8 @@ def fit_folds(
         parts["blocks"][:, scored] = blocks
         target_r = np.full((len(splits), targets.shape[1]), np.nan)
         target_r[:, able] = [one.target_r for one in folds_of_arm]
-        timecourse = np.concatenate([one.timecourse for one in folds_of_arm])
+        timecourse = np.empty(len(responses))
+        timecourse[tested] = np.concatenate([one.timecourse for one in folds_of_arm])
         joined[arm] = (Scores(**parts, timecourse=timecourse, fold=fold), target_r.mean(axis=0))
     whole = {}
     for name, three in named.items():

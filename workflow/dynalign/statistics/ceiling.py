@@ -38,7 +38,7 @@ from dynalign.io.errors import InputError, located
 from dynalign.statistics.block_tests import mean_test
 from dynalign.statistics.effects import CELL, alignment_row, read_cells, scores_path, voxel_scores
 from dynalign.statistics.shared import rows_in_common
-from dynalign.stimulus.timing import read_trs
+from dynalign.stimulus.timing import read_trs, stories_of
 from dynalign.tables.writer import write_table
 
 #: Feature voxels at a time: memory, and the order in which products are summed.
@@ -75,14 +75,15 @@ def intersubject(
     choices: Encoding,
     threads: int = 1,
     block: int = Statistics().block,
+    stories=None,
 ) -> Scores:
     """Predict every voxel of a subject from those of `others`; responses are arrays of shape (n_rows, n_voxels).
 
-    `runs`, shape (n_rows,), are for folds by run; of the choices ``alphas``, ``folds``, ``inner_folds`` and ``gap``
-    count. InputError if no voxel can be scored, or folds cannot be cut.
+    `runs` and `stories`, shape (n_rows,), are for folds by them; of the choices ``alphas``, ``folds``, ``inner_folds``
+    and ``gap`` count. InputError if no voxel can be scored, or folds cannot be cut.
     """
     device = backend.Numpy(threads)
-    splits = arms.outer_splits(runs, choices.folds, choices.gap)
+    splits = arms.outer_splits(runs, choices.folds, choices.gap, stories)
     scored = ridge.scorable(responses, splits, device)
     if not scored.any():
         raise InputError(f"none of the {len(scored)} voxels varies and is finite in every fold")
@@ -160,12 +161,13 @@ def predict(
                 f"{path}: shape {brain.shape}, but {trs[0 if same else k]} keeps {kept} TRs; "
                 + ("all subjects need the same story" if same else "make both anew")
             )
-    runs = series[0]["run"].to_numpy()[series[0]["kept"].to_numpy() == 1]
+    measured = series[0][series[0]["kept"] == 1]
     if not same:
         rows = rows_in_common(series, trs)
-        runs = runs[rows[0]]
+        measured = measured.iloc[rows[0]]
         brains = [np.asarray(brain[chosen]) for brain, chosen in zip(brains, rows, strict=True)]
-    scores = intersubject(brains[1:], brains[0], runs, encoding, threads, block)
+    runs, stories = measured["run"].to_numpy(), stories_of(measured)
+    scores = intersubject(brains[1:], brains[0], runs, encoding, threads, block, stories)
     note(f"mean ceiling: r = {np.nanmean(voxel_scores(scores)):.4f} from {len(others)} other subjects")
     write_scores(output, scores)
 

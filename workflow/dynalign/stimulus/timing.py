@@ -428,6 +428,11 @@ def read_trs(path: str | Path):
     return _read_counted(path, "tr", [], ["run", "time", "kept"])
 
 
+def stories_of(trs) -> np.ndarray | None:
+    """The story of each TR of a data frame, (n_trs,); None where all subjects have the same runs of one story."""
+    return trs["story"].astype(str).to_numpy() if "story" in trs else None
+
+
 def read_story(story: Story) -> tuple:
     """The two tables of a story in any layout (see :func:`tables`); an InputError names the file."""
     if story.layout == "arrays":
