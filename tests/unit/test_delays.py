@@ -50,7 +50,7 @@ def test_delay_reads_words_before_the_response():
 
 
 def test_trimming_comes_after_the_delay():
-    source = delays.sources([1, 1, 1, 2, 2, 2], [0, 0, 1, 0, 0, 1], [1, 2])
+    source = delays.sources([1, 1, 1, 2, 2, 2], [2, 5], [1, 2])
     assert source.tolist() == [[1, 0], [4, 3]]
 
 

@@ -18,19 +18,22 @@ ENCODING = "encoding/step-128/layer-2"
 
 
 def ragged(folder) -> dict:
-    """The small study's data as a user's own: F as it is, G with the third and the first run only, in this order."""
+    """The small study's data as a user's own: F as it is, G with the third and the first run only, in this order.
+
+    G hears the first again, and is scanned to the same numbers: their mean is what it is without.
+    """
     words = read_table(folder / "results/small/story/words.tsv")
     write_table(words[["onset", "word", "sentence"]].assign(story="tower"), folder / "words.tsv")
     image = "results/small/data/sub-F_run-{}_bold.nii.gz".format
     starts = dict(enumerate(np.cumsum([0, *SMALL["story"]["trs"]])[:-1] * SMALL["story"]["tr"], 1))
-    order = {"F": (1, 2, 3, 4), "G": (3, 1)}
+    order = {"F": (1, 2, 3, 4), "G": (3, 1, 1)}
     for run, n in enumerate(SMALL["story"]["trs"], 1):
         # A confound that drift holds already, so that it changes nothing.
         drift = np.cos(np.pi * (np.arange(n) + 0.5) / n)
         write_table(pd.DataFrame({"sinks": drift, "other": 1.0}), folder / f"run-{run}_confounds.tsv")
     rows = [
         {"subject": subject, "run": run, "story": "tower", "start": starts[old], "images": image(old)}
-        | {"confounds": f"run-{old}_confounds.tsv"}
+        | {"confounds": f"run-{old}_confounds.tsv", "repeat": 1 + order[subject][: run - 1].count(old)}
         for subject, old_runs in order.items()
         for run, old in enumerate(old_runs, 1)
     ]
@@ -130,12 +133,20 @@ def test_regions_and_the_ceiling_of_own_runs(run):
         assert np.average(r, weights=n) == pytest.approx(whole.loc[subject, "mean_r"], rel=1e-5)
     limit = read_table(tables / "noise_ceiling.tsv").set_index("subject")
     trs = {subject: read_table(folder / RESULTS / f"story/{subject}.trs.tsv")["kept"].sum() for subject in "FG"}
-    assert limit["n_trs"].tolist() == [trs["G"]] * 2
-    assert limit["n_trs_left_out"].tolist() == [trs["F"] - trs["G"], 0]
-    # What G was shown is F's own run.
-    assert (limit["mean_r"] > 0.98).all()
+    # F is predicted from G, whose scans are F's own; G heard a run twice, to the same numbers.
+    again = SMALL["story"]["trs"][0] - sum(SMALL["story"]["trim"].values())
+    assert limit["n_others"].tolist() == [1, 0]
+    assert limit["n_trs"].tolist() == [trs["G"], again]
+    assert limit["n_trs_left_out"].tolist() == [trs["F"] - trs["G"], trs["G"] - again]
+    assert limit.loc["F", "mean_r"] > 0.98
+    assert limit.loc["G", ["mean_r", "explainable_variance"]].tolist() == pytest.approx([1, 1], abs=1e-6)
+    assert (
+        f"{again} of {trs['G']} TRs are means of several hearings"
+        in (folder / RESULTS / "logs/responses/G.log").read_text()
+    )
     ratios = read_table(tables / "alignment_to_ceiling.tsv").query(cell).set_index("subject")
     assert ratios.loc["F", "mean_r"] == pytest.approx(whole.loc["F", "mean_r"], rel=1e-5)
+    assert ratios.loc["G", "ratio"] == pytest.approx(whole.loc["G", "mean_r"], rel=1e-5)
     assert (ratios["ci_low"] < ratios["ratio"]).all()
 
 

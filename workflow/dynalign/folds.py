@@ -30,16 +30,18 @@ def blocks(n: int, size: int) -> list[np.ndarray]:
     return contiguous(n, max(1, round(n / size)))
 
 
-def training_rows(n: int, block: np.ndarray, gap: int = 0, within=None) -> np.ndarray:
+def training_rows(n: int, block: np.ndarray, gap: int = 0, within=None, groups=None) -> np.ndarray:
     """Rows that may train when `block` is held out: all but the block and `gap` rows on both sides of any of it.
 
-    They are chosen from the rows `within`, by default from all `n`. An `InputError` says that fewer than two are left.
+    They are chosen from the rows `within`, by default from all `n`. Where runs of equal `groups`, (n,), stay together,
+    the gap is of `gap` groups. An `InputError` says that fewer than two are left.
     """
     rows = np.arange(n) if within is None else np.asarray(within)
-    near = np.zeros(n, dtype=bool)
+    place = np.arange(n) if groups is None else np.cumsum(np.diff(groups, prepend=groups[0]) != 0)
+    near = np.zeros(place[-1] + 1, dtype=bool)
     for shift in range(-gap, gap + 1):
-        near[(block + shift).clip(0, n - 1)] = True
-    left = rows[~near[rows]]
+        near[(place[block] + shift).clip(0, len(near) - 1)] = True
+    left = rows[~near[place[rows]]]
     if len(left) < 2:
         raise InputError(
             f"holding out rows {block[0]} to {block[-1]} with a gap of {gap} leaves {len(left)} of {len(rows)} rows "

@@ -148,6 +148,42 @@ if STUDY.rois is not None:
 
 if STUDY.noise_ceiling.compute:
 
+    #: Subjects who heard stretches again have a ceiling of their own; others are predicted from all others.
+    AGAIN = [subject for subject in STUDY.subjects if RECORDINGS and RECORDINGS.repeated(subject)]
+    ONCE = [subject for subject in STUDY.subjects if subject not in AGAIN]
+
+
+if STUDY.noise_ceiling.compute and AGAIN:
+
+    rule ceiling_of_repeats:
+        input:
+            trs=TRS,
+            images=lambda wildcards: given(*recorded_images(wildcards)),
+            confounds=lambda wildcards: given(*recorded_confounds(wildcards)),
+        output:
+            f"{R}/ceiling/{{subject}}.npz",
+        log:
+            f"{R}/logs/ceiling_of_repeats/{{subject}}.log",
+        wildcard_constraints:
+            subject="|".join(map(re.escape, AGAIN)),
+        resources:
+            mem_mb=grows(8000),
+        params:
+            code=code("statistics.ceiling", "repeated"),
+            options=section(STUDY.brain, without=("mesh",)),
+            recordings=lambda wildcards: recorded(wildcards.subject),
+            block=STUDY.statistics.block,
+            content=lambda wildcards: content(
+                *recorded_images(wildcards), *with_descriptions(recorded_confounds(wildcards))
+            )(wildcards),
+        shell:
+            "python -m dynalign.statistics.ceiling repeated --subject {wildcards.subject:q} --trs {input.trs:q}"
+            " --recordings {params.recordings:q} --options {params.options:q} --block {params.block}"
+            " --output {output:q} &> {log:q}"
+
+
+if STUDY.noise_ceiling.compute and ONCE:
+
     rule noise_ceiling:
         input:
             **RESPONSES,
@@ -163,6 +199,8 @@ if STUDY.noise_ceiling.compute:
             f"{R}/logs/noise_ceiling/{{subject}}.log",
         benchmark:
             f"{R}/benchmarks/noise_ceiling/{{subject}}.tsv"
+        wildcard_constraints:
+            subject="|".join(map(re.escape, ONCE)),
         threads: STUDY.threads.encoding
         resources:
             mem_mb=grows(4000),
@@ -175,6 +213,9 @@ if STUDY.noise_ceiling.compute:
             "python -m dynalign.statistics.ceiling predict --responses {input.responses:q} --others {input.others:q}"
             " --trs {input.trs:q} --encoding {params.encoding:q} --block {params.block} --threads {threads}"
             " --output {output:q} &> {log:q}"
+
+
+if STUDY.noise_ceiling.compute:
 
     rule ceiling_statistics:
         input:
@@ -194,7 +235,7 @@ if STUDY.noise_ceiling.compute:
             options=section(STUDY.noise_ceiling),
             statistics=section(STUDY.statistics),
             gap=STUDY.encoding.gap,
-            others=len(STUDY.subjects) - 1,
+            others=lambda wildcards: 0 if wildcards.subject in AGAIN else len(STUDY.subjects) - 1,
             folder=folder_of_scores,
             own=lambda wildcards, input: ["--own-trs", input.trs] if input.trs else [],
         shell:

@@ -15,11 +15,12 @@ if RECORDINGS:
             code=code("responses.timeline"),
             recordings=lambda wildcards: recorded(wildcards.subject),
             options=section(STUDY.story, "layout", "words", "download", "tr", "trim"),
+            repeats=STUDY.brain.repeats,
             content=lambda wildcards: list(map(fingerprint, recorded_images(wildcards))),
             written=lambda wildcards, output: by_option(wildcards, output),
         shell:
             "python -m dynalign.responses.timeline --words {input.words:q} --recordings {params.recordings:q}"
-            " --options {params.options:q} {params.written:q} &> {log:q}"
+            " --options {params.options:q} --repeats {params.repeats} {params.written:q} &> {log:q}"
 
 
 #: A subject's array, or files run by run with their mask; the voxels that are kept of an array.

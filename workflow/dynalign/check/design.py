@@ -12,7 +12,6 @@ from dynalign.config.study import Study
 from dynalign.encoding import arms, crossfit, joint, ridge
 from dynalign.io.errors import InputError, located
 from dynalign.removal import probing
-from dynalign.stimulus import timing
 from dynalign.stimulus.timing import rows_of_words
 
 
@@ -26,10 +25,10 @@ def check_design(study: Study, inputs: Inputs, found: Findings) -> None:
     for subject, (_, trs, _) in series.items():
         if trs is not None:
             with found.trying(), _of(subject):
-                kept = trs["kept"].to_numpy() == 1
-                runs, stories = trs["run"].to_numpy()[kept], timing.stories_of(trs[kept])
-                splits[subject] = arms.outer_splits(runs, study.encoding.folds, study.encoding.gap, stories)
-                line = _encoding(study, len(runs), splits[subject])
+                design = arms.design_of(trs, [], study.encoding.delays)
+                cut = (study.encoding.folds, study.encoding.gap, design.stories, design.moments)
+                splits[subject] = arms.outer_splits(design.runs, *cut)
+                line = _encoding(study, design, splits[subject])
                 if subject == next(iter(series)):
                     found.say("encoding", f"{subject}: {line}" if subject else line)
     if inputs.words is None:
@@ -61,8 +60,8 @@ def _of_subject(study: Study, series, subject: str, splits, words, codes, inputs
     heard, trs, features = series
     heard = heard[heard["word_index"].isin(words["word_index"])]
     rows = np.searchsorted(words["word_index"], heard["word_index"])
-    runs, kept = trs["run"].to_numpy(), trs["kept"].to_numpy() == 1
-    design = arms.make_design(heard["tr"].to_numpy(dtype=int), runs, kept, study.encoding.delays)
+    runs = trs["run"].to_numpy()
+    design = arms.design_of(trs, heard["tr"].to_numpy(dtype=int), study.encoding.delays)
     with found.trying(), _of(subject):
         _words_of_folds(study, inputs, features, runs, design, splits, heard)
     for name, values in codes.items():
@@ -89,12 +88,13 @@ def _codes(study: Study, inputs: Inputs, seen, found: Findings) -> dict[str, np.
     return codes
 
 
-def _encoding(study: Study, n_rows: int, splits) -> str:
-    choices = study.encoding
+def _encoding(study: Study, design: arms.Design, splits) -> str:
+    choices, n_rows = study.encoding, len(design.trs)
     sizes = []
     for train, _ in splits:
         with located("encoding.inner_folds"):
-            sizes += [len(held) for _, held in ridge.inner_splits(n_rows, train, choices.inner_folds, choices.gap)]
+            inner = ridge.inner_splits(n_rows, train, choices.inner_folds, choices.gap, design.moments)
+            sizes += [len(held) for _, held in inner]
     tests, trains = ([len(part[k]) for part in splits] for k in (1, 0))
     return (
         f"{len(splits)} folds of {_span(tests)} TRs, {_span(trains)} to train on (gap {choices.gap}); "

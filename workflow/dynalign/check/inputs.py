@@ -26,6 +26,9 @@ from dynalign.statistics import shared
 from dynalign.stimulus import conllu, features, parser, properties, timing
 from dynalign.tables.reader import read_table
 
+#: What becomes of runs that are heard again.
+REPEATS = {"average": "averaged", "keep": "kept"}
+
 
 @dataclass
 class Inputs:
@@ -98,7 +101,8 @@ def _recordings(study: Study, inputs: Inputs, found: Findings) -> None:
         if rows:
             with found.trying():
                 lines.append(_own_runs(study, inputs, subject, Recordings(rows), found))
-    if study.noise_ceiling.compute and len(inputs.own) > 1:
+    once = [subject for subject in inputs.own if not known.repeated(subject)]
+    if study.noise_ceiling.compute and once and len(inputs.own) > 1:
         with found.trying(), located("noise_ceiling.compute"):
             rows = shared.rows_in_common([own[1] for own in inputs.own.values()], list(inputs.own))
             lines.append(f"noise ceiling: on the {len(rows[0])} TRs that all subjects have")
@@ -110,18 +114,19 @@ def _recordings(study: Study, inputs: Inputs, found: Findings) -> None:
 def _own_runs(study: Study, inputs: Inputs, subject: str, rows: Recordings, found: Findings) -> str:
     """A subject's runs; a line that says what they are."""
     lengths, tr = timeline.measured(rows, study.story)
-    heard, trs = timeline.timeline(inputs.words, rows, lengths, tr, study.story)
+    heard, trs = timeline.timeline(inputs.words, rows, lengths, tr, study.story, study.brain.repeats == "keep")
     inputs.trs = trs if inputs.trs is None else inputs.trs
-    by_run = dict(zip((one.run for one in rows.root), lengths, strict=True))
+    by_run = dict(zip((one.run for one in rows.of(subject)), lengths, strict=True))
     brain = with_recordings(study.brain, rows)
     inputs.voxels[subject] = n = _cleaned_in_space(study, brain, subject, by_run, found)
     with found.trying():
         _regions(study, brain, subject, n)
     inputs.own[subject] = heard, trs, _features(study, heard, trs)
-    stories = trs["story"].nunique()
+    stories, again = trs["story"].nunique(), len(lengths) - len(rows.stretches(subject))
     return (
         f"{subject}: {len(lengths)} runs of {stories} stor{'y' if stories == 1 else 'ies'}, {len(trs)} TRs of {tr:g} s "
         f"({int(trs['kept'].sum())} after trimming), {n:,} voxels"
+        + (f"; {again} run{'s' if again > 1 else ''} heard again, {REPEATS[study.brain.repeats]}" if again else "")
     )
 
 

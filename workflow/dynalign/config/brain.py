@@ -140,6 +140,11 @@ class Brain(Section):
         None, description="images run by run: confounds taken out together with drift (keys below)"
     )
     standardize: bool = Field(False, description="z-score each voxel within each run after detrending")
+    repeats: Literal["average", "keep"] = Field(
+        "average",
+        description="with a table of recordings: stretches that a subject heard several times (column `repeat`) are "
+        "averaged after cleaning, or kept as recordings of their own, which folds never part",
+    )
     voxels: SubjectPath | None = Field(
         None, description="layout `arrays`: voxels kept, a boolean .npy, one entry per voxel, a path with {subject}"
     )

@@ -126,6 +126,12 @@ def _unfit(study: Study, known: Recordings) -> list[str]:
         brain.check_mesh()
     except ValueError as error:
         wrong.append(f"brain.{error}; {names}")
+    alone = len(study.subjects) == 1 and not known.repeated(study.subjects[0])
+    if study.noise_ceiling.compute and rows and alone:
+        wrong.append(
+            f"noise_ceiling.compute: needs a second subject, or repeats in {path}; subject {study.subjects[0]!r} is "
+            "the only one and heard nothing again"
+        )
     if study.rois is not None and study.rois.image is not None and brain.kind != "nifti":
         wrong.append(f"rois.image: goes with NIfTI images, but {names}; give rois.arrays and rois.names")
     return wrong

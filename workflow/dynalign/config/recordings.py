@@ -1,4 +1,4 @@
-"""The table of recordings: who was scanned when, on which story (METHOD section 12)."""
+"""The table of recordings: who was scanned when, on which story (METHOD section 2.3)."""
 
 import csv
 import io
@@ -23,6 +23,8 @@ class Recording(BaseModel):
     story: str = Field(min_length=1)
     #: Time of the story, in s, at which the run's first TR starts.
     start: float = 0.0
+    #: Which hearing of this stretch it is, of a subject that heard it several times.
+    repeat: int = Field(1, gt=0)
     #: Repetition time in s; else ``story.tr``.
     tr: float | None = Field(None, gt=0)
     images: MaskPath
@@ -37,6 +39,18 @@ class Recordings(RootModel[tuple[Recording, ...]]):
     def of(self, subject: str) -> tuple[Recording, ...]:
         """Those of one subject, in the order of runs."""
         return tuple(sorted((one for one in self.root if one.subject == subject), key=lambda one: one.run))
+
+    def stretches(self, subject: str) -> tuple[tuple[Recording, ...], ...]:
+        """A subject's runs by stretch of a story, in the order of first hearings; hearings in the order of `repeat`."""
+        rows = sorted(self.of(subject), key=lambda one: one.repeat)
+        stretches: dict[tuple, list[Recording]] = {}
+        for one in rows:
+            stretches.setdefault((one.story, one.start), []).append(one)
+        return tuple(sorted(map(tuple, stretches.values()), key=lambda heard: heard[0].run))
+
+    def repeated(self, subject: str) -> bool:
+        """Whether a subject heard a stretch several times."""
+        return any(len(heard) > 1 for heard in self.stretches(subject))
 
     def tr_of(self, subject: str, story: Story) -> float:
         """A subject's TR in s: its own, or that of the story; InputError without one."""
@@ -87,7 +101,7 @@ def with_recordings(brain: Brain, recordings: Recordings | None) -> Brain:
 
 
 def read_recordings(path: str | Path) -> Recordings:
-    """Read the table, tab-separated: subject, run, story, images, perhaps start, tr, mask and confounds.
+    """Read the table, tab-separated: subject, run, story, images, perhaps start, repeat, tr, mask and confounds.
 
     InputError: a column is missing or unknown, a cell cannot be used, or a run of a subject stands twice.
     """
@@ -128,4 +142,14 @@ def read_recordings(path: str | Path) -> Recordings:
         ):
             if len({getattr(one, key) for one in found if one.subject == subject}) > 1:
                 raise InputError(f"{path}: subject {subject!r} has several values of {key}; {why}")
-    return Recordings(tuple(found))
+    known = Recordings(tuple(found))
+    for subject in known.subjects:
+        for heard in known.stretches(subject):
+            if [one.repeat for one in heard] != list(range(1, len(heard) + 1)):
+                listed = ", ".join(f"{one.repeat} (run {one.run})" for one in heard)
+                raise InputError(
+                    f"{path}: subject {subject!r}: story {heard[0].story!r} from {heard[0].start:g} s has repeat "
+                    f"{listed}; runs with the same story and start are hearings of one stretch: number them 1, 2, … in "
+                    "a column `repeat`"
+                )
+    return known

@@ -42,8 +42,8 @@ class Study(Section):
     recordings: FilePath | None = Field(
         None,
         description="layout `recordings`: a table with a row per run of each subject: subject, run (1, 2, …), story, "
-        "images, perhaps start (s of the story at which the run's first TR starts; default 0), tr (s), mask, confounds "
-        "(a table)",
+        "images, perhaps start (s of the story at which the run's first TR starts; default 0), repeat (1, 2, … of a "
+        "stretch heard again), tr (s), mask, confounds (a table)",
     )
     annotation: Annotation = Field(Annotation(), description="parsing")
     properties: Annotated[dict[Name, Property], Field(min_length=1)] = Field(
@@ -133,7 +133,8 @@ class Study(Section):
         # Of what kind recorded images are, their table says.
         if labelled and (story.layout == "arrays" or (brain.images is not None and brain.kind != "nifti")):
             raise ValueError("rois.image: goes with NIfTI images; give rois.arrays and rois.names")
-        if self.noise_ceiling.compute and len(self.subjects) < 2:
+        # With a table of recordings, a subject may have repeats instead of others.
+        if self.noise_ceiling.compute and len(self.subjects) < 2 and self.recordings is None:
             raise ValueError(
                 "noise_ceiling.compute: predicts each subject from the others and needs two subjects or more; "
                 f"subjects has one ({self.subjects[0]})"

@@ -10,6 +10,7 @@ from dynalign.config.encoding import Encoding
 from dynalign.encoding import delays, hat_matrices
 from dynalign.io.errors import InputError
 from dynalign.removal.erasers import design
+from dynalign.stimulus import timing
 from dynalign.variation import constant
 
 #: A change of the words' vectors, ``X − A @ B − b``: A (n_words, k), B (k, hidden), b (hidden,).
@@ -25,6 +26,8 @@ class Design:
     trs: np.ndarray  #: of int, (n_rows,), TR of each kept TR; kept TRs are the rows of the responses
     runs: np.ndarray  #: (n_rows,), run of each kept TR
     stories: np.ndarray | None  #: (n_rows,), its story; None where there is one
+    #: (n_rows,), equal where the same moment of a story was heard again, in rows that follow each other; None: nowhere.
+    moments: np.ndarray | None
     source: np.ndarray  #: of int, (n_rows, n_delays), from :func:`dynalign.encoding.delays.sources`
     delay: tuple[int, ...]  #: in TRs
 
@@ -34,37 +37,50 @@ class Design:
         return tuple(sorted({one - other for one in self.delay for other in self.delay}))
 
 
-def make_design(word_trs, runs, kept, delay: Sequence[int], stories=None) -> Design:
+def make_design(word_trs, runs, kept, delay: Sequence[int], stories=None, moments=None) -> Design:
     """Lay out words, (n_words,), and delays in time.
 
-    From the run of each TR and whether it is kept, both (n_trs,), and its story where there are several.
+    From the run of each TR, (n_trs,), and whether it is kept, or the TRs of the rows, (n_rows,); of each TR its story,
+    where there are several, and what tells its moment, where one was heard again.
     """
-    kept = np.asarray(kept, dtype=bool)
-    trs = np.flatnonzero(kept)
-    source = delays.sources(runs, kept, delay)
-    told = None if stories is None else np.asarray(stories)[trs]
-    return Design(np.asarray(word_trs), len(kept), trs, np.asarray(runs)[trs], told, source, tuple(delay))
+    kept = np.asarray(kept)
+    trs = np.flatnonzero(kept) if kept.dtype == bool else kept
+    told, equal = (None if one is None else np.asarray(one)[trs] for one in (stories, moments))
+    source = delays.sources(runs, trs, delay)
+    return Design(np.asarray(word_trs), len(runs), trs, np.asarray(runs)[trs], told, equal, source, tuple(delay))
 
 
-def outer_splits(runs, n_folds: int | str, gap: int, stories=None) -> list[tuple[np.ndarray, np.ndarray]]:
+def design_of(series, word_trs, delay: Sequence[int]) -> Design:
+    """The design of a subject's TRs, a data frame, with the rows of its responses."""
+    stories, first = timing.stories_of(series), series["first"].to_numpy() if "first" in series else None
+    rows = timing.rows_of_responses(series)
+    return make_design(word_trs, series["run"].to_numpy(), rows, delay, stories, first)
+
+
+def outer_splits(runs, n_folds: int | str, gap: int, stories=None, moments=None) -> list[tuple[np.ndarray, np.ndarray]]:
     """Outer folds: contiguous blocks of rows, or the `runs` or `stories`, each with the rows that may train for it.
 
-    `runs` and, where there are several, `stories` have the shape (n_rows,); a story may be heard in several runs. `gap`
-    rows on both sides of a test block do not train. Returned are pairs (train, test) of arrays of int. An `InputError`
-    says that there are too few rows, runs or stories.
+    `runs` and, where there are several, `stories` have the shape (n_rows,); a story may be heard in several runs. Rows
+    of equal `moments`, (n_rows,), the same moment of a story heard again, follow each other and are never parted: a
+    fold by runs is one with all its repeats. `gap` rows, or moments, on both sides of a test block do not train.
+    Returned are pairs (train, test) of arrays of int. An `InputError` says that there are too few rows, runs or
+    stories.
     """
     n_rows = len(runs)
     if isinstance(n_folds, str):
         whole = np.asarray(stories if n_folds == "stories" and stories is not None else runs)
+        if moments is not None:
+            _, first, moment = np.unique(moments, return_index=True, return_inverse=True)
+            whole = whole[first][moment]
         blocks = [np.flatnonzero(whole == name) for name in dict.fromkeys(whole.tolist())]
         if len(blocks) < 2 or (n_folds == "stories" and stories is None):
             raise InputError(f"encoding.folds: {n_folds!r} needs two {n_folds} or more; there is one; give a number")
     else:
-        blocks = folds.contiguous(n_rows, n_folds)
+        blocks = folds.contiguous(n_rows, n_folds, moments)
     for block in blocks:
         if len(block) < 2:
             raise InputError(f"encoding.folds: {n_folds!r} of {n_rows} TRs leaves a test fold of one TR; ask for fewer")
-    return [(folds.training_rows(n_rows, block, gap), block) for block in blocks]
+    return [(folds.training_rows(n_rows, block, gap, groups=moments), block) for block in blocks]
 
 
 def class_means(codes, word_trs, n_trs: int) -> tuple[np.ndarray, np.ndarray]:

@@ -41,8 +41,10 @@ def sources(runs, kept, delays: Sequence[int]) -> np.ndarray:
 
     Parameters
     ----------
-    runs, kept : arrays of shape (n_trs,)
-        Run of each TR of the untrimmed series (the TRs of a run follow each other), and whether trimming leaves it.
+    runs : array of shape (n_trs,)
+        Run of each TR of the untrimmed series; the TRs of a run follow each other.
+    kept : array of bool, shape (n_trs,), or of int, shape (n_kept,)
+        Whether trimming leaves it; or the kept TRs, in any order.
     delays : sequence of int
         In TRs; negative delays pair a response with words that come after it.
 
@@ -52,7 +54,8 @@ def sources(runs, kept, delays: Sequence[int]) -> np.ndarray:
         TR t−d, or −1 where that lies outside the run of t.
     """
     runs = np.asarray(runs)
-    rows = np.flatnonzero(kept)
+    kept = np.asarray(kept)
+    rows = np.flatnonzero(kept) if kept.dtype == bool else kept
     source = rows[:, None] - np.asarray(delays, dtype=int)
     within = source.clip(0, len(runs) - 1)
     same_run = (source == within) & (runs[within] == runs[rows][:, None])

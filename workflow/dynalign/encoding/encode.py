@@ -27,9 +27,9 @@ from dynalign.config.removal import Removal
 from dynalign.config.shares import NUISANCE, Shares
 from dynalign.config.statistics import Statistics
 from dynalign.encoding import backend, joint, ridge
-from dynalign.encoding.arms import Design, LowRank, direct_kernel, low_rank_kernel, make_design, outer_splits
+from dynalign.encoding.arms import Design, LowRank, design_of, direct_kernel, low_rank_kernel, outer_splits
 from dynalign.encoding.crossfit import Arm, Crossfit, training_trs
-from dynalign.encoding.readability import Targets, make_targets
+from dynalign.encoding.readability import Once, Targets, make_targets
 from dynalign.encoding.scores import ORIGINAL, SHARES, Partition, Scores
 from dynalign.io.arrays import read_array, write_record
 from dynalign.io.atomic import atomic_folder
@@ -100,7 +100,7 @@ def encode(
     if not np.isfinite(original).all():
         raise InputError(f"word vector {int(np.argmin(np.isfinite(original).all(axis=1)))} is not finite")
     device = backend.Numpy() if device is None else device
-    splits = outer_splits(design.runs, choices.folds, choices.gap, design.stories)
+    splits = outer_splits(design.runs, choices.folds, choices.gap, design.stories, design.moments)
     scored = ridge.scorable(responses, splits, device)
     n_invalid = int((~scored).sum())
     note(f"{n_invalid} of {len(scored)} voxels are constant or not finite in some fold and get no score")
@@ -113,7 +113,9 @@ def encode(
         return _groups(design, original, changes, train, test, choices, direct, same_penalties, spaces, ratios)
 
     columns = None if targets is None else targets.columns
-    found, partitions = ridge.fit_folds(responses, scored, splits, fitted, choices, device, columns, block)
+    found, partitions = ridge.fit_folds(
+        responses, scored, splits, fitted, choices, device, columns, block, design.moments
+    )
     results: dict[tuple[str, str], Scores | Partition] = {}
     for name in (ORIGINAL, *arms):
         scores, read = found[name]
@@ -158,7 +160,7 @@ def _groups(
 
 
 def _arms(
-    path: str, codes: Mapping[str, np.ndarray], sentence, fitted: Crossfit, seed: int
+    path: str, codes: Mapping[str, np.ndarray], sentence, fitted: Crossfit, seed: int, once: Once
 ) -> dict[tuple[str, str], LowRank | Arm]:
     """Every removal × every property: fitted on all words (read from `path`), or to be fitted in each outer fold."""
     removal = fitted.removal
@@ -172,18 +174,19 @@ def _arms(
                 arms[method, name] = low_rank(known[family, name], fitted.vectors, values)
                 continue
             if way.endswith("control"):
-                values = _control_labels(name, values, sentence, seed)
+                values = _control_labels(name, values, sentence, seed, once)
             arms[method, name] = fitted.tr_level(values) if way.startswith("tr") else fitted.word_level(family, values)
     return arms
 
 
-def _control_labels(name: str, codes, sentence, seed: int) -> np.ndarray:
+def _control_labels(name: str, codes, sentence, seed: int, once: Once | None = None) -> np.ndarray:
     """The class codes of property `name` permuted by sentence; words without a label stay without."""
-    codes = np.array(codes, dtype=float)
+    once = Once.of(np.arange(len(codes))) if once is None else once
+    codes = np.array(codes, dtype=float)[once.first]
     labelled = np.isfinite(codes)
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), 2])
-    codes[labelled] = permuted(codes[labelled].astype(np.int64), np.asarray(sentence)[labelled], rng)
-    return codes
+    codes[labelled] = permuted(codes[labelled].astype(np.int64), np.asarray(sentence)[once.first][labelled], rng)
+    return codes[once.again]
 
 
 @command
@@ -242,17 +245,17 @@ def main(
     X, codes, table = X[heard], {name: values[heard] for name, values in codes.items()}, table.iloc[heard]
     word_trs, sentence = seen["tr"].to_numpy(dtype=int), table["sentence"].to_numpy()
     series = timing.read_trs(trs)
-    kept = series["kept"].to_numpy() == 1
+    design = design_of(series, word_trs, options.delays)
     measured = read_array(responses, mmap=True)
-    if measured.ndim != 2 or len(measured) != kept.sum():
+    if measured.ndim != 2 or len(measured) != len(design.trs):
         raise InputError(
-            f"{responses}: shape {measured.shape}, but {trs} keeps {kept.sum()} TRs: expected one row per kept TR; "
-            "make both from the same story and trim"
+            f"{responses}: shape {measured.shape}, but {trs} keeps {len(design.trs)} TRs: expected one row per kept "
+            "TR; make both from the same story and trim"
         )
-    design = make_design(word_trs, series["run"].to_numpy(), kept, options.delays, timing.stories_of(series))
     fitted = Crossfit(X, design, series["run"].to_numpy(), removal_options)
-    arms = _arms(erasers, codes, sentence, fitted, seed)
-    targets = make_targets(codes, sentence, design, removal_options.permutations, seed)
+    once = Once.of(seen["word_index"].to_numpy())
+    arms = _arms(erasers, codes, sentence, fitted, seed, once)
+    targets = make_targets(codes, sentence, design, removal_options.permutations, seed, once)
     headline = removal_options.headline
     controls = {(method, name): (headline, name) for method, name in arms if method.endswith("control")}
     spaces = {}

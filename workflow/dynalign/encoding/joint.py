@@ -76,8 +76,7 @@ def nuisance_space(
         else:
             values = features[columns_of(name, features)].to_numpy(dtype=float)
             present = np.isfinite(values).all(axis=1)
-            kept = np.isin(np.arange(design.n_trs), design.trs)
-            source = delays.sources(runs, kept, own_delays[name]) if name in own_delays else design.source
+            source = delays.sources(runs, design.trs, own_delays[name]) if name in own_delays else design.source
             bands.append(Band(np.where(present[:, None], values, 0), present, source))
     return Space(bands, types)
 

@@ -79,18 +79,19 @@ class FoldScores:
     target_r: np.ndarray  #: (n_targets,), as `r`, of the targets beside the voxels
 
 
-def inner_splits(n_rows: int, within, n_folds: int, gap: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def inner_splits(n_rows: int, within, n_folds: int, gap: int, moments=None) -> list[tuple[np.ndarray, np.ndarray]]:
     """Cut the rows `within` into contiguous validation blocks: pairs (train, held) of arrays of int.
 
+    Rows of equal `moments`, (n_rows,), as for :func:`dynalign.encoding.arms.outer_splits`, are never parted.
     InputError if a block has one row only, or the gap leaves nothing to train on.
     """
     pairs = []
-    for block in folds.contiguous(len(within), n_folds):
+    for block in folds.contiguous(len(within), n_folds, None if moments is None else moments[within]):
         held = np.asarray(within)[block]
         if len(held) < 2:
             cut = f"{n_folds} inner folds of {len(within)} TRs"
             raise InputError(f"{cut} leave validation blocks of one TR; ask for fewer folds")
-        pairs.append((folds.training_rows(n_rows, held, gap, within=within), held))
+        pairs.append((folds.training_rows(n_rows, held, gap, within, moments), held))
     return pairs
 
 
@@ -349,6 +350,7 @@ def fit_fold(
     tolerance: float = hat_matrices.TOLERANCE,
     targets=None,
     block: int = Statistics().block,
+    moments=None,
 ) -> tuple[dict[Hashable, FoldScores], dict[str, FoldPartition]]:
     """One outer fold: choose penalties inside the training rows, refit on all of them, score the test rows.
 
@@ -370,6 +372,8 @@ def fit_fold(
         See :func:`dynalign.encoding.hat_matrices.skeleton`; test rows in a block.
     targets : array of shape (n_rows, n_targets), optional
         Predicted like voxels, but no part of the time course.
+    moments : array of shape (n_rows,), optional
+        See :func:`inner_splits`.
 
     Returns
     -------
@@ -378,7 +382,7 @@ def fit_fold(
     run = run or backend.Numpy()
     voxels = np.arange(responses.shape[1]) if voxels is None else np.asarray(voxels)
     alphas = np.sort(np.asarray(alphas, dtype=np.float64))
-    splits = inner_splits(len(responses), train, inner_folds, gap)
+    splits = inner_splits(len(responses), train, inner_folds, gap, moments)
 
     def standardise(tile: slice) -> np.ndarray:
         return standardised(responses[:, voxels[tile]], train)
@@ -471,6 +475,7 @@ def fit_folds(
     run,
     targets=None,
     block: int = Statistics().block,
+    moments=None,
 ) -> tuple[dict[Hashable, tuple[Scores, np.ndarray]], dict[str, Partition]]:
     """Scores of every arm, and variance partitions, over all outer folds.
 
@@ -485,7 +490,7 @@ def fit_folds(
         Gives a fold's groups of arms, called with its train and test.
     choices : Encoding
         ``alphas``, ``inner_folds`` and ``gap`` count.
-    run, targets, block
+    run, targets, block, moments
         As for :func:`fit_fold`.
 
     Returns
@@ -508,7 +513,8 @@ def fit_folds(
             partitions: dict[str, FoldPartition] = {}
             for group in groups(train, test):
                 numbers = (choices.alphas, choices.inner_folds, choices.gap)
-                fit = partial(fit_fold, group, responses, train, test, *numbers, targets=targets[:, able], block=block)
+                more = {"targets": targets[:, able], "block": block, "moments": moments}
+                fit = partial(fit_fold, group, responses, train, test, *numbers, **more)
                 if isinstance(run, backend.Torch) and run.tf32 and not found and not results:
                     some = (fit(run=on, voxels=voxels[: run.width]) for on in (run, run.exact()))
                     report_tf32(*(list(part.values()) for part, _ in some))

@@ -352,7 +352,7 @@ def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
         f"{row.subject} {row.mean_r_above:.3f} ({int(row.n_above):,} of {int(row.n_voxels):,} voxels)"
         for row in ceilings.itertuples()
     )
-    style.title(figure, "Alignment over the intersubject noise ceiling", f"Mean ceiling: {each}.")
+    style.title(figure, "Alignment over the noise ceiling", f"Mean ceiling: {each}.")
     columns = [*summaries.CELL, "layer", "n_voxels", "mean_r", "mean_ceiling", "ratio", "ci_low", "ci_high"]
     return figure, shown[columns]
 

@@ -1,6 +1,6 @@
 """Measured responses of one subject: images or arrays → kept TRs × voxels (METHOD section 2.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,7 +16,7 @@ from dynalign.responses.confounds import Regressors, read_runs
 from dynalign.responses.kinds import check_images, space_of
 from dynalign.responses.matrices import check_matrix
 from dynalign.responses.space import measured_rows
-from dynalign.stimulus.timing import read_trs
+from dynalign.stimulus.timing import read_trs, rows_of_responses
 from dynalign.variation import constant, largest
 
 
@@ -116,6 +116,44 @@ def read_images(brain: Brain, subject: str, runs: np.ndarray, kept: np.ndarray, 
     return np.concatenate(parts), np.concatenate(found)
 
 
+def cleaned_images(brain: Brain, subject: str, runs: np.ndarray, kept: np.ndarray, tr: float) -> np.ndarray:
+    """Responses of a subject's images (:func:`read_images`), cleaned and trimmed, float64 of shape (n_kept, n_voxels).
+
+    A whole run is cleaned before trimming, a trimmed one as it is: both are "per run".
+    """
+    responses, rows = read_images(brain, subject, runs, kept, tr)
+    confounds = read_runs(brain, subject, runs, kept, rows) if brain.confounds else {}
+    return clean_runs(responses, runs[rows], tr, brain, confounds)[kept[rows]]
+
+
+def hearings(
+    brain: Brain, recordings: Recordings, subject: str, runs: np.ndarray, kept: np.ndarray, tr: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cleaned responses of all first hearings, then of all second ones, and so on (METHOD section 2.3).
+
+    `runs` and `kept`, (n_trs,), are of first hearings alone. Each time are given which of the kept TRs were heard so
+    often, bool of shape (n_kept,), and the responses at these, float64 of shape (n_of_these, n_voxels).
+    """
+    stretches = recordings.stretches(subject)
+    for number in range(max(map(len, stretches))):
+        # As if it was the first: a run's number is that of the first hearing.
+        rows = [heard[number].model_copy(update={"run": heard[0].run}) for heard in stretches if len(heard) > number]
+        inside = np.isin(runs, [one.run for one in rows])
+        of_these = with_recordings(brain, Recordings(tuple(rows)))
+        yield inside[kept], cleaned_images(of_these, subject, runs[inside], kept[inside], tr)
+
+
+def averaged(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over :func:`hearings`, (n_kept, n_voxels), and of how many each row is one, (n_kept,)."""
+    total = counts = np.empty(0)
+    for inside, responses in parts:
+        if not counts.size:
+            total, counts = np.zeros((len(inside), responses.shape[1])), np.zeros(len(inside), dtype=int)
+        total[inside] += responses
+        counts[inside] += 1
+    return total / counts[:, None], counts
+
+
 @command
 def main(
     trs: str,
@@ -134,7 +172,8 @@ def main(
     subject
         Stands for ``{subject}`` in the paths of the options.
     output
-        ``brain/{subject}.npy`` to write: kept TRs × voxels, float32.
+        ``brain/{subject}.npy`` to write: kept TRs × voxels, float32; hearings of the same moment, where they are kept,
+        side by side.
     array
         Layout `arrays`: the ``.npy`` of TRs × voxels; without one, a file per run is read.
     recordings
@@ -147,18 +186,21 @@ def main(
         (source,) = array
         check_digest(source)
         responses = read_responses(source)
-        rows = measured_rows(len(responses), kept, source)
+        found = measured_rows(len(responses), kept, source)
         if options.voxels is not None:
             responses = responses[:, read_voxels(options.voxels.format(subject=subject), responses.shape[1])]
+        cleaned = clean_runs(responses, runs[found], tr, options)[kept[found]]
     else:
         source = options.images or f"{subject}: {len(np.unique(runs))} runs"
-        options = with_recordings(options, recordings)
-        responses, rows = read_images(options, subject, runs, kept, tr)
-    confounds = read_runs(options, subject, runs, kept, rows) if options.confounds else {}
-    # A whole run is cleaned before trimming, a trimmed one as it is: both are "per run".
-    cleaned = clean_runs(responses, runs[rows], tr, options, confounds)[kept[rows]]
+        if recordings is not None and recordings.repeated(subject) and options.repeats == "average":
+            cleaned, counts = averaged(hearings(options, recordings, subject, runs, kept, tr))
+            n = int((counts > 1).sum())
+            note(f"{source}: {n} of {len(counts)} TRs are means of several hearings, {counts.max()} at most")
+        else:
+            cleaned = cleaned_images(with_recordings(options, recordings), subject, runs, kept, tr)
+    rows = rows_of_responses(measured)
     with np.errstate(over="ignore", invalid="ignore"):
-        responses, runs = cleaned.astype(np.float32), runs[kept]
+        responses, runs = cleaned[np.searchsorted(np.flatnonzero(kept), rows)].astype(np.float32), runs[rows]
         bad = ~np.isfinite(responses).all(axis=0)
         flat = ~bad & constant(responses)
         partly = ~bad & ~flat & np.any([constant(responses[runs == name]) for name in np.unique(runs)], axis=0)

@@ -1,4 +1,4 @@
-"""A subject's own runs on the stories' time: TRs and the words that were heard in them (METHOD section 12)."""
+"""A subject's own runs on the stories' time: TRs and the words that were heard in them (METHOD section 2.3)."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from dynalign.stimulus.timing import TOLERANCE, kept_trs, last_tr_before, read_w
 from dynalign.tables.writer import write_table
 
 
-def timeline(words, recordings: Recordings, n_trs, tr: float, story: Story) -> tuple:
+def timeline(words, recordings: Recordings, n_trs, tr: float, story: Story, keep: bool = False) -> tuple:
     """What one subject heard and the TRs of its runs: ``story/{subject}.words.tsv`` and ``story/{subject}.trs.tsv``.
 
     A word belongs to the last TR of a run that starts strictly before it, and at the run's very start to its first
@@ -25,22 +25,42 @@ def timeline(words, recordings: Recordings, n_trs, tr: float, story: Story) -> t
     recordings
         Those of the subject.
     n_trs : sequence of int
-        Volumes of each.
+        Volumes of each, in the order of runs.
     tr
         In s.
     story
         Its `trim` counts.
+    keep
+        Lay out every hearing of a stretch, and name each word's `repeat` and, of each TR, the `first` hearing; else the
+        first hearing stands for the mean of all.
 
     Raises
     ------
     InputError
-        A run has no words, is of an unknown story, or a stretch is heard twice.
+        A run has no words, is of an unknown story, hearings of a stretch have several lengths, or words are heard twice
+        in stretches that begin elsewhere.
     """
     import pandas as pd
 
     slack = TOLERANCE * tr
-    heard, series, first = [], [], 0
-    for one, n in zip(recordings.root, n_trs, strict=True):
+    subject = recordings.root[0].subject
+    runs = recordings.of(subject)
+    lengths = {one.run: n for one, n in zip(runs, n_trs, strict=True)}
+    first_run = {}
+    for stretch in recordings.stretches(subject):
+        for one in stretch:
+            first_run[one.run] = stretch[0].run
+            if lengths[one.run] != lengths[stretch[0].run]:
+                raise InputError(
+                    f"subject {subject!r}: run {one.run} hears run {stretch[0].run} again, but has {lengths[one.run]} "
+                    f"TRs instead of {lengths[stretch[0].run]}; cut the longer one, or leave one of the two out"
+                )
+    laid = runs if keep else [one for one in runs if first_run[one.run] == one.run]
+    begins = {one.run: sum(lengths[before.run] for before in laid[:k]) for k, one in enumerate(laid)}
+    told = keep and recordings.repeated(subject)
+    heard, series = [], []
+    for one in laid:
+        n, first = lengths[one.run], begins[one.run]
         times = np.round(one.start + tr * np.arange(n), 9)
         of_story = words[words["story"].astype(str) == one.story]
         where = f"subject {one.subject!r}, run {one.run}"
@@ -55,31 +75,32 @@ def timeline(words, recordings: Recordings, n_trs, tr: float, story: Story) -> t
                 f"({times[0]:g} to {times[-1] + tr:g} s); correct `start`, the time of the story at the first TR"
             )
         place = last_tr_before(onset[inside], times, tr)
-        heard.append(of_story[inside].assign(run=one.run, tr=first + place))
-        series.append(pd.DataFrame({"run": one.run, "story": one.story, "time": times}))
-        first += n
+        heard.append(of_story[inside].assign(run=one.run, tr=first + place, repeat=one.repeat))
+        again = begins[first_run[one.run]] + np.arange(n)
+        series.append(pd.DataFrame({"run": one.run, "story": one.story, "time": times, "first": again}))
     found = pd.concat(heard, ignore_index=True)
-    if (again := found["word_index"].duplicated()).any():
-        row = found[again].iloc[0]
-        subject = recordings.root[0].subject
+    if (twice := found.duplicated(["word_index", "repeat"])).any():
+        row = found[twice].iloc[0]
         raise InputError(
-            f"subject {subject!r} hears word {row['word_index']} of story {row['story']!r} in two runs; repeats are "
-            "not read yet: keep one of the runs"
+            f"subject {subject!r} hears word {row['word_index']} of story {row['story']!r} in two runs that begin at "
+            "different times of it; repeats have the same `start`: cut the runs, or keep one of them"
         )
     trs = pd.concat(series, ignore_index=True)
     trs.insert(0, "tr", np.arange(len(trs)))
     trs["kept"] = kept_trs(trs["run"].to_numpy(), story.trim.start, story.trim.end).astype(int)
     found.insert(0, "row", np.arange(len(found)))
+    if not told:
+        found, trs = found.drop(columns="repeat"), trs.drop(columns="first")
     return found, trs
 
 
 def measured(recordings: Recordings, story: Story) -> tuple[list[int], float]:
-    """Measurements of each run of a subject, by the headers, and the TR in s; InputError if a header has another TR."""
+    """TRs of each run of a subject in order, by the headers, and the TR in s; InputError if a header has another TR."""
     first = recordings.root[0]
     tr = recordings.tr_of(first.subject, story)
     space = space_of(with_recordings(Brain(), recordings), first.subject)
     lengths = []
-    for one in recordings.root:
+    for one in recordings.of(first.subject):
         header = space.header(one.images)
         check_tr(one.images, header, tr)
         lengths.append(header.n_rows)
@@ -87,7 +108,14 @@ def measured(recordings: Recordings, story: Story) -> tuple[list[int], float]:
 
 
 @command
-def main(words: str, recordings: Recordings, output_words: str, output_trs: str, options: Story = Story()) -> None:
+def main(
+    words: str,
+    recordings: Recordings,
+    output_words: str,
+    output_trs: str,
+    options: Story = Story(),
+    repeats: str = Brain().repeats,
+) -> None:
     """Lay out one subject's runs in time, by the headers of its images.
 
     Parameters
@@ -98,9 +126,11 @@ def main(words: str, recordings: Recordings, output_words: str, output_trs: str,
         Rows of the table of recordings, of this subject, in the order of runs.
     output_words, output_trs
         To write.
+    repeats
+        What becomes of stretches that were heard again, ``brain.repeats``.
     """
     lengths, tr = measured(recordings, options)
-    heard, trs = timeline(read_words(words), recordings, lengths, tr, options)
+    heard, trs = timeline(read_words(words), recordings, lengths, tr, options, keep=repeats == "keep")
     note(f"{len(lengths)} runs of {', '.join(map(str, lengths))} TRs; {len(heard)} words heard")
     write_table(heard, output_words)
     write_table(trs, output_trs)

@@ -1,4 +1,4 @@
-"""What subjects with runs of their own have in common: TRs of the same story at the same time (METHOD section 12)."""
+"""What subjects with runs of their own have in common: TRs of the same story at the same time (METHOD section 2.3)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 from dynalign.cli import note
 from dynalign.encoding.scores import Partition, Scores
 from dynalign.io.errors import InputError
-from dynalign.stimulus.timing import read_trs, tolerance
+from dynalign.stimulus.timing import read_trs, rows_of_responses, tolerance
 
 
 def shared_rows(paths: Sequence[str]) -> list[np.ndarray]:
@@ -23,10 +23,13 @@ def rows_in_common(series: Sequence, names: Sequence[str]) -> list[np.ndarray]:
     """
     places = []
     for trs in series:
-        kept = trs[trs["kept"] == 1]
+        kept = trs.iloc[rows_of_responses(trs)]
         # Whole steps of the tolerance, 50 of which are a twentieth of a TR: times that are the same agree to one.
         step = 50 * tolerance(trs["time"].to_numpy())
-        keys = zip(kept["story"].astype(str), np.round(kept["time"] / step).astype(int), strict=True)
+        moments = kept.assign(moment=np.round(kept["time"] / step).astype(int))
+        # Hearings of the same moment are told apart: all subjects have the first.
+        hearing = moments.groupby(["story", "moment"]).cumcount()
+        keys = zip(moments["story"].astype(str), moments["moment"], hearing, strict=True)
         places.append({key: row for row, key in enumerate(keys)})
     common = [key for key in places[0] if all(key in place for place in places[1:])]
     if not common:

@@ -59,7 +59,7 @@ def control_values(words, language: str = "en"):
             "word_rate": words.groupby("tr")["tr"].transform("size")[seen.index],
             "length": seen["word"].str.len(),
             "log_frequency": zipf_frequencies(seen["word"], language),
-            "position_in_sentence": seen.groupby("sentence").cumcount(),
+            "position_in_sentence": seen.groupby([one for one in ("sentence", "repeat") if one in seen]).cumcount(),
             "position_in_run": seen["onset"] - words.groupby("run")["onset"].transform("min")[seen.index],
         }
     )
@@ -182,9 +182,15 @@ def feature_table(words, trs, features: Mapping[str, Feature], language: str = "
     """
     import pandas as pd
 
-    tr = words.set_index("word_index")["tr"]
-    parts = [control_values(words, language), *(own_values(name, one, words, trs) for name, one in features.items())]
-    means = [part if part.index.name == "tr" else part.groupby(tr).mean() for part in parts]
+    # By their places, for a word may be heard twice.
+    seen = words.loc[words["dropped"] == 0, "tr"].to_numpy()
+    means = [control_values(words, language).groupby(seen).mean().rename_axis("tr")]
+    for name, one in features.items():
+        values = own_values(name, one, words, trs)
+        if values.index.name == "word_index":
+            told = words[words["word_index"].isin(values.index)]
+            values = values.loc[told["word_index"]].groupby(told["tr"].to_numpy()).mean().rename_axis("tr")
+        means.append(values)
     table = pd.concat([trs[["tr", "run"]].set_index("tr"), *means], axis="columns")
     return table.assign(word_rate=words.groupby("tr").size().reindex(table.index, fill_value=0)).reset_index()
 

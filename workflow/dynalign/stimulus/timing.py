@@ -428,6 +428,16 @@ def read_trs(path: str | Path):
     return _read_counted(path, "tr", [], ["run", "time", "kept"])
 
 
+def rows_of_responses(trs) -> np.ndarray:
+    """The TR of each row of a subject's responses, from its TRs, a data frame: those that trimming leaves, in order.
+
+    Of TRs in which the same moment was heard again, where these are kept, all stand side by side (``first`` is the TR
+    of the first hearing), so that contiguous folds and blocks hold all or none of them.
+    """
+    kept = np.flatnonzero(trs["kept"].to_numpy() == 1)
+    return kept[np.argsort(trs["first"].to_numpy()[kept], kind="stable")] if "first" in trs else kept
+
+
 def stories_of(trs) -> np.ndarray | None:
     """The story of each TR of a data frame, (n_trs,); None where all subjects have the same runs of one story."""
     return trs["story"].astype(str).to_numpy() if "story" in trs else None
