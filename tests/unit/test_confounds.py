@@ -3,17 +3,21 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests.helpers import flags
 
+from dynalign.check.findings import Findings
+from dynalign.check.inputs import Inputs, _recordings
 from dynalign.config.brain import Brain
 from dynalign.config.preflight import missing_files
 from dynalign.config.recordings import Recording, Recordings, with_recordings
+from dynalign.config.story import Story, Trim
 from dynalign.config.study import load
 from dynalign.io.arrays import read_array
 from dynalign.io.errors import InputError
 from dynalign.io.images import write_image
-from dynalign.responses import recordings
+from dynalign.responses import recordings, timeline
 from dynalign.responses.confounds import Regressors, read_confounds, read_runs
 from dynalign.tables.writer import write_table
 
@@ -297,7 +301,7 @@ def test_what_compcor_needs_is_named(tmp_path):
     [
         ({"files": "{subject}.tsv"}, r"brain\.confounds: needs either columns or strategy; got none"),
         ({"files": "{subject}.tsv", "columns": ["a"], "strategy": ["motion"]}, r"confounds: needs either .*; got both"),
-        ({"files": "{subject}.tsv", "strategy": ["scrub"]}, r"strategy\.0: `scrub` leaves volumes out, .* cannot"),
+        ({"files": "{subject}{run}.tsv", "strategy": ["scrub"]}, r"strategy: `scrub` leaves .* a table of recordings"),
         ({"files": "{subject}.tsv", "strategy": ["motions"]}, r"strategy\.0: Input should be 'motion', 'high_pass'"),
         ({"files": "{subject}.tsv", "strategy": ["compcor"]}, r"strategy: `compcor` needs `high_pass`"),
         ({"files": "run-{run}.tsv", "columns": ["a"]}, r"files: 'run-\{run\}\.tsv' lacks \{subject\}"),
@@ -348,6 +352,84 @@ def test_a_table_of_recordings_names_each_runs_confounds(tmp_path, monkeypatch):
     assert "recordings: no such file c5.tsv (subject 'S', run 1)" in problem
     with pytest.raises(InputError, match=r"brain\.confounds\.files: not read with a table of recordings, whose column"):
         load(study | {"brain": {"confounds": {"files": "{subject}{run}.tsv", "columns": ["csf"]}}})
+
+
+def moved(table):
+    """Motion at rows 20 and 24 (three volumes between), and a jump of the signal at 60."""
+    table["framewise_displacement"] = np.where(np.isin(np.arange(len(table)), [20, 24]), 0.9, 0.1)
+    table["std_dvars"] = np.where(np.arange(len(table)) == 60, 2.0, 1.0)
+    return table
+
+
+def test_scrubbed_volumes_have_no_part_in_anything(tmp_path):
+    """Neither of what is kept nor of the fit: against least squares on the others, drift by its true time."""
+    tables, _ = fmriprep(tmp_path, strategy=["motion"])
+    name = "sub-S_task-x_run-{}_desc-confounds_timeseries".format
+    rng = np.random.default_rng(8)
+    rows, values = [], {}
+    for run, table in tables.items():
+        (moved(table) if run == 2 else table.assign(std_dvars=1.0, framewise_displacement=0.1)).to_csv(
+            tmp_path / f"{name(run)}.tsv", sep="\t", index=False, na_rep="n/a"
+        )
+        values[run] = rng.standard_normal((len(table), 3)) + np.outer(np.arange(len(table)), [1, 2, 3])
+        values[run] += 5 * table[MOTION].to_numpy() @ rng.standard_normal((6, 3))
+        if run == 2:
+            values[run][[20, 21, 22, 23, 24, 60]] += 1e4
+        np.save(tmp_path / f"{run}.npy", values[run])
+        files = {"images": f"{tmp_path}/{run}.npy", "confounds": f"{tmp_path}/{name(run)}.tsv"}
+        rows.append(Recording(subject="S", run=run, story="ab"[run - 1], **files))
+    known = Recordings(tuple(rows))
+    strategy = {"strategy": ["motion", "scrub"], "motion": "basic"}
+    brain = Brain(confounds=strategy, detrend="linear")
+    gone = timeline.scrubbed(brain, known, LENGTHS)
+    assert np.flatnonzero(gone[2]).tolist() == [20, 21, 22, 23, 24, 60]
+    assert not gone[1].any()
+    short = Brain(confounds=strategy | {"scrub": 0, "std_dvars_threshold": 3})
+    assert np.flatnonzero(timeline.scrubbed(short, known, LENGTHS)[2]).tolist() == [20, 24]
+    assert timeline.scrubbed(Brain(confounds={"columns": ["csf"]}), known, LENGTHS) == {}
+    words = pd.DataFrame({"story": np.repeat(["a", "b"], 90), "onset": np.tile(2.0 * np.arange(90) + 1, 2)})
+    words = words.assign(word_index=range(180), word="on.", sentence=np.arange(180), dropped=0)
+    story = Story(trim=Trim(start=2, end=1))
+    heard, trs = timeline.timeline(words, known, LENGTHS, TR, story, False, gone)
+    left = np.setdiff1d(np.arange(2, 99), [20, 21, 22, 23, 24, 60])
+    assert trs.loc[(trs["run"] == 2) & (trs["kept"] == 1), "tr"].tolist() == (120 + left).tolist()
+    # Words that are heard in them stay, for the responses that follow.
+    assert len(heard) == 180
+    write_table(trs, tmp_path / "trs.tsv")
+    command = flags(trs=tmp_path / "trs.tsv", subject="S", output=tmp_path / "S.npy", options=brain.model_dump_json())
+    recordings.main([*command, *flags(recordings=known.model_dump_json())])
+    fitted = ~gone[2]
+    expected = np.zeros((100, 3))
+    expected[fitted] = residuals(values[2][fitted], tables[2][MOTION].to_numpy()[fitted], np.arange(100.0)[fitted])
+    np.testing.assert_allclose(read_array(tmp_path / "S.npy")[117:], expected[left], atol=2e-4)
+    with pytest.raises(
+        InputError, match=r"'S', run 2: brain\.confounds \(scrub\) and story\.trim leave none of 100 TRs"
+    ):
+        timeline.timeline(words, known, LENGTHS, TR, story, False, gone | {2: np.ones(100, dtype=bool)})
+    with pytest.raises(InputError, match=r"run-2.*100 rows, but run 2 has 99 volumes"):
+        timeline.scrubbed(brain, known, (120, 99))
+    # The check reads the same.
+    words[["story", "onset", "word"]].to_csv(tmp_path / "words.tsv", sep="\t", index=False)
+    table = pd.DataFrame([one.model_dump(exclude={"start", "tr", "mask"}) for one in known.root])
+    table.to_csv(tmp_path / "recordings.tsv", sep="\t", index=False)
+    study = {"subjects": ["S"], "recordings": f"{tmp_path}/recordings.tsv", "brain": {"confounds": strategy}}
+    study["story"] = story.model_dump() | {"layout": "recordings", "download": None, "tr": TR}
+    study["story"]["words"] = f"{tmp_path}/words.tsv"
+    inputs, found = Inputs(), Findings()
+    _recordings(load(study), inputs, found)
+    assert found.problems == []
+    assert "S: 2 runs of 2 stories, 220 TRs of 2 s (208 after trimming and scrubbing), 3 voxels" in found.screen()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_moment_goes_where_one_of_its_hearings_does(keep):
+    words = pd.DataFrame({"story": "a", "onset": 2.0 * np.arange(9) + 1, "word_index": range(9), "word": "on."})
+    rows = [Recording(subject="S", run=run, story="a", images="x.npy", repeat=run) for run in (1, 2)]
+    gone = {1: np.arange(9) == 3, 2: np.arange(9) == 6}
+    words = words.assign(sentence=0, dropped=0)
+    story = Story(trim=Trim(start=0, end=0))
+    _, trs = timeline.timeline(words, Recordings(tuple(rows)), [9, 9], TR, story, keep, gone)
+    assert trs.loc[trs["kept"] == 0, "tr"].tolist() == ([3, 6, 12, 15] if keep else [3, 6])
 
 
 def test_arrays_have_no_confounds():

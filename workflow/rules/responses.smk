@@ -1,10 +1,14 @@
 # Arrays or images → a subject's responses, kept TRs × voxels.
 if RECORDINGS:
 
+    #: Whether volumes are left out for motion, of which the tables of confounds tell.
+    SCRUBBED = STUDY.brain.confounds is not None and "scrub" in STUDY.brain.confounds.strategy
+
     rule timeline:
         input:
             words=f"{R}/story/words.tsv",
             images=lambda wildcards: ancient(given(*recorded_images(wildcards))),
+            confounds=lambda wildcards: given(*recorded_confounds(wildcards)) if SCRUBBED else [],
         output:
             output_words=HEARD,
             output_trs=TRS,
@@ -15,12 +19,15 @@ if RECORDINGS:
             code=code("responses.timeline"),
             recordings=lambda wildcards: recorded(wildcards.subject),
             options=section(STUDY.story, "layout", "words", "download", "tr", "trim"),
-            repeats=STUDY.brain.repeats,
-            content=lambda wildcards: list(map(fingerprint, recorded_images(wildcards))),
+            brain=section(STUDY.brain, "repeats", *(["confounds"] if SCRUBBED else [])),
+            content=lambda wildcards: [
+                fingerprint(path)
+                for path in (*recorded_images(wildcards), *(recorded_confounds(wildcards) if SCRUBBED else []))
+            ],
             written=lambda wildcards, output: by_option(wildcards, output),
         shell:
             "python -m dynalign.responses.timeline --words {input.words:q} --recordings {params.recordings:q}"
-            " --options {params.options:q} --repeats {params.repeats} {params.written:q} &> {log:q}"
+            " --options {params.options:q} --brain {params.brain:q} {params.written:q} &> {log:q}"
 
 
 #: A subject's array, or files run by run with their mask; the voxels that are kept of an array.

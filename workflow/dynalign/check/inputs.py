@@ -1,7 +1,9 @@
 """Stories, images, tables, tokenizers and configurations of models: headers and texts, no weights, no image whole."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -101,31 +103,33 @@ def _recordings(study: Study, inputs: Inputs, found: Findings) -> None:
         if rows:
             with found.trying():
                 lines.append(_own_runs(study, inputs, subject, Recordings(rows), found))
+    ceiling: list[str] = []
     once = [subject for subject in inputs.own if not known.repeated(subject)]
     if study.noise_ceiling.compute and once and len(inputs.own) > 1:
         with found.trying(), located("noise_ceiling.compute"):
             rows = shared.rows_in_common([own[1] for own in inputs.own.values()], list(inputs.own))
-            lines.append(f"noise ceiling: on the {len(rows[0])} TRs that all subjects have")
+            ceiling = [f"noise ceiling: on the {len(rows[0])} TRs that all subjects have"]
     more = [f"… {len(lines) - 9} more subjects"] if len(lines) > 10 else []
     if lines:
-        found.say("recordings", *lines[: 9 if more else None], *more)
+        found.say("recordings", *lines[: 9 if more else None], *more, *ceiling)
 
 
 def _own_runs(study: Study, inputs: Inputs, subject: str, rows: Recordings, found: Findings) -> str:
     """A subject's runs; a line that says what they are."""
     lengths, tr = timeline.measured(rows, study.story)
-    heard, trs = timeline.timeline(inputs.words, rows, lengths, tr, study.story, study.brain.repeats == "keep")
+    gone, keep = timeline.scrubbed(study.brain, rows, lengths), study.brain.repeats == "keep"
+    heard, trs = timeline.timeline(inputs.words, rows, lengths, tr, study.story, keep, gone)
     inputs.trs = trs if inputs.trs is None else inputs.trs
     by_run = dict(zip((one.run for one in rows.of(subject)), lengths, strict=True))
     brain = with_recordings(study.brain, rows)
-    inputs.voxels[subject] = n = _cleaned_in_space(study, brain, subject, by_run, found)
+    inputs.voxels[subject] = n = _cleaned_in_space(study, brain, subject, by_run, found, gone)
     with found.trying():
         _regions(study, brain, subject, n)
     inputs.own[subject] = heard, trs, _features(study, heard, trs)
     stories, again = trs["story"].nunique(), len(lengths) - len(rows.stretches(subject))
     return (
         f"{subject}: {len(lengths)} runs of {stories} stor{'y' if stories == 1 else 'ies'}, {len(trs)} TRs of {tr:g} s "
-        f"({int(trs['kept'].sum())} after trimming), {n:,} voxels"
+        f"({int(trs['kept'].sum())} after trimming{' and scrubbing' if gone else ''}), {n:,} voxels"
         + (f"; {again} run{'s' if again > 1 else ''} heard again, {REPEATS[study.brain.repeats]}" if again else "")
     )
 
@@ -212,12 +216,20 @@ def _images(study: Study, subject: str, inputs: Inputs, found: Findings) -> int:
     return _cleaned_in_space(study, brain, subject, dict(enumerate(story.trs, 1)), found)
 
 
-def _cleaned_in_space(study: Study, brain: Brain, subject: str, lengths: dict[int, int], found: Findings) -> int:
-    """Check confounds of runs of these lengths in TRs, and the mesh; the number of voxels."""
+def _cleaned_in_space(
+    study: Study,
+    brain: Brain,
+    subject: str,
+    lengths: dict[int, int],
+    found: Findings,
+    gone: Mapping = MappingProxyType({}),
+) -> int:
+    """Check confounds of runs of these lengths in TRs, without those that are `gone`, and the mesh; count voxels."""
     trim = study.story.trim
     for run, n in lengths.items() if brain.confounds is not None else ():
         with found.trying():
-            confounds.read_confounds(brain, subject, run, timing.kept_trs(np.full(n, run), trim.start, trim.end))
+            kept = timing.kept_trs(np.full(n, run), trim.start, trim.end)
+            confounds.read_confounds(brain, subject, run, kept & ~gone.get(run, np.zeros(n, dtype=bool)))
     space = kinds.space_of(brain, subject)
     if isinstance(space, Surfaces | Grayordinates) and brain.mesh is not None:
         with found.trying():

@@ -3,11 +3,12 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from dynalign.config.fields import (
     MaskPath,
     Name,
+    Natural,
     Positive,
     RoiPath,
     RunPath,
@@ -69,16 +70,7 @@ def recording_files(path: str) -> list[str]:
 Terms = Literal["basic", "power2", "derivatives", "full"]
 
 
-def _no_scrubbing(value):
-    if value == "scrub":
-        raise ValueError(
-            "`scrub` leaves volumes out, which folds and scores cannot do yet; leave it out (motion, wm_csf and "
-            "compcor take movement out without), or cut the volumes at the ends of runs with story.trim"
-        )
-    return value
-
-
-Part = Annotated[Literal["motion", "high_pass", "wm_csf", "global_signal", "compcor"], BeforeValidator(_no_scrubbing)]
+Part = Literal["motion", "high_pass", "wm_csf", "global_signal", "compcor", "scrub"]
 
 
 class Confounds(Section):
@@ -93,7 +85,8 @@ class Confounds(Section):
     strategy: Annotated[tuple[Part, ...], AfterValidator(unique)] = Field(
         (),
         description="parts of fMRIPrep's confounds taken out: `motion`, `high_pass`, `wm_csf`, `global_signal`, "
-        "`compcor`, as in nilearn's load_confounds, whose parameters follow",
+        "`compcor`, as in nilearn's load_confounds, whose parameters follow; with a table of recordings also `scrub`: "
+        "volumes with excessive motion are left out of the fit, of folds and of scores",
     )
     motion: Terms = Field("full", description="terms of `motion`: with derivatives, squares, both, or neither")
     wm_csf: Terms = Field("basic", description="terms of `wm_csf`")
@@ -102,6 +95,11 @@ class Confounds(Section):
         "anat_combined", "anat_separated", "temporal", "temporal_anat_combined", "temporal_anat_separated"
     ] = Field("anat_combined", description="kind of `compcor`")
     n_compcor: Literal["all"] | Positive = Field("all", description="components of `compcor`, of each mask")
+    scrub: Natural = Field(5, description="`scrub`: stretches of fewer volumes than this between such are left out too")
+    fd_threshold: float = Field(
+        0.5, gt=0, description="`scrub`: framewise displacement, in mm, above which it is left out"
+    )
+    std_dvars_threshold: float = Field(1.5, gt=0, description="`scrub`: standardised DVARS above which it is left out")
 
     @model_validator(mode="after")
     def _one_way(self):

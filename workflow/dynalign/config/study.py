@@ -122,6 +122,11 @@ class Study(Section):
                 need_placeholders(brain.confounds, "brain.confounds.", files=("run",))
         if story.layout == "table" and brain.confounds is not None and brain.confounds.files is None:
             raise ValueError("brain.confounds.files: layout 'table' needs the path of each run's table")
+        if self.recordings is None and brain.confounds is not None and "scrub" in brain.confounds.strategy:
+            raise ValueError(
+                "brain.confounds.strategy: `scrub` leaves volumes of one subject out, which goes with a table of "
+                "recordings, where each has TRs of its own; give one (layout 'recordings'), or leave `scrub` out"
+            )
         if story.layout == "arrays" and brain.mesh is not None:
             raise ValueError("brain.mesh: goes with images on surfaces (GIFTI, CIFTI), not with layout 'arrays'")
         if story.layout == "arrays" and brain.confounds is not None:

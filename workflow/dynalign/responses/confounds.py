@@ -20,7 +20,8 @@ class Regressors:
 
     source: str
     names: list[str]
-    #: (n_rows, n_confounds), and whether each volume is in steady state, (n_rows,): others have no part in the fit.
+    #: (n_rows, n_confounds), and whether each volume is in steady state and not scrubbed, (n_rows,): others have no
+    #: part in the fit.
     columns: np.ndarray
     steady: np.ndarray
 
@@ -58,11 +59,22 @@ def read_confounds(brain: Brain, subject: str, run: int, kept: np.ndarray) -> tu
     return Regressors(path, names, np.column_stack(columns), steady), trs
 
 
+def left_out(brain: Brain, subject: str, run: int, n_trs: int) -> np.ndarray:
+    """Volumes of a run of `n_trs` that ``brain.confounds`` leaves out for motion, or before the steady state: bool.
+
+    InputError: as for :func:`read_confounds`.
+    """
+    path = brain.confounds_file(subject, run)
+    if len(table := read_table(path)) != n_trs:
+        raise InputError(f"{path}: {len(table)} rows, but run {run} has {n_trs} volumes; it needs a row for each")
+    return ~_by_strategy(path, brain.confounds)[1]
+
+
 def _by_strategy(path: str, options: Confounds) -> tuple:
     """The data frame of a strategy's confounds, and which volumes are in steady state."""
     from nilearn.interfaces.fmriprep import load_confounds
 
-    parameters = options.model_dump(include={"motion", "wm_csf", "global_signal", "compcor", "n_compcor"})
+    parameters = options.model_dump(exclude={"files", "columns", "strategy"})
     table = Path(path).absolute()
     # nilearn looks for the table beside an image, by its name alone; here it may lie and be called as it likes.
     with TemporaryDirectory() as folder, chdir(folder):
@@ -110,6 +122,7 @@ def read_runs(
         found[name] = Regressors(confounds.source, confounds.names, confounds.columns[inside], confounds.steady[inside])
         shown = ", ".join(confounds.names[:6] + ["…"] * (len(confounds.names) > 6))
         unsteady = int((~confounds.steady[inside]).sum())
-        without = f"; {unsteady} volumes not in steady state have no part in it" if unsteady else ""
+        why = "not in steady state or scrubbed" if "scrub" in brain.confounds.strategy else "not in steady state"
+        without = f"; {unsteady} volumes {why} have no part in it" if unsteady else ""
         note(f"{confounds.source}: {len(confounds.names)} confounds are taken out ({shown}){without}")
     return found

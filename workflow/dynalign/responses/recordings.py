@@ -33,13 +33,17 @@ def clean_runs(
     ``floor(2 n_trs tr / high_pass_s)``, as in SPM; `tr` in s), is taken out with the mean and a run's `confounds` by
     least squares (nilearn), all in one step: one after the other, a step would bring back what the one before took out
     (Lindquist et al. 2019). The result is float64; a voxel that is constant but for rounding, or so left, becomes 0 in
-    that run. Volumes not in steady state become NaN.
+    that run. Volumes not in steady state, or scrubbed, become NaN.
     """
     cleaned = np.array(responses, dtype=float)
     for name in dict.fromkeys(runs.tolist()):
         rows, given = np.flatnonzero(runs == name), confounds.get(name)
         regressors = _cosines(len(rows), tr, brain) if brain.detrend == "cosine" else np.empty((len(rows), 0))
+        linear = brain.detrend == "linear"
         if given is not None:
+            if linear and np.ptp(np.flatnonzero(given.steady)) >= given.steady.sum():
+                # With volumes left out inside, a line over those left is none over time.
+                linear, regressors = False, np.linspace(-1, 1, len(rows))[:, None]
             regressors = np.hstack([given.columns, regressors])[given.steady]
             cleaned[rows[~given.steady]] = np.nan
             rows = rows[given.steady]
@@ -50,13 +54,13 @@ def clean_runs(
                 )
         block = cleaned[rows]
         size = largest(block)
-        if brain.detrend == "linear" or regressors.size:
+        if linear or regressors.size:
             # Imported here: it costs more than all the rest of the step. Its own filter of cosines is left out where
             # a confound looks like one of them, so all are given.
             from nilearn.signal import clean
 
             chosen = regressors if regressors.size else None
-            block = clean(block, detrend=brain.detrend == "linear", standardize=None, filter=False, confounds=chosen)
+            block = clean(block, detrend=linear, standardize=None, filter=False, confounds=chosen)
         flat = constant(block, size)
         if brain.detrend != "none" or given is not None:
             # nilearn leaves the mean where only regressors are taken out, and of a constant what rounding leaves.

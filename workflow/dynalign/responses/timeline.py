@@ -1,5 +1,7 @@
 """A subject's own runs on the stories' time: TRs and the words that were heard in them (METHOD section 2.3)."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from dynalign.cli import command, note, run
@@ -7,12 +9,15 @@ from dynalign.config.brain import Brain
 from dynalign.config.recordings import Recordings, with_recordings
 from dynalign.config.story import Story
 from dynalign.io.errors import InputError
+from dynalign.responses import confounds
 from dynalign.responses.kinds import check_tr, space_of
 from dynalign.stimulus.timing import TOLERANCE, kept_trs, last_tr_before, read_words
 from dynalign.tables.writer import write_table
 
 
-def timeline(words, recordings: Recordings, n_trs, tr: float, story: Story, keep: bool = False) -> tuple:
+def timeline(
+    words, recordings: Recordings, n_trs, tr: float, story: Story, keep: bool = False, left_out: Mapping | None = None
+) -> tuple:
     """What one subject heard and the TRs of its runs: ``story/{subject}.words.tsv`` and ``story/{subject}.trs.tsv``.
 
     A word belongs to the last TR of a run that starts strictly before it, and at the run's very start to its first
@@ -33,12 +38,14 @@ def timeline(words, recordings: Recordings, n_trs, tr: float, story: Story, keep
     keep
         Lay out every hearing of a stretch, and name each word's `repeat` and, of each TR, the `first` hearing; else the
         first hearing stands for the mean of all.
+    left_out
+        Run to volumes that are left out, bool of shape (n_trs,): they are not kept, nor are other hearings of them.
 
     Raises
     ------
     InputError
-        A run has no words, is of an unknown story, hearings of a stretch have several lengths, or words are heard twice
-        in stretches that begin elsewhere.
+        A run has no words, is of an unknown story or has no TR left; hearings of a stretch have several lengths, or
+        words are heard twice in stretches that begin elsewhere.
     """
     import pandas as pd
 
@@ -87,11 +94,34 @@ def timeline(words, recordings: Recordings, n_trs, tr: float, story: Story, keep
         )
     trs = pd.concat(series, ignore_index=True)
     trs.insert(0, "tr", np.arange(len(trs)))
-    trs["kept"] = kept_trs(trs["run"].to_numpy(), story.trim.start, story.trim.end).astype(int)
+    kept = kept_trs(trs["run"].to_numpy(), story.trim.start, story.trim.end)
+    for stretch in recordings.stretches(subject) if left_out else ():
+        without = np.any([left_out[one.run] for one in stretch], axis=0)
+        for one in (one for one in stretch if one in laid):
+            rows = begins[one.run] + np.arange(lengths[one.run])
+            kept[rows[without]] = False
+            if not kept[rows].any():
+                raise InputError(
+                    f"subject {subject!r}, run {one.run}: brain.confounds (scrub) and story.trim leave none of "
+                    f"{len(rows)} TRs; raise the thresholds, or leave the run out"
+                )
+    trs["kept"] = kept.astype(int)
     found.insert(0, "row", np.arange(len(found)))
     if not told:
         found, trs = found.drop(columns="repeat"), trs.drop(columns="first")
     return found, trs
+
+
+def scrubbed(brain: Brain, recordings: Recordings, n_trs) -> dict[int, np.ndarray]:
+    """Volumes of one subject's runs that `scrub` leaves out, by run, as for :func:`timeline`; empty without it."""
+    if brain.confounds is None or "scrub" not in brain.confounds.strategy:
+        return {}
+    subject = recordings.root[0].subject
+    given = with_recordings(brain, recordings)
+    return {
+        one.run: confounds.left_out(given, subject, one.run, n)
+        for one, n in zip(recordings.of(subject), n_trs, strict=True)
+    }
 
 
 def measured(recordings: Recordings, story: Story) -> tuple[list[int], float]:
@@ -114,7 +144,7 @@ def main(
     output_words: str,
     output_trs: str,
     options: Story = Story(),
-    repeats: str = Brain().repeats,
+    brain: Brain = Brain(),
 ) -> None:
     """Lay out one subject's runs in time, by the headers of its images.
 
@@ -126,11 +156,14 @@ def main(
         Rows of the table of recordings, of this subject, in the order of runs.
     output_words, output_trs
         To write.
-    repeats
-        What becomes of stretches that were heard again, ``brain.repeats``.
+    brain
+        Of the section, `repeats`; and `confounds` where volumes are left out for motion.
     """
     lengths, tr = measured(recordings, options)
-    heard, trs = timeline(read_words(words), recordings, lengths, tr, options, keep=repeats == "keep")
+    without = scrubbed(brain, recordings, lengths)
+    heard, trs = timeline(read_words(words), recordings, lengths, tr, options, brain.repeats == "keep", without)
+    for number, gone in without.items():
+        note(f"run {number}: {int(gone.sum())} of {len(gone)} volumes are left out (scrub, or no steady state)")
     note(f"{len(lengths)} runs of {', '.join(map(str, lengths))} TRs; {len(heard)} words heard")
     write_table(heard, output_words)
     write_table(trs, output_trs)
