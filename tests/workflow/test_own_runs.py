@@ -15,6 +15,8 @@ from tests.workflow.conftest import SMALL, snakemake
 
 RESULTS = "results/ragged"
 ENCODING = "encoding/step-128/layer-2"
+#: Volumes that are left out for motion.
+SCRUBBED = [100, 150]
 
 
 def ragged(folder) -> dict:
@@ -28,12 +30,14 @@ def ragged(folder) -> dict:
     starts = dict(enumerate(np.cumsum([0, *SMALL["story"]["trs"]])[:-1] * SMALL["story"]["tr"], 1))
     order = {"F": (1, 2, 3, 4), "G": (3, 1, 1)}
     for run, n in enumerate(SMALL["story"]["trs"], 1):
-        # A confound that drift holds already, so that it changes nothing.
-        drift = np.cos(np.pi * (np.arange(n) + 0.5) / n)
-        write_table(pd.DataFrame({"sinks": drift, "other": 1.0}), folder / f"run-{run}_confounds.tsv")
+        # A confound that drift holds already, so that it changes nothing; G moves twice in its first run.
+        still = {"cosine00": np.cos(np.pi * (np.arange(n) + 0.5) / n), "framewise_displacement": 0.1, "std_dvars": 1.0}
+        write_table(table := pd.DataFrame(still), folder / f"F-{run}_confounds.tsv")
+        table.loc[SCRUBBED if run == 3 else [], "framewise_displacement"] = 0.9
+        write_table(table, folder / f"G-{run}_confounds.tsv")
     rows = [
         {"subject": subject, "run": run, "story": "tower", "start": starts[old], "images": image(old)}
-        | {"confounds": f"run-{old}_confounds.tsv", "repeat": 1 + order[subject][: run - 1].count(old)}
+        | {"confounds": f"{subject}-{old}_confounds.tsv", "repeat": 1 + order[subject][: run - 1].count(old)}
         for subject, old_runs in order.items()
         for run, old in enumerate(old_runs, 1)
     ]
@@ -43,7 +47,7 @@ def ragged(folder) -> dict:
     study |= {"study": "ragged", "subjects": ["F", "G"], "recordings": "recordings.tsv"}
     study["story"] = {"layout": "recordings", "download": None, "words": "words.tsv", "tr": 2.0}
     study["story"]["trim"] = SMALL["story"]["trim"]
-    study["brain"] = {"detrend": "cosine", "standardize": True, "confounds": {"columns": ["sinks"]}}
+    study["brain"] = {"detrend": "cosine", "standardize": True, "confounds": {"strategy": ["high_pass", "scrub"]}}
     study["annotation"]["file"] = "results/small/annotation/story.conllu"
     study["model"] |= {"source": "results/small/model", "revision": "step-{step}", "steps": [128]}
     study["baselines"] = ["controls"]
@@ -91,6 +95,9 @@ def test_a_subject_has_its_own_runs(run):
     trs = read_table(folder / RESULTS / "story/G.trs.tsv")
     lengths = SMALL["story"]["trs"]
     assert trs.groupby("run").size().tolist() == [lengths[2], lengths[0]]
+    trim = SMALL["story"]["trim"]
+    gone = [*range(trim["start"]), *SCRUBBED, *range(lengths[2] - trim["end"], lengths[2])]
+    assert trs.query("run == 1 and kept == 0")["tr"].tolist() == gone
     scores = read_scores(folder / RESULTS / ENCODING / "G/none.original.npz")
     assert len(scores.fold) == trs["kept"].sum()
     # There is signal in half of the data too.
@@ -102,7 +109,7 @@ def test_the_group_is_tested_on_what_both_heard(run):
     group = read_table(folder / RESULTS / "tables/removal_effects_group.tsv")
     assert (group["n_subjects"] == 2).all()
     log = (folder / RESULTS / "logs/group_statistics/step-128.log").read_text()
-    n = sum(SMALL["story"]["trs"][k] - sum(SMALL["story"]["trim"].values()) for k in (0, 2))
+    n = sum(SMALL["story"]["trs"][k] - sum(SMALL["story"]["trim"].values()) for k in (0, 2)) - len(SCRUBBED)
     whole = sum(SMALL["story"]["trs"]) - 4 * sum(SMALL["story"]["trim"].values())
     assert f"{n} TRs are shared, of {n} to {whole} of a subject" in log
     # By hand: c(t) of both at the same time of the story; the first subject's folds weigh alike.
