@@ -590,6 +590,33 @@ def test_command(study, tmp_path):
         np.testing.assert_array_equal(found.fold, scores.fold)
 
 
+def test_hearing_all_twice_is_as_once_with_half_the_penalty(study, tmp_path):
+    """Kept repeats with the same responses: twice the same rows side by side, in folds that hold both."""
+    import pandas as pd
+
+    _, _, y, arguments = study
+    once = json.dumps(SMALL | {"alphas": [30.0]})
+    command(arguments | {"--options": once})
+    trs, words = (reader.read_table(tmp_path / f"{name}.tsv") for name in ("trs", "words"))
+    n = len(trs)
+    trs = pd.concat([trs.assign(first=trs["tr"]), trs.assign(first=trs["tr"], tr=trs["tr"] + n, run=trs["run"] + 3)])
+    words = pd.concat([words.assign(repeat=1), words.assign(repeat=2, tr=words["tr"] + n, run=words["run"] + 3)])
+    words.insert(0, "row", range(len(words)))
+    writer.write_table(trs, tmp_path / "F.trs.tsv")
+    writer.write_table(words, tmp_path / "F.words.tsv")
+    arrays.write_array(tmp_path / "twice.npy", np.repeat(y, 2, axis=0))
+    twice = {"--options": json.dumps(SMALL | {"alphas": [60.0]}), "--output-dir": str(tmp_path / "twice")}
+    files = {"--trs": "F.trs.tsv", "--words": "F.words.tsv", "--responses": "twice.npy"}
+    command(arguments | twice | {flag: str(tmp_path / name) for flag, name in files.items()})
+    for path in (tmp_path / "out").iterdir():
+        one, both = read_scores(path), read_scores(tmp_path / "twice" / path.name)
+        np.testing.assert_array_equal(both.fold, np.repeat(one.fold, 2))
+        np.testing.assert_allclose(both.timecourse, np.repeat(one.timecourse, 2), atol=2e-4)
+        np.testing.assert_allclose(both.r, one.r, atol=2e-4)
+        # The same permutations of labels, which are one in both hearings.
+        np.testing.assert_allclose(both.readable, one.readable, atol=2e-3)
+
+
 def test_command_writes_the_same_bytes_again(study, tmp_path):
     *_, arguments = study
     command(arguments)

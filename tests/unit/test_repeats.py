@@ -10,6 +10,8 @@ from scipy import stats
 from tests.helpers import flags, made_scores
 
 from dynalign import folds
+from dynalign.check.findings import Findings
+from dynalign.check.inputs import Inputs, _recordings
 from dynalign.config.brain import Brain
 from dynalign.config.encoding import Encoding
 from dynalign.config.preflight import missing_files
@@ -392,6 +394,33 @@ def test_the_ceiling_of_repeats_in_the_tables(tmp_path, measured):
     cell = read_table(tmp_path / "r.tsv").iloc[0]
     assert cell["ratio"] == pytest.approx(0.3 / limit[limit > 0.3].mean(), abs=1e-5)
     assert cell["ci_low"] < cell["ratio"] < cell["ci_high"]
+
+
+def test_the_check_cuts_the_ceilings_folds(tmp_path, monkeypatch):
+    """Two subjects share one story, which cannot be cut into folds by story."""
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.random.default_rng(0).standard_normal((30, 4)))
+    words = pd.DataFrame({"story": np.repeat(["a", "b", "c"], 29), "onset": np.tile(2.0 * np.arange(29) + 1, 3)})
+    words.assign(word="on.").to_csv("w.tsv", sep="\t", index=False)
+    lines = ["subject\trun\tstory\timages", *(f"{one}\t{run}\t{story}\tx.npy" for one, run, story in (
+        ("S", 1, "a"), ("S", 2, "b"), ("T", 1, "a"), ("T", 2, "c")
+    ))]  # fmt: skip
+    (tmp_path / "r.tsv").write_text("\n".join(lines) + "\n")
+    study = {"subjects": ["S", "T"], "recordings": "r.tsv", "noise_ceiling": {"compute": True}}
+    study |= {
+        "story": {"layout": "recordings", "download": None, "words": "w.tsv", "tr": TR, "trim": {"start": 2, "end": 2}}
+    }
+    for folds_by, problems in (("stories", 1), (2, 0)):
+        inputs, found = Inputs(), Findings()
+        _recordings(load(study | {"encoding": {"folds": folds_by}}), inputs, found)
+        assert len(found.problems) == problems
+        if problems:
+            expected = (
+                "noise_ceiling.compute: subject 'S', on the 26 TRs that all subjects have: encoding.folds: 'stories'"
+            )
+            assert found.problems[0].startswith(expected)
+        else:
+            assert "noise ceiling: on the 26 TRs that all subjects have" in found.screen()
 
 
 def test_one_subject_needs_repeats_for_a_ceiling(tmp_path, monkeypatch):

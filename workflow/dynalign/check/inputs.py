@@ -15,6 +15,7 @@ from dynalign.config.recordings import Recordings, read_recordings, with_recordi
 from dynalign.config.story import ARRAYS
 from dynalign.config.study import Study
 from dynalign.datasets import harry_potter, simulation
+from dynalign.encoding import arms
 from dynalign.figures import surfaces
 from dynalign.io.arrays import read_record
 from dynalign.io.errors import InputError, located
@@ -107,7 +108,13 @@ def _recordings(study: Study, inputs: Inputs, found: Findings) -> None:
     once = [subject for subject in inputs.own if not known.repeated(subject)]
     if study.noise_ceiling.compute and once and len(inputs.own) > 1:
         with found.trying(), located("noise_ceiling.compute"):
-            rows = shared.rows_in_common([own[1] for own in inputs.own.values()], list(inputs.own))
+            series = {subject: own[1] for subject, own in inputs.own.items()}
+            rows = shared.rows_in_common(list(series.values()), list(series))
+            for (subject, trs), chosen in zip(series.items(), rows, strict=True):
+                seen = trs.iloc[timing.rows_of_responses(trs)].iloc[np.sort(chosen)]
+                folds = (study.encoding.folds, study.encoding.gap, timing.stories_of(seen))
+                with located(f"subject {subject!r}, on the {len(chosen)} TRs that all subjects have"):
+                    arms.outer_splits(seen["run"].to_numpy(), *folds)
             ceiling = [f"noise ceiling: on the {len(rows[0])} TRs that all subjects have"]
     more = [f"… {len(lines) - 9} more subjects"] if len(lines) > 10 else []
     if lines:
