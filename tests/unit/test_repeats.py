@@ -250,7 +250,7 @@ def explainable_variance_of_the_tutorials(data) -> np.ndarray:
     return np.array(found)
 
 
-def hearings_of(data, runs=None):
+def hearings_of(data):
     everywhere = np.ones(data.shape[1], dtype=bool)
     return [(everywhere, one) for one in data]
 
@@ -305,6 +305,10 @@ def test_hearings_of_some_stretches_count_where_they_were_heard():
     assert found.parts.tolist() == [1 / 2] * 30 + [1 / 3] * 40 + [1.0] * 50
     with pytest.raises(InputError, match="nothing was heard again"):
         repeats.measure(parts[:1], runs, keep=False)
+    with pytest.raises(
+        InputError, match=r"30 TRs were heard again, which is 1 block of 30, .* lower statistics\.block"
+    ):
+        repeats.measure([parts[0], (runs == 1, second[:30])], runs, keep=False, block=30)
 
 
 @pytest.mark.parametrize(("n_hearings", "keep"), [(2, False), (2, True), (5, False)])

@@ -174,7 +174,9 @@ if STUDY.noise_ceiling.compute and AGAIN:
             recordings=lambda wildcards: recorded(wildcards.subject),
             block=STUDY.statistics.block,
             content=lambda wildcards: content(
-                *recorded_images(wildcards), *with_descriptions(recorded_confounds(wildcards))
+                *recorded_images(wildcards),
+                *recorded_space(wildcards),
+                *with_descriptions(recorded_confounds(wildcards)),
             )(wildcards),
         shell:
             "python -m dynalign.statistics.ceiling repeated --subject {wildcards.subject:q} --trs {input.trs:q}"

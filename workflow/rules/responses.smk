@@ -69,7 +69,7 @@ rule responses:
         recordings=lambda wildcards: recorded_option(wildcards.subject),
         content=lambda wildcards: content(
             *([] if STUDY.simulation or STUDY.story.download else ARRAY + IMAGES + MASK),
-            *(recorded_images(wildcards) if RECORDINGS else []),
+            *([*recorded_images(wildcards), *recorded_space(wildcards)] if RECORDINGS else []),
             *VOXELS,
             *with_descriptions(recorded_confounds(wildcards) if RECORDINGS else CONFOUNDS),
         )(wildcards),

@@ -56,7 +56,7 @@ def measure(
     Raises
     ------
     InputError
-        Nothing was heard again.
+        Nothing was heard again, or less than two blocks.
     """
     counts = np.zeros(len(runs), dtype=int)
     total = squares = np.empty(0)
@@ -72,8 +72,13 @@ def measure(
         counts[inside] += 1
     again = [np.flatnonzero(runs == run) for run in dict.fromkeys(runs.tolist())]
     cut = [rows[part] for rows in again if counts[rows[0]] > 1 for part in folds.blocks(len(rows), block)]
-    if not cut:
-        raise InputError("nothing was heard again, so that no ceiling can be had from repeats")
+    if len(cut) < 2:
+        few = f"{sum(map(len, cut))} TRs were heard again, which is 1 block of {block}, and a ceiling with an interval"
+        raise InputError(
+            f"{few} takes two or more; lower statistics.block"
+            if cut
+            else "nothing was heard again, so that no ceiling can be had from repeats"
+        )
     n = counts[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         products = (np.square(total) - squares) / (n * (n - 1))
@@ -109,15 +114,13 @@ def ceiling(explainable: np.ndarray, parts: np.ndarray, fold: np.ndarray) -> np.
 def mean_ceiling(repeats: Repeats, fold: np.ndarray, chosen: np.ndarray, level: float) -> tuple[float, float]:
     """Mean ceiling of the voxels `chosen`, bool of shape (n_voxels,), and half the width of its interval.
 
-    The interval is the jackknife's over blocks of TRs, each left out in turn; NaN for one block.
+    The interval is the jackknife's over blocks of TRs, each left out in turn.
     """
     from scipy.special import stdtrit
 
     k = len(repeats.weights)
     some = Repeats(**vars(repeats) | {name: getattr(repeats, name)[:, chosen] for name in ("product", "square")})
     mean = float(ceiling(explainable_variance(some), repeats.parts, fold).mean())
-    if k < 2:
-        return mean, np.nan
     left = np.array([ceiling(explainable_variance(some, one), repeats.parts, fold).mean() for one in range(k)])
     error = np.sqrt((k - 1) / k * np.square(left - left.mean()).sum())
     return mean, float(stdtrit(k - 1, 1 - level / 2) * error)
