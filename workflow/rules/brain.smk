@@ -13,14 +13,14 @@ if STUDY.story.layout != "arrays":
 
     rule score_maps:
         input:
-            alignment=f"{R}/tables/alignment.tsv",
-            scores=SCORES,
+            alignment=path_of("alignment"),
+            scores=scores,
             space=lambda wildcards: given(*recorded_space(wildcards)) if RECORDINGS else given(*SPACE),
         output:
             **{option: maps_in(folder) for option, folder in MAPS.items()},
-            index=f"{R}/maps/{{subject}}.tsv",
+            index=f"{M}/maps/{{subject}}.tsv",
         log:
-            f"{R}/logs/score_maps/{{subject}}.log",
+            f"{M}/logs/score_maps/{{subject}}.log",
         localrule: True
         params:
             code=code("statistics.maps"),
@@ -45,7 +45,7 @@ if STUDY.story.layout != "arrays":
             "effects",
             "effect-map-{subject}",
             {"image": "maps/effects", "q": "maps/effects_q"},
-            {"effects": f"{R}/tables/removal_effects.tsv"},
+            {"effects": path_of("removal_effects")},
             "effects of removal",
             ["--removal", STUDY.removal.headline, "--properties", *PROPERTIES],
         ),
@@ -64,11 +64,11 @@ if STUDY.story.layout != "arrays":
                 **{option: maps_in(folder) for option, folder in images.items()},
                 **more,
                 **MESH,
-                index=f"{R}/maps/{{subject}}.tsv",
+                index=f"{M}/maps/{{subject}}.tsv",
             output:
                 drawn(file, "Maps of the brain", shows=shows, subject="{subject}"),
             log:
-                f"{R}/logs/figures/{file}.log",
+                f"{M}/logs/figures/{file}.log",
             localrule: True
             resources:
                 mem_mb=grows(4000),
@@ -124,15 +124,15 @@ if STUDY.rois is not None:
 
     rule roi_statistics:
         input:
-            alignment=f"{R}/tables/alignment.tsv",
-            readable=f"{R}/tables/removal_effects.tsv",
-            scores=SCORES,
+            alignment=path_of("alignment"),
+            readable=path_of("removal_effects"),
+            scores=scores,
             rois=f"{R}/rois/{{subject}}.npz",
         output:
-            alignment=f"{R}/rois/{{subject}}.alignment.tsv",
-            effects=f"{R}/rois/{{subject}}.effects.tsv",
+            alignment=f"{M}/rois/{{subject}}.alignment.tsv",
+            effects=f"{M}/rois/{{subject}}.effects.tsv",
         log:
-            f"{R}/logs/roi_statistics/{{subject}}.log",
+            f"{M}/logs/roi_statistics/{{subject}}.log",
         resources:
             runtime=grows(60),
         params:
@@ -223,13 +223,13 @@ if STUDY.noise_ceiling.compute:
         input:
             ceiling=f"{R}/ceiling/{{subject}}.npz",
             trs=[TRS] if RECORDINGS else [],
-            alignment=f"{R}/tables/alignment.tsv",
-            scores=SCORES,
+            alignment=path_of("alignment"),
+            scores=scores,
         output:
-            ceiling=f"{R}/ceiling/{{subject}}.ceiling.tsv",
-            ratio=f"{R}/ceiling/{{subject}}.ratio.tsv",
+            ceiling=f"{M}/ceiling/{{subject}}.ceiling.tsv",
+            ratio=f"{M}/ceiling/{{subject}}.ratio.tsv",
         log:
-            f"{R}/logs/ceiling_statistics/{{subject}}.log",
+            f"{M}/logs/ceiling_statistics/{{subject}}.log",
         resources:
             runtime=grows(60),
         params:
@@ -261,11 +261,11 @@ for name, (entry, shows, tables) in OVER_TRAINING.items():
         name:
             f"figure_{name.replace('-', '_')}"
         input:
-            **{option: f"{R}/tables/{kind}.tsv" for option, kind in tables.items()},
+            **{option: path_of(kind) for option, kind in tables.items()},
         output:
             drawn(name, "Maps of the brain", "tsv", shows=shows, subject="all"),
         log:
-            f"{R}/logs/figures/{name}.log",
+            f"{M}/logs/figures/{name}.log",
         localrule: True
         params:
             code=code("figures.brain_images"),

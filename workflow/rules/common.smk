@@ -29,6 +29,7 @@ from dynalign.io.errors import InputError
 from dynalign.io.shipped import fingerprint
 from dynalign.io.yaml import read_yaml
 from dynalign.models import checkpoints
+from dynalign.tables import schema
 
 
 def package_of_jobs():
@@ -58,17 +59,42 @@ except InputError as error:
 # Captions of the report read the configuration: they see the defaults too.
 config.update(STUDY.model_dump(mode="json"))
 
-#: Root of the study's results.
+#: The study with each of its models.
+MODELS = [STUDY]
+#: Root of the study's results, and of what belongs to a model.
 R = STUDY.results
+M = R
 
-STEPS = [f"step-{step}" for step in STUDY.model.steps]
+
+def study_of(wildcards):
+    """The study with the model that a job is for."""
+    return STUDY
+
+
+def of_model(choose):
+    """A parameter or an input that depends on the model: `choose` takes the study with the job's."""
+    return lambda wildcards: choose(study_of(wildcards))
+
+
+def filled(pattern, wildcards, **places):
+    """A path for a job's model; the result of an input function has no wildcards."""
+    return pattern.format(**{**wildcards, **places})
+
+
+def steps_of(study):
+    """Names of the checkpoints of a study's model."""
+    return [f"step-{step}" for step in study.model.steps]
+
+
 PROPERTIES = list(STUDY.properties)
 ARMS = [f"{removal}.{name}" for removal, name in STUDY.arms]
 
 
 wildcard_constraints:
-    ckpt="|".join(map(re.escape, STUDY.checkpoints)),
-    layer="|".join(sorted({str(layer) for name in STUDY.checkpoints for layer in STUDY.layers_of(name)})),
+    ckpt="|".join(map(re.escape, dict.fromkeys(name for study in MODELS for name in study.checkpoints))),
+    layer="|".join(
+        sorted({str(layer) for study in MODELS for name in study.checkpoints for layer in study.layers_of(name)})
+    ),
     subject="|".join(map(re.escape, STUDY.subjects)),
 
 
@@ -89,10 +115,19 @@ def given(*paths):
 
 
 def section(part, *names, without=()):
-    """What a job uses of a section, as JSON; in a function, because Snakemake would expand a plain string's braces."""
-    values = part.model_dump(mode="json")
-    text = json.dumps({key: values[key] for key in names or values if key not in without})
-    return lambda wildcards: text
+    """What a job uses of a section, as JSON; in a function, because Snakemake would expand a plain string's braces.
+
+    Of a section that depends on the model, `part` takes the study with the job's.
+    """
+
+    def text(part):
+        values = part.model_dump(mode="json")
+        return json.dumps({key: values[key] for key in names or values if key not in without})
+
+    if callable(part):
+        return of_model(lambda study: text(part(study)))
+    same = text(part)
+    return lambda wildcards: same
 
 
 #: Where subjects have runs of their own: who was scanned when, on which story.
@@ -146,7 +181,7 @@ KIND = None if STUDY.story.layout == "arrays" else with_recordings(STUDY.brain, 
 
 def maps_in(folder):
     """A subject's maps in a folder, of the kind of the responses."""
-    return [f"{R}/{folder}/{{subject}}{end}" for end in MAP_ENDS[KIND]]
+    return [f"{M}/{folder}/{{subject}}{end}" for end in MAP_ENDS[KIND]]
 
 
 #: The tables of the study's own features.
@@ -171,7 +206,7 @@ FEATURE_DELAYS = {name: one.delays for name, one in STUDY.features.items() if on
 def surprisal_of(wildcards):
     """The surprisal of a checkpoint's words, where it is nuisance; baselines have none."""
     asked = "nuisance" in STUDY.shared_with and "surprisal" in STUDY.shares.nuisance and step_of(wildcards.ckpt)
-    return [f"{R}/representation/{wildcards.ckpt}.surprisal.tsv"] if asked else []
+    return [filled(f"{M}/representation/{{ckpt}}.surprisal.tsv", wildcards)] if asked else []
 
 
 def by_option(wildcards, input):
@@ -199,8 +234,8 @@ def by_digest(**paths):
     return {name: ancient(path) for name, path in paths.items()} | digests
 
 
-LAYERS = by_digest(representation=f"{R}/representation/{{ckpt}}.safetensors")
-ERASERS = by_digest(erasers=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz")
+LAYERS = by_digest(representation=f"{M}/representation/{{ckpt}}.safetensors")
+ERASERS = by_digest(erasers=f"{M}/removal/{{ckpt}}/layer-{{layer}}.npz")
 RESPONSES = by_digest(responses=f"{R}/brain/{{subject}}.npy")
 
 
@@ -209,19 +244,23 @@ def step_of(ckpt):
     return ckpt.removeprefix("step-") if ckpt.startswith("step-") else ""
 
 
-def scores_of(ckpt, subject="{subject}"):
-    """The digests of a checkpoint's scores in every layer, of one subject or several."""
-    pattern = f"{R}/encoding/{ckpt}/layer-{{layer}}/{{subject}}.sha256"
-    return expand(pattern, layer=STUDY.layers_of(ckpt), subject=subject)
-
-
 def subjects_of(wildcards):
     """The subject that a job is for, or all of them."""
     return [wildcards.subject] if wildcards.get("subject") else list(STUDY.subjects)
 
 
-#: The digests of a subject's scores, for every checkpoint and layer.
-SCORES = [digests for ckpt in STUDY.checkpoints for digests in scores_of(ckpt)]
+def scores(wildcards):
+    """The digests of the scores that a job reads, of every layer: of its checkpoint and subject, or of all."""
+    study = study_of(wildcards)
+    return [
+        filled(f"{M}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256", wildcards, **place)
+        for place in (
+            {"ckpt": ckpt, "layer": layer, "subject": subject}
+            for ckpt in ([wildcards.ckpt] if wildcards.get("ckpt") else study.checkpoints)
+            for layer in study.layers_of(ckpt)
+            for subject in subjects_of(wildcards)
+        )
+    ]
 
 
 def folder_of_scores(wildcards, input):
@@ -229,15 +268,21 @@ def folder_of_scores(wildcards, input):
     return str(next(Path(path) for path in input if path.endswith(".sha256")).parents[2])
 
 
-def cells_of(pattern, checkpoints=STUDY.checkpoints):
-    """Tables of all cells, in the order of checkpoints, layers and subjects."""
-    places = (
-        {"ckpt": ckpt, "layer": layer, "subject": subject}
-        for ckpt in checkpoints
-        for layer in STUDY.layers_of(ckpt)
-        for subject in STUDY.subjects
-    )
-    return list(dict.fromkeys(f"{R}/{pattern.format(**place)}.tsv" for place in places))
+def cells_of(*patterns, checkpoints=lambda study: study.checkpoints):
+    """Tables of all cells of a model, in the order of checkpoints, layers and subjects."""
+
+    def tables(wildcards):
+        study = study_of(wildcards)
+        paths = (
+            filled(f"{M}/{pattern}.tsv", wildcards, ckpt=ckpt, layer=layer, subject=subject)
+            for pattern in patterns
+            for ckpt in checkpoints(study)
+            for layer in study.layers_of(ckpt)
+            for subject in study.subjects
+        )
+        return list(dict.fromkeys(paths))
+
+    return tables
 
 
 #: What Snakemake's report shows, in the order of the rules; the page shows the same.
@@ -255,15 +300,25 @@ def reported(path, category, **labels):
     return report(path, category=category, caption=f"../dynalign/captions/{caption}", labels=labels)
 
 
+def root_of(*tables):
+    """Where these tables lie, or a figure of them: with a model, unless none belongs to one."""
+    return R if all(schema.TABLES[name].shared for name in tables) else M
+
+
+def path_of(table):
+    """A table in ``tables/``."""
+    return f"{root_of(table)}/tables/{table}.tsv"
+
+
 def table(name, label):
     """An output in ``tables/``, marked for the report."""
-    return reported(f"{R}/tables/{name}.tsv", "Tables", table=label)
+    return reported(path_of(name), "Tables", table=label)
 
 
-def drawn(name, category, *more, **labels):
+def drawn(name, category, *more, root=M, **labels):
     """The files of a figure, whose .png is marked for the report; `more` are suffixes besides those of pictures."""
-    others = [f"{R}/figures/{name}.{suffix}" for suffix in ("pdf", "svg", *more)]
-    return [reported(f"{R}/figures/{name}.png", category, **labels), *others]
+    others = [f"{root}/figures/{name}.{suffix}" for suffix in ("pdf", "svg", *more)]
+    return [reported(f"{root}/figures/{name}.png", category, **labels), *others]
 
 
 #: With `--cache`, downloads and representations are shared between workflows in this folder.
@@ -273,46 +328,83 @@ CACHED = "SNAKEMAKE_OUTPUT_CACHE" in os.environ
 
 # Where checkpoints come from: trained here, a local folder, or the hub.
 TRAINED = STUDY.training is not None
-LOCAL_MODEL = not TRAINED and model_config.is_local(STUDY.model.source)
-HUB_FOLDER = model_config.hub_folder(STUDY.model.source)
 TRAINING_TEXTS = (given(*STUDY.training.texts) or [f"{R}/model/corpus.txt"]) if TRAINED else []
 
 
-def pinned(what):
+def is_local(study):
+    """Whether the checkpoints of a study's model lie in a folder."""
+    return not TRAINED and model_config.is_local(study.model.source)
+
+
+#: Those of the hub.
+HUB = [study for study in MODELS if not (TRAINED or is_local(study))]
+
+
+def pinned(study, what):
     """The option for the commit that a step (or `tokenizer`) is pinned to; empty without one."""
-    return f"--commit {STUDY.model.commits[what]}" if what in STUDY.model.commits else ""
+    return f"--commit {study.model.commits[what]}" if what in study.model.commits else ""
 
 
-def folder_of(ckpt):
+def revision_of(study, step):
+    """Hub revision of a step."""
+    return study.model.revision_of(step)
+
+
+def folder_of(study, ckpt):
     """Folder of a checkpoint."""
-    return model_config.checkpoint_folder(STUDY.model, int(step_of(ckpt)), R)
+    return model_config.checkpoint_folder(study.model, int(step_of(ckpt)), study.results)
 
 
-def files_of(ckpt):
+def files_of(study, ckpt):
     """The files of a checkpoint that a job reads, or its folder of downloads, whose time stamp tells nothing."""
-    folder = folder_of(ckpt)
+    folder = folder_of(study, ckpt)
     if TRAINED:
         return [ancient(f"{folder}/model.safetensors")]
-    if not LOCAL_MODEL:
+    if not is_local(study):
         return ancient(given(folder))
-    weights = checkpoints.weight_files([path.name for path in Path(folder).iterdir()], STUDY.model.weights)
+    weights = checkpoints.weight_files([path.name for path in Path(folder).iterdir()], study.model.weights)
     if not weights:
-        raise WorkflowError(f"{folder}: holds no weights of the kind model.weights: {STUDY.model.weights}")
+        raise WorkflowError(f"{folder}: holds no weights of the kind model.weights: {study.model.weights}")
     return ancient(given(*(f"{folder}/{name}" for name in ("config.json", *weights))))
 
 
-def content_of_checkpoints(*names):
-    """Fingerprints of a local model's files, which nothing here makes: of these checkpoints, or of the job's."""
-    return lambda wildcards: [
-        fingerprint(path) for ckpt in names or [wildcards.ckpt] for path in files_of(ckpt) if LOCAL_MODEL
-    ]
+def folders_of(study):
+    """Folders of all checkpoints of a study's model."""
+    return [folder_of(study, name) for name in steps_of(study)]
 
 
-TOKENIZER = model_config.tokenizer_folder(STUDY.model, R)
+def in_downloads(folder):
+    """A folder of downloads, from the one that studies share."""
+    return str(Path(folder).relative_to(model_config.DOWNLOADS))
 
 
-def tokenizer_file():
+def checkpoints_of(wildcards):
+    """A study with the model that a job is for, and the names of its checkpoints: the job's, or all."""
+    study = study_of(wildcards)
+    return study, [wildcards.ckpt] if wildcards.get("ckpt") else steps_of(study)
+
+
+def checkpoint_files(wildcards):
+    """The files of the checkpoints that a job reads."""
+    study, names = checkpoints_of(wildcards)
+    return [path for name in names for path in files_of(study, name)]
+
+
+def content_of_checkpoints(wildcards):
+    """Fingerprints of a local model's files, which nothing here makes."""
+    study, names = checkpoints_of(wildcards)
+    return [fingerprint(path) for name in names for path in files_of(study, name) if is_local(study)]
+
+
+def tokenizer_of(study):
+    """Folder of the tokenizer of a study's model."""
+    return model_config.tokenizer_folder(study.model, study.results)
+
+
+def tokenizer_file(wildcards):
     """What a job reads of the tokenizer, or its folder of downloads."""
+    study = study_of(wildcards)
+    folder = tokenizer_of(study)
     if TRAINED:
-        return f"{TOKENIZER}/tokenizer.json"
-    return given(f"{TOKENIZER}/tokenizer.json") if LOCAL_MODEL else ancient(given(TOKENIZER))
+        return f"{folder}/tokenizer.json"
+    return given(f"{folder}/tokenizer.json") if is_local(study) else ancient(given(folder))

@@ -20,7 +20,7 @@ if STUDY.simulation is not None:
         input:
             words=f"{R}/story/words.tsv",
             trs=f"{R}/story/trs.tsv",
-            labels=f"{R}/tables/labels.tsv",
+            labels=path_of("labels"),
             texts=TRAINING_TEXTS,
         output:
             images=given(*IMAGES),

@@ -4,7 +4,7 @@ rule encoding:
         **LAYERS,
         **ERASERS,
         **RESPONSES,
-        labels=f"{R}/tables/labels.tsv",
+        labels=path_of("labels"),
         words=HEARD,
         trs=TRS,
         features=[FEATURES] if "nuisance" in STUDY.shared_with else [],
@@ -12,12 +12,12 @@ rule encoding:
     # One file per arm, in one folder that appears whole. Its digests stand for it in the rules that read it: Snakemake
     # knows a folder by its time stamp alone, which a copy does not keep.
     output:
-        scores=directory(f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}"),
-        digests=f"{R}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256",
+        scores=directory(f"{M}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}"),
+        digests=f"{M}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256",
     log:
-        f"{R}/logs/encoding/{{ckpt}}.layer-{{layer}}.{{subject}}.log",
+        f"{M}/logs/encoding/{{ckpt}}.layer-{{layer}}.{{subject}}.log",
     benchmark:
-        f"{R}/benchmarks/encoding/{{ckpt}}.layer-{{layer}}.{{subject}}.tsv"
+        f"{M}/benchmarks/encoding/{{ckpt}}.layer-{{layer}}.{{subject}}.tsv"
     threads: STUDY.threads.encoding
     resources:
         mem_mb=grows(4000),

@@ -4,12 +4,20 @@ from dynalign.figures.draw import FIGURES as DRAWINGS, PAPER_FIGURES
 #: The tables that the study has.
 THERE = {Path(entry["path"]).stem.replace("_", "-") for entry in REPORTED if entry["category"] == "Tables"}
 DRAWINGS = {name: drawing for name, drawing in DRAWINGS.items() if THERE.issuperset(drawing.tables)}
+#: The tables of each figure: those that it needs, and those that it shows where the study has them.
+DRAWN_FROM = {
+    name: [kind.replace("-", "_") for kind in (*drawing.tables, *drawing.optional) if kind in THERE]
+    for name, drawing in DRAWINGS.items()
+}
 
 #: What nothing else asks for: figures for print, maps of scores.
-PICTURES = expand(f"{R}/figures/{{name}}.{{suffix}}", name=DRAWINGS, suffix=("pdf", "svg"))
+PICTURES = [
+    f"{root_of(*tables)}/figures/{name}.{suffix}" for name, tables in DRAWN_FROM.items() for suffix in ("pdf", "svg")
+]
 
 # One rule per figure, because a report's caption belongs to a rule.
-for name, drawing in DRAWINGS.items():
+for name, tables in DRAWN_FROM.items():
+    root = root_of(*tables)
     _, number, *words = name.split("-")
     category = "Figures" if name in PAPER_FIGURES else "Figures beyond the paper"
 
@@ -17,15 +25,11 @@ for name, drawing in DRAWINGS.items():
         name:
             name.replace("-", "_")
         input:
-            **{
-                (kind := name.replace("-", "_")): f"{R}/tables/{kind}.tsv"
-                for name in (*drawing.tables, *drawing.optional)
-                if name in THERE
-            },
+            **{kind: path_of(kind) for kind in tables},
         output:
-            drawn(name, category, "tsv", figure=number, shows=" ".join(words)),
+            drawn(name, category, "tsv", root=root, figure=number, shows=" ".join(words)),
         log:
-            f"{R}/logs/figures/{name}.log",
+            f"{root}/logs/figures/{name}.log",
         localrule: True
         params:
             code=code("figures.draw"),
@@ -47,17 +51,18 @@ PAPER_TABLES = {
 }
 
 for name, (option, kind, shows) in PAPER_TABLES.items():
+    root = root_of(kind)
 
     rule:
         name:
             name.replace("-", "_")
         input:
-            **{option: f"{R}/tables/{kind}.tsv"},
+            **{option: path_of(kind)},
         output:
-            tsv=f"{R}/figures/{name}.tsv",
-            html=reported(f"{R}/figures/{name}.html", "Figures", figure=f"Table {name.split('-')[1]}", shows=shows),
+            tsv=f"{root}/figures/{name}.tsv",
+            html=reported(f"{root}/figures/{name}.html", "Figures", figure=f"Table {name.split('-')[1]}", shows=shows),
         log:
-            f"{R}/logs/figures/{name}.log",
+            f"{root}/logs/figures/{name}.log",
         localrule: True
         params:
             code=code("figures.paper_tables"),

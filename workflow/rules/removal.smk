@@ -4,17 +4,17 @@ rule check:
         # Runs of each subject's own are laid out anew: another subject's are no reason to remove anything again.
         words=[] if RECORDINGS else HEARD,
         trs=[] if RECORDINGS else TRS,
-        tokens=f"{R}/representation/tokens.npz",
-        labels=f"{R}/tables/labels.tsv",
+        tokens=f"{M}/representation/tokens.npz",
+        labels=path_of("labels"),
     output:
-        f"{R}/check.txt",
+        f"{M}/check.txt",
     log:
-        f"{R}/logs/check.log",
+        f"{M}/logs/check.log",
     priority: 200
     localrule: True
     params:
         # Takes `input`, so that it is not tracked: an option that is checked here is checked at the start of later runs.
-        study=lambda wildcards, input: STUDY.model_dump_json(),
+        study=lambda wildcards, input: study_of(wildcards).model_dump_json(),
         made=lambda wildcards, input: [part for name, path in input.items() if path for part in (f"--{name}", path)],
     shell:
         "python -m dynalign.check --study {params.study:q} {params.made:q} --output {output:q} &> {log:q}"
@@ -24,13 +24,13 @@ rule check:
 rule removal:
     input:
         **LAYERS,
-        labels=f"{R}/tables/labels.tsv",
-        checked=f"{R}/check.txt",
+        labels=path_of("labels"),
+        checked=f"{M}/check.txt",
     output:
-        erasers=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz",
-        digest=f"{R}/removal/{{ckpt}}/layer-{{layer}}.npz.sha256",
+        erasers=f"{M}/removal/{{ckpt}}/layer-{{layer}}.npz",
+        digest=f"{M}/removal/{{ckpt}}/layer-{{layer}}.npz.sha256",
     log:
-        f"{R}/logs/removal/{{ckpt}}.layer-{{layer}}.log",
+        f"{M}/logs/removal/{{ckpt}}.layer-{{layer}}.log",
     resources:
         mem_mb=grows(4000),
     params:
@@ -47,13 +47,13 @@ rule probing:
     input:
         **LAYERS,
         **ERASERS,
-        labels=f"{R}/tables/labels.tsv",
+        labels=path_of("labels"),
     output:
-        f"{R}/probing/{{ckpt}}/layer-{{layer}}.tsv",
+        f"{M}/probing/{{ckpt}}/layer-{{layer}}.tsv",
     log:
-        f"{R}/logs/probing/{{ckpt}}.layer-{{layer}}.log",
+        f"{M}/logs/probing/{{ckpt}}.layer-{{layer}}.log",
     benchmark:
-        f"{R}/benchmarks/probing/{{ckpt}}.layer-{{layer}}.tsv"
+        f"{M}/benchmarks/probing/{{ckpt}}.layer-{{layer}}.tsv"
     # Probes are many small fits: a second BLAS thread slows them down.
     resources:
         mem_mb=grows(4000),

@@ -27,12 +27,12 @@ if TRAINED:
         input:
             TRAINING_TEXTS,
         output:
-            weights=[f"{R}/model/step-{step}/model.safetensors" for step in STUDY.training.saved_steps],
-            tokenizer=f"{R}/model/tokenizer/tokenizer.json",
+            weights=[f"{M}/model/step-{step}/model.safetensors" for step in STUDY.training.saved_steps],
+            tokenizer=f"{M}/model/tokenizer/tokenizer.json",
         log:
-            f"{R}/logs/train_model.log",
+            f"{M}/logs/train_model.log",
         benchmark:
-            f"{R}/benchmarks/train_model.tsv"
+            f"{M}/benchmarks/train_model.tsv"
         threads: STUDY.threads.training
         resources:
             mem_mb=grows(4000),
@@ -48,10 +48,13 @@ if TRAINED:
             "{params.malloc} python -m dynalign.models.training --texts {input:q} --options {params.options:q} --seed {params.seed}"
             " --threads {threads} --output-dir {params.folder:q} &> {log:q}"
 
-elif not LOCAL_MODEL:
+elif HUB:
 
-    #: Folder → what is fetched into it.
-    FETCHED = {model_config.fetched_folder(STUDY.model, step): step for step in STUDY.model.steps}
+    #: Folder of downloads → what is fetched into it.
+    FETCHED = {
+        in_downloads(folder_of(study, f"step-{step}")): (study, step) for study in HUB for step in study.model.steps
+    }
+    TOKENIZERS = {in_downloads(tokenizer_of(study)): study for study in HUB}
 
     # What is not what it says stops a study before its download: no download begins beside a job of all cores. The
     # downloads do not depend on it, as they are shared by studies; and new code does not ask the hub again.
@@ -59,18 +62,18 @@ elif not LOCAL_MODEL:
         output:
             table("audit", "files of the checkpoints"),
         log:
-            f"{R}/logs/audit.log",
+            f"{M}/logs/audit.log",
         priority: 1000
         localrule: True
         threads: 1024
         params:
-            model=section(STUDY.model, "source", "revision", "commits", "weights", "steps"),
+            model=section(lambda study: study.model, "source", "revision", "commits", "weights", "steps"),
         shell:
             "python -m dynalign.models.audit --model {params.model:q} --output {output:q} &> {log:q}"
 
     rule fetch_checkpoint:
         output:
-            directory(given(f"{HUB_FOLDER}/{{fetched}}")),
+            directory(given(f"{model_config.DOWNLOADS}/{{fetched}}")),
         log:
             f"{R}/logs/fetch_checkpoint/{{fetched}}.log",
         wildcard_constraints:
@@ -78,25 +81,27 @@ elif not LOCAL_MODEL:
         cache: CACHED
         localrule: True
         params:
-            source=STUDY.model.source,
-            revision=lambda wildcards: STUDY.model.revision_of(FETCHED[wildcards.fetched]),
-            commit=lambda wildcards: pinned(FETCHED[wildcards.fetched]),
-            weights=STUDY.model.weights,
+            source=lambda wildcards: FETCHED[wildcards.fetched][0].model.source,
+            revision=lambda wildcards: revision_of(*FETCHED[wildcards.fetched]),
+            commit=lambda wildcards: pinned(*FETCHED[wildcards.fetched]),
+            weights=lambda wildcards: FETCHED[wildcards.fetched][0].model.weights,
         shell:
             "python -m dynalign.models.checkpoints fetch --source {params.source:q} --revision {params.revision:q}"
             " {params.commit} --weights {params.weights} --output-dir {output:q} &> {log:q}"
 
     rule fetch_tokenizer:
         output:
-            directory(given(TOKENIZER)),
+            directory(given(f"{model_config.DOWNLOADS}/{{tokenizer}}")),
         log:
-            f"{R}/logs/fetch_tokenizer.log",
+            f"{R}/logs/fetch_tokenizer/{{tokenizer}}.log",
+        wildcard_constraints:
+            tokenizer="|".join(map(re.escape, TOKENIZERS)),
         cache: CACHED
         priority: 200
         localrule: True
         params:
-            source=STUDY.model.source,
-            commit=pinned("tokenizer"),
+            source=lambda wildcards: TOKENIZERS[wildcards.tokenizer].model.source,
+            commit=lambda wildcards: pinned(TOKENIZERS[wildcards.tokenizer], "tokenizer"),
         shell:
             "python -m dynalign.models.checkpoints fetch --source {params.source:q} --revision main {params.commit}"
             " --tokenizer-only --output-dir {output:q} &> {log:q}"
@@ -104,23 +109,23 @@ elif not LOCAL_MODEL:
 
 rule checkpoints_table:
     input:
-        checkpoints=[file for name in STEPS for file in files_of(name)],
-        tokenizer=tokenizer_file(),
+        checkpoints=checkpoint_files,
+        tokenizer=tokenizer_file,
     output:
         table("checkpoints", "checkpoints"),
     log:
-        f"{R}/logs/checkpoints_table.log",
+        f"{M}/logs/checkpoints_table.log",
     # It stops a study whose checkpoints are not what they say: before hours are spent on them.
     priority: 100
     localrule: True
     params:
         code=code("models.checkpoints"),
-        names=STEPS,
+        names=of_model(steps_of),
         folders=lambda wildcards, input: (
-            [str(Path(path).parent) for path in input.checkpoints] if TRAINED else [folder_of(name) for name in STEPS]
+            [str(Path(path).parent) for path in input.checkpoints] if TRAINED else folders_of(study_of(wildcards))
         ),
-        content=content_of_checkpoints(*STEPS),
-        weights=STUDY.model.weights,
+        content=content_of_checkpoints,
+        weights=of_model(lambda study: study.model.weights),
     shell:
         "python -m dynalign.models.checkpoints compare --names {params.names} --folders {params.folders:q}"
         " --weights {params.weights} --output {output:q} &> {log:q}"
@@ -129,19 +134,19 @@ rule checkpoints_table:
 rule tokens:
     input:
         words=f"{R}/story/words.tsv",
-        tokenizer=tokenizer_file(),
+        tokenizer=tokenizer_file,
     output:
-        f"{R}/representation/tokens.npz",
+        f"{M}/representation/tokens.npz",
     log:
-        f"{R}/logs/tokens.log",
+        f"{M}/logs/tokens.log",
     # It stops a study whose model cannot be used, by its config.json and tokenizer: before weights are fetched.
     priority: 200
     localrule: True
     params:
         code=code("models.tokens"),
-        context=STUDY.model.context_tokens,
-        bos=STUDY.model.bos,
-        depth=STUDY.model.depth,
+        context=of_model(lambda study: study.model.context_tokens),
+        bos=of_model(lambda study: study.model.bos),
+        depth=of_model(lambda study: study.model.depth),
     shell:
         "python -m dynalign.models.tokens --words {input.words:q} --tokenizer {input.tokenizer:q}"
         " --context-tokens {params.context} --bos {params.bos} --depth {params.depth} --output {output:q} &> {log:q}"
@@ -149,29 +154,29 @@ rule tokens:
 
 rule representation:
     input:
-        tokens=f"{R}/representation/tokens.npz",
-        checkpoint=lambda wildcards: files_of(wildcards.ckpt),
+        tokens=f"{M}/representation/tokens.npz",
+        checkpoint=checkpoint_files,
     output:
-        vectors=f"{R}/representation/{{ckpt}}.safetensors",
-        layers=f"{R}/representation/{{ckpt}}.layers.tsv",
-        perplexity=f"{R}/representation/{{ckpt}}.perplexity.tsv",
-        surprisal=f"{R}/representation/{{ckpt}}.surprisal.tsv",
-        digest=f"{R}/representation/{{ckpt}}.safetensors.sha256",
+        vectors=f"{M}/representation/{{ckpt}}.safetensors",
+        layers=f"{M}/representation/{{ckpt}}.layers.tsv",
+        perplexity=f"{M}/representation/{{ckpt}}.perplexity.tsv",
+        surprisal=f"{M}/representation/{{ckpt}}.surprisal.tsv",
+        digest=f"{M}/representation/{{ckpt}}.safetensors.sha256",
     log:
-        f"{R}/logs/representation/{{ckpt}}.log",
+        f"{M}/logs/representation/{{ckpt}}.log",
     wildcard_constraints:
-        ckpt="|".join(STEPS),
+        ckpt="|".join(dict.fromkeys(name for study in MODELS for name in steps_of(study))),
     cache: CACHED
     threads: STUDY.threads.representation
     resources:
         mem_mb=grows(8000),
         runtime=grows(60),
-        gpu=on_gpu(STUDY.model.device),
+        gpu=of_model(lambda study: on_gpu(study.model.device)),
     params:
         code=code("models.representation"),
         step=lambda wildcards: step_of(wildcards.ckpt),
-        options=section(STUDY.model, "batch_tokens", "precision", "storage", "weights"),
-        content=content_of_checkpoints(),
+        options=section(lambda study: study.model, "batch_tokens", "precision", "storage", "weights"),
+        content=content_of_checkpoints,
         malloc=MALLOC,
     shell:
         "{params.malloc} python -m dynalign.models.representation --tokens {input.tokens:q} --checkpoint {input.checkpoint[0]:q}"
@@ -187,13 +192,13 @@ if STUDY.baselines:
             words=f"{R}/story/words.tsv",
             # Of words in runs that all subjects share.
             trs=[] if RECORDINGS else TRS,
-            tokens=f"{R}/representation/tokens.npz",
+            tokens=f"{M}/representation/tokens.npz",
             tables=lambda wildcards: ancient(given(*(OWN_FEATURES[name] for name in own_feature(wildcards)))),
         output:
-            vectors=f"{R}/representation/{{baseline}}.safetensors",
-            digest=f"{R}/representation/{{baseline}}.safetensors.sha256",
+            vectors=f"{M}/representation/{{baseline}}.safetensors",
+            digest=f"{M}/representation/{{baseline}}.safetensors.sha256",
         log:
-            f"{R}/logs/representation/{{baseline}}.log",
+            f"{M}/logs/representation/{{baseline}}.log",
         wildcard_constraints:
             baseline="|".join(map(re.escape, STUDY.baselines)),
         resources:

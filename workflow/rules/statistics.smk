@@ -3,7 +3,7 @@
 CELL = {
     "step": lambda wildcards: step_of(wildcards.ckpt),
     "folder": folder_of_scores,
-    "layers": lambda wildcards: list(STUDY.layers_of(wildcards.ckpt)),
+    "layers": lambda wildcards: list(study_of(wildcards).layers_of(wildcards.ckpt)),
     "arms": ARMS,
     "gap": STUDY.encoding.gap,
 }
@@ -11,12 +11,12 @@ CELL = {
 
 rule cell_statistics:
     input:
-        lambda wildcards: scores_of(wildcards.ckpt, wildcards.subject),
+        scores,
     output:
-        alignment=f"{R}/statistics/{{ckpt}}/{{subject}}.alignment.tsv",
-        effects=f"{R}/statistics/{{ckpt}}/{{subject}}.effects.tsv",
+        alignment=f"{M}/statistics/{{ckpt}}/{{subject}}.alignment.tsv",
+        effects=f"{M}/statistics/{{ckpt}}/{{subject}}.effects.tsv",
     log:
-        f"{R}/logs/cell_statistics/{{ckpt}}.{{subject}}.log",
+        f"{M}/logs/cell_statistics/{{ckpt}}.{{subject}}.log",
     resources:
         mem_mb=grows(4000),
     params:
@@ -32,12 +32,12 @@ rule cell_statistics:
 
 rule group_statistics:
     input:
-        lambda wildcards: scores_of(wildcards.ckpt, STUDY.subjects),
+        scores,
         trs=ALL_TRS,
     output:
-        f"{R}/statistics/{{ckpt}}/group.tsv",
+        f"{M}/statistics/{{ckpt}}/group.tsv",
     log:
-        f"{R}/logs/group_statistics/{{ckpt}}.log",
+        f"{M}/logs/group_statistics/{{ckpt}}.log",
     resources:
         mem_mb=grows(4000),
     params:
@@ -62,12 +62,12 @@ for file in SHARES:
         name:
             f"{file.removeprefix('{subject}.')}_statistics"
         input:
-            lambda wildcards: scores_of(wildcards.ckpt, subjects_of(wildcards)),
+            scores,
             trs=[] if "{subject}" in file else ALL_TRS,
         output:
-            f"{R}/statistics/{{ckpt}}/{file}.tsv",
+            f"{M}/statistics/{{ckpt}}/{file}.tsv",
         log:
-            f"{R}/logs/shares_statistics/{{ckpt}}.{file}.log",
+            f"{M}/logs/shares_statistics/{{ckpt}}.{file}.log",
         resources:
             mem_mb=grows(4000),
         params:
@@ -86,12 +86,12 @@ for file in SHARES:
 
 rule removal_effects_group_table:
     input:
-        cells=expand(f"{R}/statistics/{{ckpt}}/group.tsv", ckpt=STUDY.checkpoints),
-        effects=f"{R}/tables/removal_effects.tsv",
+        cells=cells_of("statistics/{ckpt}/group"),
+        effects=path_of("removal_effects"),
     output:
         table("removal_effects_group", "removal effects, all subjects"),
     log:
-        f"{R}/logs/removal_effects_group_table.log",
+        f"{M}/logs/removal_effects_group_table.log",
     localrule: True
     params:
         code=code("statistics.group", "collect"),
@@ -103,13 +103,13 @@ rule removal_effects_group_table:
 
 #: Tables put together from those of cells: label in the report, tables of cells, whether p is adjusted over all rows.
 COLLECTED = {
-    "perplexity": ("perplexity", cells_of("representation/{ckpt}.perplexity", STEPS), False),
+    "perplexity": ("perplexity", cells_of("representation/{ckpt}.perplexity", checkpoints=steps_of), False),
     "probing": ("probing", cells_of("probing/{ckpt}/layer-{layer}"), False),
     "alignment": ("alignment", cells_of("statistics/{ckpt}/{subject}.alignment"), False),
     "removal_effects": ("removal effects", cells_of("statistics/{ckpt}/{subject}.effects"), True),
 }
 if STUDY.shared_with:
-    cells = [table for file in SHARES for table in cells_of(f"statistics/{{ckpt}}/{file}")]
+    cells = cells_of(*(f"statistics/{{ckpt}}/{file}" for file in SHARES))
     COLLECTED["shares"] = ("shares of variance", cells, True)
 if STUDY.rois is not None:
     COLLECTED["roi_alignment"] = ("alignment by region", cells_of("rois/{subject}.alignment"), False)
@@ -128,7 +128,7 @@ for name, (label, cells, adjusted) in COLLECTED.items():
         output:
             table(name, label),
         log:
-            f"{R}/logs/{name}_table.log",
+            f"{M}/logs/{name}_table.log",
         localrule: True
         params:
             code=code("tables.collect"),
@@ -139,22 +139,24 @@ for name, (label, cells, adjusted) in COLLECTED.items():
 
 rule contrasts_table:
     input:
-        expand(SCORES, subject=STUDY.subjects),
+        scores,
         trs=ALL_TRS,
     output:
         contrasts=table("contrasts", "differences between checkpoints"),
-        half_rises=f"{R}/statistics/half_rises.tsv",
+        half_rises=f"{M}/statistics/half_rises.tsv",
     log:
-        f"{R}/logs/contrasts_table.log",
+        f"{M}/logs/contrasts_table.log",
     resources:
         mem_mb=grows(4000),
     params:
         code=code("statistics.contrasts"),
         folder=folder_of_scores,
-        steps=list(STUDY.model.steps),
-        layers=list(STUDY.model.layers),
+        steps=of_model(lambda study: list(study.model.steps)),
+        layers=of_model(lambda study: list(study.model.layers)),
         subjects=list(STUDY.subjects),
-        baselines=[f"{name}/layer-{layer}" for name in STUDY.baselines for layer in STUDY.layers_of(name)],
+        baselines=of_model(
+            lambda study: [f"{name}/layer-{layer}" for name in study.baselines for layer in study.layers_of(name)]
+        ),
         unique=["--unique"] if "nuisance" in STUDY.shared_with else [],
         gap=STUDY.encoding.gap,
         seed=STUDY.seed,
@@ -174,30 +176,30 @@ EMERGENCE = {
         "steps",
         "emergence",
         [
-            "statistics/half_rises",
-            *(f"tables/{kind}" for kind in ("alignment", "contrasts", "labels", "perplexity", "probing")),
+            f"{M}/statistics/half_rises.tsv",
+            *map(path_of, ("alignment", "contrasts", "labels", "perplexity", "probing")),
         ],
         [],
     ),
     "perplexity_alignment": (
         "correlation",
         "perplexity and alignment",
-        ["tables/alignment", "tables/perplexity"],
+        [path_of("alignment"), path_of("perplexity")],
         TEST,
     ),
 }
 
-for name, (entry, label, kinds, options) in EMERGENCE.items():
+for name, (entry, label, paths, options) in EMERGENCE.items():
 
     rule:
         name:
             f"{name}_table"
         input:
-            **{Path(kind).name: f"{R}/{kind}.tsv" for kind in kinds},
+            **{Path(path).stem: path for path in paths},
         output:
             table(name, label),
         log:
-            f"{R}/logs/{name}_table.log",
+            f"{M}/logs/{name}_table.log",
         localrule: True
         params:
             code=code("statistics.emergence", entry),

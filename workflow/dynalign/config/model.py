@@ -163,9 +163,13 @@ def is_local(source: str, root: str | Path = ".") -> bool:
     return source.startswith((".", "/")) or (Path(root) / source).is_dir()
 
 
+#: Folder of what is fetched from the hub; studies share it.
+DOWNLOADS = "resources/models"
+
+
 def hub_folder(source: str) -> str:
-    """Folder that a hub model's checkpoints are fetched into; studies share it."""
-    return f"resources/models/{source.replace('/', '--')}"
+    """Folder that a hub model's checkpoints are fetched into."""
+    return f"{DOWNLOADS}/{source.replace('/', '--')}"
 
 
 def fetched_folder(model: Model, step: int) -> str:

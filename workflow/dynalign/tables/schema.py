@@ -37,6 +37,8 @@ class Table:
     per_property: Mapping[str, Column]
     #: Pattern of the end of its path; empty where it may lie anywhere.
     file: str
+    #: Whether it is the same for every model of a study.
+    shared: bool = False
 
     def described(self, properties: Iterable[str] = ()) -> dict[str, Column]:
         """Every column by name, in order; those per property last."""
@@ -87,6 +89,7 @@ def _read() -> dict[str, Table]:
             optional=_columns(described.get("optional", ()), shared),
             per_property={end: _column(column) for end, column in described.get("per_property", {}).items()},
             file=described.get("file", "" if part == "steps" else f"{part}/{name}.tsv"),
+            shared=described.get("shared", False),
         )
         for part in ("tables", "figures", "steps")
         for name, described in schema[part].items()
