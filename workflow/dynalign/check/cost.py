@@ -4,6 +4,8 @@ The speeds are those of ordinary server cores; the true cost lies within a facto
 """
 
 import shutil
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +34,39 @@ def jobs(study: Study) -> dict[str, int]:
     }
 
 
-def say_cost(study: Study, inputs: Inputs, found: Findings) -> None:
-    """Note the numbers of jobs, and, as far as sizes are known, core-hours and disk; too little disk is a problem."""
-    n = jobs(study)
+def say_cost(models: Sequence[tuple[Study, Inputs]], found: Findings) -> None:
+    """Note the numbers of jobs, and, as far as sizes are known, core-hours and disk; too little disk is a problem.
+
+    `models` are the study with each of its models alone, and the inputs of each.
+    """
+    study = models[0][0]
+    n = sum((Counter(jobs(one)) for one, _ in models), Counter())
     found.say("jobs", ", ".join(f"{count} {rule}" for rule, count in n.items() if count) + ", and those of the results")
-    seconds, sizes = {}, {}
+    hours: dict[str, float] = defaultdict(float)
+    sizes: dict[str, float] = defaultdict(float)
+    for one, inputs in models:
+        for total, parts in zip((hours, sizes), _cost(one, inputs), strict=True):
+            for name, size in parts.items():
+                total[name] += size
+    # Every model is set against the same responses.
+    if "responses" in sizes:
+        sizes["responses"] /= len(models)
+    if not hours:
+        return
+    found.say("cost", f"{_listed(hours, 'core-hours')}, within a factor of two")
+    if sizes:
+        found.say("", f"{_listed({name: size / 1e9 for name, size in sizes.items()}, 'GB')}")
+    if unknown := [one.model_key for one, inputs in models if inputs.tokens is None]:
+        whose = f" of {', '.join(unknown)}" if len(unknown) < len(models) else ""
+        found.say("", f"representations and probing{whose}: known with the model's config.json")
+    _check_disk(study, sum(sizes.values()), found)
+
+
+def _cost(study: Study, inputs: Inputs) -> tuple[dict[str, float], dict[str, float]]:
+    """Core-hours by rule and bytes by kind of a study of one model, as far as sizes are known."""
+    n = jobs(study)
+    seconds: dict[str, float] = {}
+    sizes: dict[str, float] = {}
     if inputs.trs is not None and inputs.voxels:
         voxels = np.array(list(inputs.voxels.values()))
         seconds["encoding"] = float(np.mean([_encoding(study, inputs, v) for v in voxels]))
@@ -49,18 +79,10 @@ def say_cost(study: Study, inputs: Inputs, found: Findings) -> None:
         width = 2 if study.model.storage == "float16" else 4
         layers = len(study.checkpoints) * (inputs.tokens.depth + 1)
         sizes["representations"] = layers * inputs.represented.size * inputs.tokens.hidden * width
-    if not seconds:
-        return
-    hours = {rule: n[rule] * (_START_S + each) / 3600 for rule, each in seconds.items()}
-    found.say("cost", f"{_listed(hours, 'core-hours')}, within a factor of two")
-    if sizes:
-        found.say("", f"{_listed({name: size / 1e9 for name, size in sizes.items()}, 'GB')}")
-    if inputs.tokens is None:
-        found.say("", "representations and probing: known with the model's config.json")
-    _check_disk(study, sum(sizes.values()), found)
+    return {rule: n[rule] * (_START_S + each) / 3600 for rule, each in seconds.items()}, sizes
 
 
-def _listed(parts: dict[str, float], unit: str) -> str:
+def _listed(parts: Mapping[str, float], unit: str) -> str:
     each = ", ".join(f"{name} {value:.2g}" for name, value in parts.items())
     return f"about {sum(parts.values()):.2g} {unit} ({each})"
 

@@ -15,11 +15,12 @@ from dynalign.removal import probing
 from dynalign.stimulus.timing import rows_of_words
 
 
-def check_design(study: Study, inputs: Inputs, found: Findings) -> None:
-    """Check the folds of encoding and probing, and the words and classes in each, and note their sizes.
+def check_design(study: Study, inputs: Inputs) -> Findings:
+    """Check the folds of encoding and probing, and the words and classes in each; what is found, and their sizes.
 
     Before there are tokens, each word that the model sees counts as one token, as it does for the shortest text.
     """
+    found = Findings()
     series = inputs.own or {"": (inputs.words, inputs.trs, inputs.features)}
     splits = {}
     for subject, (_, trs, _) in series.items():
@@ -32,7 +33,7 @@ def check_design(study: Study, inputs: Inputs, found: Findings) -> None:
                 if subject == next(iter(series)):
                     found.say("encoding", f"{subject}: {line}" if subject else line)
     if inputs.words is None:
-        return
+        return found
     words = inputs.words[inputs.words["dropped"] == 0]
     # A word has a token at least, so what is left out here has no representation.
     seen = inputs.represented if inputs.tokens else words["word_index"].to_numpy()[study.model.context_tokens :]
@@ -41,13 +42,14 @@ def check_design(study: Study, inputs: Inputs, found: Findings) -> None:
             f"model.context_tokens: {study.model.context_tokens} tokens stand before the first word that has a "
             f"representation, but the story has {len(words)} words; lower it"
         )
-        return
+        return found
     words = rows_of_words(words, seen, "the story")
     codes = _codes(study, inputs, seen, found)
     for subject, cut in splits.items():
         _of_subject(study, series[subject], subject, cut, words, codes, inputs, found)
     with found.trying():
         _probing(study, words, codes, found)
+    return found
 
 
 def _of(subject: str):

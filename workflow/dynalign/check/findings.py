@@ -19,8 +19,16 @@ class Findings:
 
     def say(self, title: str, *texts: str) -> None:
         """Add a line under a title, and more below it."""
+        if len(title) >= _INDENT:
+            self.lines.append(title)
+            title = ""
         for number, text in enumerate(texts):
             self.lines.append(f"{'' if number else title:{_INDENT}}{text}")
+
+    def note(self, problem: str) -> None:
+        """Add a problem, unless it is told already."""
+        if not self._known(problem):
+            self.problems.append(problem)
 
     @contextmanager
     def trying(self) -> Iterator[None]:
@@ -30,7 +38,8 @@ class Findings:
         except InputError as error:
             # Of several, the first line only says that they follow.
             first, *more = str(error).split("\n  ")
-            self.problems += [text for text in (more or [first]) if not self._known(text)]
+            for text in more or [first]:
+                self.note(text)
 
     def _known(self, text: str) -> bool:
         path, _, missing = text.rpartition(": no such file")

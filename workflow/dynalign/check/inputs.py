@@ -1,7 +1,7 @@
 """Stories, images, tables, tokenizers and configurations of models: headers and texts, no weights, no image whole."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -55,11 +55,8 @@ class Inputs:
         return self.tokens.word_index[self.tokens.represented]
 
 
-def read_inputs(study: Study, found: Findings, **made: str | None) -> Inputs:
-    """Read what there is, and note what it is and what is wrong.
-
-    `made`: `words`, `trs`, `tokens`, `labels` where the workflow has made them.
-    """
+def read_inputs(study: Study, found: Findings, words: str | None = None, trs: str | None = None) -> Inputs:
+    """Read the story and the responses (`words` and `trs`: as the workflow has made them), and note what is wrong."""
     inputs = Inputs()
     if study.recordings:
         with found.trying():
@@ -67,17 +64,27 @@ def read_inputs(study: Study, found: Findings, **made: str | None) -> Inputs:
     else:
         with found.trying():
             inputs.trs = _known_trs(study)
-            _story(study, inputs, found, made)
+            _story(study, inputs, found, words, trs)
         if inputs.words is not None:
             with found.trying():
                 inputs.features = _features(study, inputs.words, inputs.trs)
         _responses(study, inputs, found)
+    return inputs
+
+
+def read_model(study: Study, inputs: Inputs, made: str | None) -> tuple[Inputs, Findings]:
+    """The inputs with what there is of the model (`made`: its tokens), and what is found of it."""
+    inputs, found = replace(inputs), Findings()
     with found.trying():
-        _model(study, inputs, found, made.get("tokens"))
+        _model(study, inputs, found, made)
+    return inputs, found
+
+
+def read_labels(study: Study, inputs: Inputs, found: Findings, made: str | None) -> None:
+    """Read the labels (`made`: as the workflow has made them)."""
     if inputs.words is not None:
         with found.trying():
-            _labels(study, inputs, found, made.get("labels"))
-    return inputs
+            _labels(study, inputs, found, made)
 
 
 def _features(study: Study, words, trs):
@@ -158,10 +165,10 @@ def _known_trs(study: Study):
     return pd.DataFrame({"tr": np.arange(len(runs)), "run": runs, "time": times, "kept": kept.astype(int)})
 
 
-def _story(study: Study, inputs: Inputs, found: Findings, made) -> None:
+def _story(study: Study, inputs: Inputs, found: Findings, made_words: str | None, made_trs: str | None) -> None:
     story, source = study.story, str(study.story.words or study.story.folder)
-    if made.get("words"):
-        words, trs = timing.read_words(made["words"]), timing.read_trs(made["trs"])
+    if made_words and made_trs:
+        words, trs = timing.read_words(made_words), timing.read_trs(made_trs)
     elif story.download and not all(Path(source, f"{name}.npy").is_file() for name in ARRAYS):
         found.say("story", f"{source}: fetched by the workflow, and checked then")
         return
@@ -259,8 +266,8 @@ def _array(study: Study, subject: str, inputs: Inputs, found: Findings) -> int:
 
 
 def _model(study: Study, inputs: Inputs, found: Findings, made: str | None) -> None:
-    model, results = study.model, study.results
-    folder = tokenizer_folder(model, results)
+    model = study.model
+    folder = tokenizer_folder(model, study.model_results)
     if is_local(model.source):
         _local_checkpoints(study, inputs, found)
     size = f", {inputs.weights / 1e6:.3g} MB of weights each" if inputs.weights else ""
@@ -271,7 +278,7 @@ def _model(study: Study, inputs: Inputs, found: Findings, made: str | None) -> N
     elif study.training or not (there or is_local(model.source)):
         # What was trained before may be of another study of this name.
         verb = "trained" if study.training else "fetched"
-        found.say("model", f"{model.source}: {verb} by the workflow, and checked then", names)
+        found.say(study.model_key, f"{model.source}: {verb} by the workflow, and checked then", names)
         return
     elif not there:
         return
@@ -289,7 +296,7 @@ def _model(study: Study, inputs: Inputs, found: Findings, made: str | None) -> N
                 model.depth,
                 model.bos,
             )
-    found.say("model", f"{model.source}, {model.depth} layers", names)
+    found.say(study.model_key, f"{model.source}, {model.depth} layers", names)
     if inputs.tokens is not None:
         one = inputs.tokens
         head = f" behind {len(one.bos)} special" if len(one.bos) else ""
@@ -301,7 +308,7 @@ def _local_checkpoints(study: Study, inputs: Inputs, found: Findings) -> None:
     model = study.model
     shapes: dict[architecture.Shape, str] = {}
     for step in model.steps:
-        folder = Path(checkpoint_folder(model, step, study.results))
+        folder = Path(checkpoint_folder(model, step, study.model_results))
         if not folder.is_dir():
             continue
         with found.trying():

@@ -91,6 +91,9 @@ class Model(Section):
         "float32", description="numbers that representations are kept in; the error of `float16` is measured"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: a GPU if this machine has one")
+    seed: Natural | None = Field(
+        None, description="`trained`: seed of its first parameters and batches; null: the study's `seed`"
+    )
 
     @model_validator(mode="before")
     @classmethod

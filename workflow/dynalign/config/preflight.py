@@ -97,16 +97,18 @@ def missing_files(study: Study, root: str | Path = ".") -> list[str]:
     if study.training is not None:
         for path in study.training.texts or (study.training.grammar,):
             need("training", path)
-    elif is_local(study.model.source, root):
-        for step in study.model.steps:
-            need("model.source", f"{checkpoint_folder(study.model, step, '', root)}/config.json")
-        folder = tokenizer_folder(study.model, "", root)
-        need("model.source", f"{folder}/config.json", f"; copy that of a checkpoint into {folder}")
-        hint = (
-            "; a fast tokenizer, which gives each token's place in the text, is kept in it: get the model's, or save "
-            "one there with transformers (AutoTokenizer.from_pretrained(…).save_pretrained(…))"
-        )
-        need("model.source", f"{folder}/tokenizer.json", hint)
+    for one in study.by_model:
+        if one.training is None and is_local(one.model.source, root):
+            key = f"{one.model_key}.source"
+            for step in one.model.steps:
+                need(key, f"{checkpoint_folder(one.model, step, '', root)}/config.json")
+            folder = tokenizer_folder(one.model, "", root)
+            need(key, f"{folder}/config.json", f"; copy that of a checkpoint into {folder}")
+            hint = (
+                "; a fast tokenizer, which gives each token's place in the text, is kept in it: get the model's, or "
+                "save one there with transformers (AutoTokenizer.from_pretrained(…).save_pretrained(…))"
+            )
+            need(key, f"{folder}/tokenizer.json", hint)
     return missing
 
 

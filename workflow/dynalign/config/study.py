@@ -1,7 +1,8 @@
 """A whole study: all sections, and how they fit together."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -50,6 +51,11 @@ class Study(Section):
         default_factory=paper_properties, description="linguistic properties, each with its classes"
     )
     model: Model = Field(Model(), description="the language model")
+    models: dict[Name, Model] = Field(
+        {},
+        description="several models (training runs) in place of one: names, each with the keys of `model` that "
+        "differ; `model` holds what they share. Each has its results in results/<study>/models/<name>",
+    )
     baselines: Annotated[tuple[Name, ...], AfterValidator(unique)] = Field(
         ("random",),
         description="baselines beside the checkpoints: `random`, a seeded normal tensor; `random_types`, one "
@@ -70,19 +76,30 @@ class Study(Section):
     training: Training | None = Field(None, description="train the model inside the workflow (see config/demo.yaml)")
     simulation: Simulation | None = Field(None, description="simulate the subjects (see config/demo.yaml)")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_models(cls, values):
+        """Complete each of `models` from `model`, which is then the first of them."""
+        models = values.get("models") if isinstance(values, dict) else None
+        shared = values.get("model", {}) if models else None
+        if not (isinstance(models, dict) and isinstance(shared, dict)):
+            return values
+        filled = {name: shared | one if isinstance(one, dict) else one for name, one in models.items()}
+        return values | {"models": filled, "model": next(iter(filled.values()))}
+
     @model_validator(mode="after")
     def _fits_together(self):
         story, brain, training = self.story, self.brain, self.training
         labelled = self.rois is not None and self.rois.image is not None
         allowed = f"allowed: {', '.join(self.properties)}"
-        if (self.model.source == "trained") != (training is not None):
-            raise ValueError("model.source: 'trained' and the section `training` go together")
-        if training is not None:
-            if training.depth != self.model.depth:
-                raise ValueError(f"model.depth is {self.model.depth}, but training.depth {training.depth}")
-            if absent := [step for step in self.model.steps if step not in training.saved_steps]:
-                saved = list(training.saved_steps)
-                raise ValueError(f"model.steps: training saves no step {absent[0]}; it saves {saved}")
+        for one in self.by_model:
+            self._trained(one.model_key, one.model)
+        seeded = [
+            (name, one.model_copy(update={"seed": self.of(name).training_seed})) for name, one in self.models.items()
+        ]
+        for number, (name, one) in enumerate(seeded):
+            if twins := [other for other, before in seeded[:number] if before == one]:
+                raise ValueError(f"models: {name!r} is the same as {twins[0]!r}; give a key that differs, or drop one")
         if self.simulation is not None:
             if story.layout != "table" or not (brain.images and brain.mask):
                 raise ValueError("simulation: needs story.layout 'table', brain.images and brain.mask (see demo.yaml)")
@@ -157,6 +174,21 @@ class Study(Section):
             raise ValueError(f"figures.properties: unknown {unknown[0]!r}; {allowed}")
         return self
 
+    def _trained(self, key: str, model: Model) -> None:
+        """Whether a model goes with the section `training`."""
+        training = self.training
+        if (model.source == "trained") != (training is not None):
+            raise ValueError(f"{key}.source: 'trained' and the section `training` go together")
+        if training is None:
+            if model.seed is not None:
+                raise ValueError(f"{key}.seed: seeds the section `training`, which this study has not; leave it out")
+            return
+        if training.depth != model.depth:
+            raise ValueError(f"{key}.depth is {model.depth}, but training.depth {training.depth}")
+        if absent := [step for step in model.steps if step not in training.saved_steps]:
+            saved = list(training.saved_steps)
+            raise ValueError(f"{key}.steps: training saves no step {absent[0]}; it saves {saved}")
+
     def _recorded(self) -> None:
         """What does not go with runs of each subject's own."""
         for key in ("images", "mask", "voxels"):
@@ -193,6 +225,37 @@ class Study(Section):
         return f"results/{self.study}"
 
     @property
+    def model_key(self) -> str:
+        """Where the configuration has the model, of several the first: ``model`` or ``models.<name>``."""
+        return ".".join(["models", *self.models][:2]) if self.models else "model"
+
+    @property
+    def model_results(self) -> str:
+        """Root of what belongs to the model, of several the first: `results`, or a folder for each of `models`."""
+        return f"{self.results}/{self.model_key.replace('.', '/', 1)}" if self.models else self.results
+
+    @property
+    def training_seed(self) -> int:
+        """Seed of the model's training."""
+        return self.seed if self.model.seed is None else self.model.seed
+
+    @cached_property
+    def _alone(self) -> dict[str, "Study"]:
+        return {
+            name: self.model_copy(update={"model": model, "models": {name: model}})
+            for name, model in self.models.items()
+        }
+
+    def of(self, name: str) -> "Study":
+        """The study with one of its `models` alone; with an empty name, where it has no `models`, the study itself."""
+        return self._alone[name] if name else self
+
+    @property
+    def by_model(self) -> tuple["Study", ...]:
+        """The study with each of its models alone."""
+        return tuple(self._alone.values()) or (self,)
+
+    @property
     def checkpoints(self) -> tuple[str, ...]:
         """Names of all checkpoints and baselines, in order: step-0, …, random."""
         return (*(f"step-{step}" for step in self.model.steps), *self.baselines)
@@ -218,7 +281,25 @@ def load(values: dict) -> Study:
     try:
         return Study.model_validate(values)
     except ValidationError as error:
-        raise InputError("\n  ".join(["the configuration cannot be used:", *map(_explain, error.errors())])) from None
+        problems = dict.fromkeys(map(_explain, _located(error.errors(), values)))
+        raise InputError("\n  ".join(["the configuration cannot be used:", *problems])) from None
+
+
+def _located(problems: Sequence, values: Mapping) -> list[dict]:
+    """Problems of `models` where they stand in the configuration: in `model`, unless one of `models` has the key."""
+    models = values.get("models")
+    if not (isinstance(models, Mapping) and models):
+        return list(problems)
+    shared = values.get("model", {})
+    found = []
+    for problem in problems:
+        first, *rest = problem["loc"] or ("",)
+        if first == "models" and len(rest) > 1 and rest[1] in shared and rest[1] not in models[rest[0]]:
+            found.append({**problem, "loc": ("model", *rest[1:])})
+        # `model` stands for the first of them, whose problems are told.
+        elif first != "model" or not isinstance(shared, Mapping):
+            found.append(dict(problem))
+    return found
 
 
 def _explain(problem: Mapping) -> str:

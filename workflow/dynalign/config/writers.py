@@ -78,11 +78,17 @@ def yaml_lines(
 def keys_table() -> str:
     """Markdown tables of every key, its default and its explanation."""
     parts = []
+    #: Each section by the key that it is explained under.
+    sections: dict[type[Section], str] = {}
+    for key, field in Study.model_fields.items():
+        if inner := section_of(field.annotation):
+            sections.setdefault(inner, key)
 
     def table(title: str, section: type[Section], prefix: str) -> None:
         rows = ["| key | default | meaning |", "|---|---|---|"]
         for key, field in section.model_fields.items():
-            if section_of(field.annotation) in (None, Trim) or prefix:
+            inner = section_of(field.annotation)
+            if inner in (None, Trim) or prefix or sections[inner] != key:
                 default = "needed" if field.is_required() else f"`{_flow(field.default)}`"
                 rows.append(f"| `{prefix}{key}` | {default} | {field.description} |")
         parts.append(f"### {title}\n\n{(section.__doc__ or '').strip()}\n\n" + "\n".join(rows))
@@ -91,10 +97,9 @@ def keys_table() -> str:
                 table(f"`{prefix}{key}`", inner, f"{prefix}{key}.")
 
     table("Top level", Study, "")
-    for key, field in Study.model_fields.items():
-        if inner := section_of(field.annotation):
-            name = f"{key}.<name>" if _is_named(field) else key
-            table(f"`{name}`", inner, f"{name}.")
+    for inner, key in sections.items():
+        name = f"{key}.<name>" if _is_named(Study.model_fields[key]) else key
+        table(f"`{name}`", inner, f"{name}.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -206,7 +206,7 @@ def main(
     output: str | None = None,
     attempts: int = 6,
 ) -> None:
-    """Check a model's checkpoints by what the hub lists of their files, before anything is downloaded.
+    """Check the checkpoints of models by what the hub lists of their files, before anything is downloaded.
 
     Refused (status 1): checkpoints with the same weights or a same shard, weights or shards that are missing,
     revisions that do not exist. Said: equal weights at the very start, where the first updates have a learning rate
@@ -215,7 +215,8 @@ def main(
     Parameters
     ----------
     configfile, model
-        A file of the configuration, or its section `model` as JSON; without any, the paper's study.
+        A file of the configuration, whose models are checked; or its section `model` as JSON; without any, the
+        paper's study.
     source, steps, revision, weights
         In place of these: `model.source`, `model.steps` (default: `all` of the suite) and so on, as they would stand
         there.
@@ -224,19 +225,29 @@ def main(
     attempts
         Per request, with waits of 1, 2, 4, … s between them.
     """
-    from huggingface_hub import constants
-
     if source:
         # A suite's name is a word, numbers are several.
         chosen = steps[0] if steps and not steps[0].isdigit() else steps or "all"
         values = {"source": source, "steps": chosen, "weights": weights} | ({"revision": revision} if revision else {})
-        model = load({"model": values}).model
+        chosen_models = [load({"model": values}).model]
     elif model is None:
         study = load((read_yaml(configfile) or {}) if configfile else {})
-        model = study.model
+        chosen_models = [one.model for one in study.by_model]
+    else:
+        chosen_models = [model]
+    if output and len(chosen_models) > 1:
+        raise InputError(f"{output}: a table of one model, but {configfile} has {len(chosen_models)}; give --source")
+    if refused := list(filter(None, (audit(one, output, attempts) for one in chosen_models))):
+        raise InputError("\n  ".join(refused))
+
+
+def audit(model: Model, output: str | None, attempts: int) -> str | None:
+    """Check one model's checkpoints; the parameters are those of :func:`main`. What is refused, in one line, if any."""
+    from huggingface_hub import constants
+
     if model.source == "trained" or is_local(model.source):
         note(f"model.source: {model.source} is no model of the hub: nothing is downloaded")
-        return
+        return None
     n = len(model.steps)
     if constants.HF_HUB_OFFLINE:
         note(f"{model.source}: HF_HUB_OFFLINE is set, so what the hub lists of its {n} checkpoints cannot be checked")
@@ -251,11 +262,12 @@ def main(
         note(str(finding))
     if output:
         write_table(audit_table(model, found, findings), output)
-    if wrong := [str(finding) for finding in findings if finding.refused]:
-        raise InputError(
-            f"{model.source}: by the hub's file lists, checkpoints are not what their names say: {'; '.join(wrong)}. "
-            f"Of each that is wrong: {checkpoints.WAYS_OUT}"
-        )
+    if not (wrong := [str(finding) for finding in findings if finding.refused]):
+        return None
+    return (
+        f"{model.source}: by the hub's file lists, checkpoints are not what their names say: {'; '.join(wrong)}. "
+        f"Of each that is wrong: {checkpoints.WAYS_OUT}"
+    )
 
 
 if __name__ == "__main__":
