@@ -3,7 +3,7 @@
 # Arrays without coordinates in the layout `arrays` get no maps (METHOD section 2.2).
 if STUDY.story.layout != "arrays":
 
-    PICTURES += expand(maps_in("maps"), subject=STUDY.subjects)
+    PICTURES += expand(for_models(*maps_in("maps")), subject=STUDY.subjects)
 
     #: Images of a subject, by option: the subject's scores, and what is tested of them.
     MAPS = {"score": "maps", "alpha": "maps/alpha", "q": "maps/q"}

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -60,15 +61,20 @@ except InputError as error:
 config.update(STUDY.model_dump(mode="json"))
 
 #: The study with each of its models.
-MODELS = [STUDY]
-#: Root of the study's results, and of what belongs to a model.
+MODELS = STUDY.by_model
+#: Root of the study's results, and of what belongs to a model: the same, unless the study names several.
 R = STUDY.results
-M = R
+M = f"{R}/models/{{model}}" if STUDY.models else R
+
+
+def model_of(wildcards):
+    """The model that a job is for; empty where the study names none, and in jobs for all."""
+    return wildcards.get("model", "")
 
 
 def study_of(wildcards):
     """The study with the model that a job is for."""
-    return STUDY
+    return STUDY.of(model_of(wildcards))
 
 
 def of_model(choose):
@@ -81,6 +87,11 @@ def filled(pattern, wildcards, **places):
     return pattern.format(**{**wildcards, **places})
 
 
+def for_models(*paths):
+    """These paths for every model, where they lie with one."""
+    return [path.replace("{model}", name) for path in paths for name in (STUDY.models if "{model}" in path else [""])]
+
+
 def steps_of(study):
     """Names of the checkpoints of a study's model."""
     return [f"step-{step}" for step in study.model.steps]
@@ -91,6 +102,7 @@ ARMS = [f"{removal}.{name}" for removal, name in STUDY.arms]
 
 
 wildcard_constraints:
+    model="|".join(map(re.escape, STUDY.models)),
     ckpt="|".join(map(re.escape, dict.fromkeys(name for study in MODELS for name in study.checkpoints))),
     layer="|".join(
         sorted({str(layer) for study in MODELS for name in study.checkpoints for layer in study.layers_of(name)})
@@ -289,14 +301,26 @@ def cells_of(*patterns, checkpoints=lambda study: study.checkpoints):
 REPORTED = []
 
 
-def reported(path, category, **labels):
-    """Mark an output for the report and list it in REPORTED. The file of its caption has its name."""
+#: Category of what compares models, which the pages of single models leave out.
+COMPARISON = "Models"
+
+
+def reported(path, category, caption=None, models=STUDY.models, **labels):
+    """Mark an output for the report and list it in REPORTED. The file of its caption has its name.
+
+    `models` are those that have it, where it lies with a model.
+    """
     name = Path(path).stem.replace("_", "-").removesuffix("-{subject}")
-    caption = f"{name}-table.rst" if category == "Tables" else f"{name}.rst"
-    for subject in STUDY.subjects if "{subject}" in path else [""]:
-        entry = {"path": path.replace("{subject}", subject), "caption": caption, "category": category}
-        entry["labels"] = {key: text.replace("{subject}", subject) for key, text in labels.items()}
-        REPORTED.append(entry | {"wildcards": {"subject": subject} if subject else {}})
+    caption = caption or (f"{name}-table.rst" if category == "Tables" else f"{name}.rst")
+    if STUDY.models:
+        labels["model"] = "{model}" if "{model}" in path else "all"
+    axes = {"model": models, "subject": STUDY.subjects}
+    axes = {axis: values for axis, values in axes.items() if f"{{{axis}}}" in path}
+    for values in product(*axes.values()):
+        wildcards = dict(zip(axes, values))
+        entry = {"path": path.format(**wildcards), "caption": caption, "category": category}
+        entry["labels"] = {key: text.format(**wildcards) for key, text in labels.items()}
+        REPORTED.append(entry | {"wildcards": wildcards})
     return report(path, category=category, caption=f"../dynalign/captions/{caption}", labels=labels)
 
 
@@ -310,9 +334,9 @@ def path_of(table):
     return f"{root_of(table)}/tables/{table}.tsv"
 
 
-def table(name, label):
-    """An output in ``tables/``, marked for the report."""
-    return reported(path_of(name), "Tables", table=label)
+def table(name, label, **choices):
+    """An output in ``tables/``, marked for the report; `choices` as for `reported`."""
+    return reported(path_of(name), "Tables", table=label, **choices)
 
 
 def drawn(name, category, *more, root=M, **labels):
@@ -352,7 +376,7 @@ def revision_of(study, step):
 
 def folder_of(study, ckpt):
     """Folder of a checkpoint."""
-    return model_config.checkpoint_folder(study.model, int(step_of(ckpt)), study.results)
+    return model_config.checkpoint_folder(study.model, int(step_of(ckpt)), study.model_results)
 
 
 def files_of(study, ckpt):
@@ -398,7 +422,7 @@ def content_of_checkpoints(wildcards):
 
 def tokenizer_of(study):
     """Folder of the tokenizer of a study's model."""
-    return model_config.tokenizer_folder(study.model, study.results)
+    return model_config.tokenizer_folder(study.model, study.model_results)
 
 
 def tokenizer_file(wildcards):
@@ -408,3 +432,33 @@ def tokenizer_file(wildcards):
     if TRAINED:
         return f"{folder}/tokenizer.json"
     return given(f"{folder}/tokenizer.json") if is_local(study) else ancient(given(folder))
+
+
+def tables_of(wildcards):
+    """The tables of a page, in the schema's order: a model's and those that all share; or those of the whole study."""
+    model = model_of(wildcards)
+    paths = {path_of(name).format(model=model) if model else f"{R}/tables/{name}.tsv": name for name in schema.TABLES}
+    return [path for path in paths if path in MARKED]
+
+
+def shown_of(wildcards):
+    """What a page shows besides tables: of a model, or of the whole study."""
+    model = model_of(wildcards)
+    return [
+        entry
+        for entry in REPORTED
+        if entry["category"] != "Tables"
+        and entry["wildcards"].get("model", "") in ("", model)
+        and not (model and entry["category"] == COMPARISON)
+    ]
+
+
+def numbers_of(wildcards):
+    """The numbers that a page's figures draw; maps have none."""
+    shown = [entry for entry in shown_of(wildcards) if "subject" not in entry["wildcards"]]
+    return [str(Path(entry["path"]).with_suffix(".tsv")) for entry in shown]
+
+
+def packages(root):
+    """What describes the tables and the numbers of figures below a root."""
+    return {name: f"{root}/{name}/datapackage.json" for name in ("tables", "figures")}

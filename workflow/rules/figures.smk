@@ -11,9 +11,9 @@ DRAWN_FROM = {
 }
 
 #: What nothing else asks for: figures for print, maps of scores.
-PICTURES = [
-    f"{root_of(*tables)}/figures/{name}.{suffix}" for name, tables in DRAWN_FROM.items() for suffix in ("pdf", "svg")
-]
+PICTURES = for_models(
+    *(f"{root_of(*tables)}/figures/{name}.{suffix}" for name, tables in DRAWN_FROM.items() for suffix in ("pdf", "svg"))
+)
 
 # One rule per figure, because a report's caption belongs to a rule.
 for name, tables in DRAWN_FROM.items():

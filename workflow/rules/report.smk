@@ -1,24 +1,19 @@
-# Tables → what their columns mean; everything → one page.
-from dynalign.tables import schema
-
-#: The page shows what the report shows.
-SHOWN = [entry for entry in REPORTED if entry["category"] != "Tables"]
+# Tables → what their columns mean; everything → one page, and with several models one for each.
+#: Pages show what the report shows.
 MARKED = [entry["path"] for entry in REPORTED]
-#: The study's tables, in the schema's order, and the numbers that figures draw; maps have none.
-TABLES = [path for name in schema.TABLES if (path := f"{R}/tables/{name}.tsv") in MARKED]
-NUMBERS = [str(Path(entry["path"]).with_suffix(".tsv")) for entry in SHOWN if not entry["wildcards"]]
-PACKAGES = {"tables": f"{R}/tables/datapackage.json", "figures": f"{R}/figures/datapackage.json"}
-PAGE = [f"{R}/index.html", *PACKAGES.values()]
+PAGE = for_models(
+    *(path for root in dict.fromkeys((M, R)) for path in (f"{root}/index.html", *packages(root).values()))
+)
 
 
 rule table_dictionary:
     input:
-        tables=TABLES,
-        figures=NUMBERS,
+        tables=tables_of,
+        figures=numbers_of,
     output:
-        **PACKAGES,
+        **packages(M),
     log:
-        f"{R}/logs/table_dictionary.log",
+        f"{M}/logs/table_dictionary.log",
     localrule: True
     params:
         code=code("tables.datapackage"),
@@ -32,8 +27,8 @@ rule table_dictionary:
 
 rule page:
     input:
-        tables=TABLES,
-        figures=[entry["path"] for entry in SHOWN],
+        tables=tables_of,
+        figures=lambda wildcards: [entry["path"] for entry in shown_of(wildcards)],
         sources=[
             f"{R}/story/words.tsv",
             *expand(TRS, subject=STUDY.subjects),
@@ -41,21 +36,37 @@ rule page:
         ],
         digests=[f"{R}/brain/{name}.npy.sha256" for name in STUDY.subjects],
     output:
-        f"{R}/index.html",
+        f"{M}/index.html",
     log:
-        f"{R}/logs/page.log",
+        f"{M}/logs/page.log",
     localrule: True
     params:
         code=code("page.write"),
         schema=content(schema.FILE),
         assets=content(*sorted((provenance.FOLDER / "page" / "assets").iterdir())),
         captions=content(*sorted((provenance.FOLDER / "captions").iterdir())),
-        study=section(STUDY, without=("threads",)),
-        shown=lambda wildcards: json.dumps(SHOWN),
+        study=section(lambda study: study, without=("threads",)),
+        shown=lambda wildcards: json.dumps(shown_of(wildcards)),
         # Where a module's `prefix:` put them.
         figures=lambda wildcards, input: json.dumps(
-            [entry | {"path": path} for entry, path in zip(SHOWN, input.figures)]
+            [entry | {"path": path} for entry, path in zip(shown_of(wildcards), input.figures)]
         ),
+        overview=lambda wildcards: ["--overview"] if STUDY.models and not model_of(wildcards) else [],
     shell:
         "python -m dynalign.page.write --configuration {params.study:q} --tables {input.tables:q}"
-        " --figures {params.figures:q} --inputs {input.sources:q} --output {output:q} &> {log:q}"
+        " --figures {params.figures:q} --inputs {input.sources:q} {params.overview} --output {output:q} &> {log:q}"
+
+
+if STUDY.models:
+
+    use rule table_dictionary as models_dictionary with:
+        output:
+            **packages(R),
+        log:
+            f"{R}/logs/table_dictionary.log",
+
+    use rule page as models_page with:
+        output:
+            f"{R}/index.html",
+        log:
+            f"{R}/logs/page.log",

@@ -41,7 +41,7 @@ if TRAINED:
             code=code("models.training"),
             texts=content(*STUDY.training.texts),
             options=section(STUDY.training, without=("texts", "grammar", "characters")),
-            seed=STUDY.seed,
+            seed=of_model(lambda study: study.training_seed),
             folder=lambda wildcards, output: str(Path(output.tokenizer).parents[1]),
             malloc=MALLOC,
         shell:
@@ -60,7 +60,7 @@ elif HUB:
     # downloads do not depend on it, as they are shared by studies; and new code does not ask the hub again.
     rule audit:
         output:
-            table("audit", "files of the checkpoints"),
+            table("audit", "files of the checkpoints", models=[name for name in STUDY.models if STUDY.of(name) in HUB]),
         log:
             f"{M}/logs/audit.log",
         priority: 1000

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from dynalign.config.removal import PAPER
+from dynalign.config.study import Study
 from dynalign.figures import style
 from dynalign.statistics import summaries
 
@@ -107,6 +109,41 @@ def over_nuisance(values) -> Iterator[tuple[str, str]]:
             f"{line['mean_r'].iloc[0]:.3f} {first} at step {style.step_label(line['step'].iloc[0])}. In brackets: "
             "intervals of the mean of subjects; one that holds 0 shows no alignment beyond these features",
         )
+
+
+def compared_models(tables: Mapping, study: Study) -> list[dict]:
+    """The models of a study, each with where its page lies from the study's, what it is and what came of it.
+
+    ``perplexity`` is that of the last checkpoint; ``peak`` the highest alignment of a trained checkpoint (mean r at
+    each subject's best layer, mean of subjects) and ``peak_step`` its step; empty where the tables lack them.
+    """
+    rows = []
+    for name in study.models:
+        one = study.of(name)
+        steps = list(map(style.step_label, sorted(one.model.steps)))
+        listed = ", ".join(steps) if len(steps) < 9 else f"{steps[0]} to {steps[-1]}"
+        found = {
+            kind: tables[kind][tables[kind]["model"] == name] for kind in ("perplexity", "alignment") if kind in tables
+        }
+        row = {
+            "name": name,
+            "href": f"{os.path.relpath(one.model_results, study.results)}/index.html",
+            "source": one.model.source,
+            "steps": f"{len(steps)}: {listed}",
+            "depth": one.model.depth,
+            "seed": one.training_seed if study.training else "",
+            "perplexity": "",
+            "peak": "",
+            "peak_step": "",
+        }
+        if "perplexity" in found:
+            row["perplexity"] = f"{summaries.trained(found['perplexity'])['perplexity'].iloc[-1]:,.1f}"
+        if "alignment" in found:
+            line = summaries.trained(summaries.over_subjects(summaries.best_layers(found["alignment"])))
+            highest = line.loc[line["mean_r"].idxmax()]
+            row |= {"peak": f"{highest['mean_r']:.3f}", "peak_step": style.step_label(highest["step"])}
+        rows.append(row)
+    return rows
 
 
 def participants(tables: Mapping, subjects: Sequence[str]) -> list[tuple[str, str, str]]:

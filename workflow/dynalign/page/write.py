@@ -29,7 +29,7 @@ from dynalign.io import atomic, digests
 from dynalign.io.errors import InputError
 from dynalign.page.data import embedded_json, explorer, table_view
 from dynalign.page.figures import CAPTIONS, Figure, Figures, caption_html, categories, figure_view, headline
-from dynalign.page.highlights import highlights, participants
+from dynalign.page.highlights import compared_models, highlights, participants
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -119,8 +119,14 @@ def study_page(
     inputs: Sequence[Path],
     folder: Path,
     captions: Path = CAPTIONS,
+    overview: Study | None = None,
+    home: str = "",
 ) -> str:
-    """The page, which will lie in `folder`: links are relative to it. The others are the parameters of :func:`main`."""
+    """The page, which will lie in `folder`: links are relative to it.
+
+    `overview` is the study, for the page that leads to those of its models; `home` leads from these to that one. The
+    others are the parameters of :func:`main`.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -129,7 +135,7 @@ def study_page(
     views = {path.stem: table_view(path, properties, folder) for path in tables}
     frames = {name: view["frame"] for name, view in views.items()}
     drawn = [figure_view(figure, configuration, folder, captions) for figure in figures]
-    explorable = len(frames.get("alignment", ())) > 0
+    explorable = len(frames.get("alignment", ())) > 0 and not overview
     scripts = [chart_library()] * explorable + ["".join(map(asset, SCRIPTS))]
     if any("</script" in script.lower() for script in scripts):
         raise ValueError("a script of the page holds the end of its own element")
@@ -141,7 +147,9 @@ def study_page(
         configuration=configuration,
         introduction=caption_html(captions / "workflow.rst", configuration, {}),
         headline=headline(drawn),
-        highlights=list(highlights(frames, configuration)),
+        highlights=[] if overview else list(highlights(frames, configuration)),
+        home=home,
+        models=compared_models(frames, overview) if overview else [],
         categories=categories(drawn),
         tables=list(views.values()),
         participants=participants(frames, configuration["subjects"]),
@@ -164,14 +172,19 @@ def main(
     figures: Figures = Figures([]),
     inputs: tuple[Path, ...] = (),
     captions: Path = CAPTIONS,
+    overview: bool = False,
 ) -> None:
     """Write a study's page, ``index.html``, from the study as JSON and its tables.
 
     `figures` is a JSON list of {path, caption, category, labels, wildcards}, in the order in which they are shown;
-    `inputs` are further files to name with their SHA-256, and `captions` is the folder of the captions.
+    `inputs` are further files to name with their SHA-256, and `captions` is the folder of the captions. `overview`:
+    the page of a study with several models, whose tables are put together; it leads to the models' own pages.
     """
     study = configuration.model_dump(mode="json")
-    text = study_page(study, tables, figures.root, inputs, output.parent, captions)
+    whole = configuration if overview else None
+    home = f"{os.path.relpath(configuration.results, configuration.model_results)}/index.html"
+    home = home if configuration.models and not overview else ""
+    text = study_page(study, tables, figures.root, inputs, output.parent, captions, whole, home)
     atomic.write_text(output, text)
     note(f"{output}: {len(text.encode()) / 1e6:.1f} MB")
 

@@ -69,16 +69,18 @@ def cells(
     note(f"{len(rows)} effects over {len(subjects)} subjects")
 
 
-def collect(tables: list[str], effects: str, fdr: float, output: str) -> None:
+def collect(tables: list[str], effects: str, fdr: float, output: str, models: tuple[str, ...] = ()) -> None:
     """Stack the checkpoints' tables, adjust p (level `fdr`), and count the subjects in whom an effect is significant.
 
-    The counts (``n_significant``) come from `effects`, ``tables/removal_effects.tsv``.
+    The counts (``n_significant``) come from `effects`, ``tables/removal_effects.tsv``. `models`: names, one for each
+    table, where these are ``tables/removal_effects_group.tsv`` of several models, and `effects` has all.
     """
     single = read_table(effects, kind="removal_effects")
     # A baseline has no step, and missing values would not meet in a join.
-    key = [name for name in CELL if name != "step"]
+    key = [*["model"] * bool(models), *(name for name in CELL if name != "step")]
     counts = single.groupby(key)["significant"].sum().rename("n_significant").reset_index()
-    write_table(stacked(tables, fdr).merge(counts, on=key, how="left", validate="one_to_one"), output)
+    stack = stacked(tables, fdr, models).drop(columns="n_significant", errors="ignore")
+    write_table(stack.merge(counts, on=key, how="left", validate="one_to_one"), output)
 
 
 main = commands(cells, collect)

@@ -23,8 +23,11 @@ def adjust(table, level: float):
     return table.assign(p_fdr=p, significant=(p < level).astype(int))
 
 
-def collect(paths: Sequence[str], fdr: float | None = None):
-    """Stack tables; with a level `fdr`, add the columns of :func:`adjust`. InputError: one has no rows."""
+def collect(paths: Sequence[str], fdr: float | None = None, models: Sequence[str] = ()):
+    """Stack tables; with a level `fdr`, add the columns of :func:`adjust`. InputError: one has no rows.
+
+    `models`: the model that each table is of, for a column ``model``.
+    """
     import pandas as pd
 
     parts = [read_table(path) for path in paths]
@@ -32,14 +35,19 @@ def collect(paths: Sequence[str], fdr: float | None = None):
         # One that was cut short after its header.
         if part.empty:
             raise InputError(f"{path}: has no rows, though each cell has some; delete it and run again")
+    if models:
+        parts = [part.assign(model=name) for name, part in zip(models, parts, strict=True)]
     table = pd.concat(parts, ignore_index=True)
     return table if fdr is None else adjust(table, fdr)
 
 
 @command
-def main(tables: list[str], output: str, fdr: float | None = None) -> None:
-    """Stack tables of the same columns, in this order; `fdr`: adjust ``p`` over all rows and test it at this level."""
-    write_table(collect(tables, fdr), output)
+def main(tables: list[str], output: str, fdr: float | None = None, models: tuple[str, ...] = ()) -> None:
+    """Stack tables of the same columns, in this order; `fdr`: adjust ``p`` over all rows and test it at this level.
+
+    `models` are names for a first column ``model``, one for each table.
+    """
+    write_table(collect(tables, fdr, models), output)
 
 
 if __name__ == "__main__":

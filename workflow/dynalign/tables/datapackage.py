@@ -61,7 +61,7 @@ def resource(path: str | Path, properties: Iterable[str] = ()) -> dict:
     if path.stem in TABLES:
         table = TABLES[path.stem]
         described |= {"title": table.title, "description": f"One row per {table.row}."}
-        schema["primaryKey"] = list(table.key)
+        schema["primaryKey"] = table.key_of(list(columns))
     return described
 
 

@@ -62,9 +62,10 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] = (), kind: str |
             raise InputError(f"{path}: column {name!r} must hold numbers, it begins with {wrong.iloc[0]!r}")
         table[name] = table[name].astype(object) if is_text or len(wrong) else numbers
     if wanted:
-        twice = table[table.duplicated(list(wanted.key))]
+        key = wanted.key_of(list(table.columns))
+        twice = table[table.duplicated(key)]
         if len(twice):
-            cell = ", ".join(f"{name} {twice.iloc[0][name]}" for name in wanted.key)
+            cell = ", ".join(f"{name} {twice.iloc[0][name]}" for name in key)
             raise InputError(f"{path}: two rows for {cell}; there must be one")
     return table
 

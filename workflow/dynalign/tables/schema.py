@@ -56,7 +56,13 @@ class Table:
             raise ValueError(f"lacks column {lacking[0]!r}")
         if unknown := [name for name in others if name not in self.described(properties)]:
             raise ValueError(f"column {unknown[0]!r} is unknown")
-        return [*self.columns, *(name for name in self.optional if name in names), *others]
+        optional = [name for name in self.optional if name in names]
+        model = [name for name in optional if name == "model"]
+        return [*model, *self.columns, *optional[len(model) :], *others]
+
+    def key_of(self, names: Sequence[str]) -> list[str]:
+        """The columns, of these, that tell the rows apart."""
+        return [*(["model"] if "model" in names and "model" in self.optional else []), *self.key]
 
     def is_text(self, name: str) -> bool:
         """Whether a column of this name holds text."""
@@ -76,6 +82,11 @@ def _columns(listed: Sequence[str | Mapping], shared: Mapping[str, Mapping]) -> 
     return {name: _column(one if "type" in one else shared[name] | one) for name, one in columns.items()}
 
 
+def _of_models(part: str, described: Mapping) -> list[str]:
+    """The column that a table has where those of several models are put together."""
+    return ["model"] if part == "tables" and not described.get("shared") else []
+
+
 def _read() -> dict[str, Table]:
     # The safe loader of libyaml is ten times faster, and every job that reads a table waits for it.
     schema = yaml.load(FILE.read_bytes(), Loader=yaml.CSafeLoader)
@@ -86,7 +97,7 @@ def _read() -> dict[str, Table]:
             row=described["row"],
             key=tuple(described["key"]),
             columns=_columns(described["columns"], shared),
-            optional=_columns(described.get("optional", ()), shared),
+            optional=_columns([*_of_models(part, described), *described.get("optional", ())], shared),
             per_property={end: _column(column) for end, column in described.get("per_property", {}).items()},
             file=described.get("file", "" if part == "steps" else f"{part}/{name}.tsv"),
             shared=described.get("shared", False),
