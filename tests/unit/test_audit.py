@@ -203,6 +203,19 @@ def test_the_kind_of_weights_and_the_commits_that_a_study_fetches(hub, tmp_path)
     audit.main(["--configfile", str(config)])
 
 
+def test_the_audit_looks_at_every_model_of_a_study(hub, tmp_path):
+    for step, content in ((0, "a"), (5, "b"), (6, "b")):
+        hub.add(f"step{step}", weights(content))
+    config = tmp_path / "mine.yaml"
+    text = "model: {{source: {0}}}\nmodels: {{good: {{steps: [0, 5]}}, bad: {{steps: [5, 6]}}}}\n"
+    config.write_text(text.format(SOURCE), encoding="utf-8")
+    with pytest.raises(InputError, match=r"step-5, step-6: the same weights") as refused:
+        audit.main(["--configfile", str(config)])
+    assert "step-0" not in str(refused.value)
+    with pytest.raises(InputError, match=r"a table of one model, but .* has 2"):
+        audit.main(["--configfile", str(config), "--output", str(tmp_path / "audit.tsv")])
+
+
 def test_tokens_seen_and_all_steps_of_a_suite(hub, monkeypatch, tmp_path):
     asked = []
 

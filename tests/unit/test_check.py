@@ -131,6 +131,40 @@ def test_a_sound_study_is_told_on_one_screen(folder):
     assert max(map(len, text.splitlines())) <= 140
 
 
+def test_the_check_reads_every_model_and_adds_up_what_they_cost(folder):
+    values = study_values()
+    one = check(load(values))
+    both = load(values | {"models": {"short": {}, "long": {"context_tokens": 40, "layers": [2]}}})
+    found = check(both)
+    assert found.problems == []
+    text = found.screen()
+    for expected in (
+        "models.short",
+        "windows of 10 tokens; 1103 tokens, 454 words represented",
+        "windows of 40 tokens; 1103 tokens, 442 words represented",
+        "4 representation, 2 baseline, 9 removal, 9 probing, 18 encoding",
+    ):
+        assert expected in text, text
+    # Folds of the responses are the same; those of words are not.
+    assert len(re.findall("warmth: warm 229", text)) == 1
+    assert len(re.findall("^probing ", text, re.MULTILINE)) == 2
+    assert jobs(both.of("long"))["encoding"] == 6
+    hours = [float(re.search("about ([0-9.e-]+) core-hours", one.screen())[1]) for one in (one, found)]
+    assert 1.4 < hours[1] / hours[0] < 1.6
+
+
+def test_a_problem_of_one_model_is_told_with_its_name_and_one_of_all_once(folder):
+    models = {"a": {}, "b": {"context_tokens": 1200}}
+    problems = check(load(study_values() | {"models": models, "encoding": {"folds": 90}})).problems
+    long = [text for text in problems if "1200" in text]
+    assert long
+    assert all(text.startswith("models.b: ") for text in long)
+    assert any(text.startswith("models.b: model.context_tokens: 1200 tokens stand before") for text in problems)
+    folds = [text for text in problems if "fold" in text]
+    assert len(folds) == 1
+    assert not folds[0].startswith("models.")
+
+
 def test_jobs_are_those_that_snakemake_plans():
     """As `test_plan` counts them for the paper's study: 7 checkpoints and `random`, 7 layers, 3 subjects."""
     assert jobs(load({})) == {"representation": 7, "baseline": 1, "removal": 56, "probing": 56, "encoding": 168}

@@ -43,7 +43,8 @@ class Figure(BaseModel):
     def heading(self) -> str:
         """Made from the labels: ``Figure 4: best layer alignment``, ``Subject F``."""
         parts = []
-        for key, value in self.labels.items():
+        # A page is of one model, or of all.
+        for key, value in ((key, value) for key, value in self.labels.items() if key != "model"):
             named = key == "shows" or (key == "figure" and not value[:1].isdigit())
             parts.append(value if named else f"{key} {value}")
         text = ": ".join(parts) or style.label(self.path.stem.replace("-", "_"))

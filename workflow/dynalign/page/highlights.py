@@ -111,9 +111,10 @@ def over_nuisance(values) -> Iterator[tuple[str, str]]:
         )
 
 
-def compared_models(tables: Mapping, study: Study) -> list[dict]:
+def compared_models(tables: Mapping, study: Study, configuration: Mapping) -> list[dict]:
     """The models of a study, each with where its page lies from the study's, what it is and what came of it.
 
+    `configuration` is the study as the page shows it.
     ``perplexity`` is that of the last checkpoint; ``peak`` the highest alignment of a trained checkpoint (mean r at
     each subject's best layer, mean of subjects) and ``peak_step`` its step; empty where the tables lack them.
     """
@@ -128,7 +129,7 @@ def compared_models(tables: Mapping, study: Study) -> list[dict]:
         row = {
             "name": name,
             "href": f"{os.path.relpath(one.model_results, study.results)}/index.html",
-            "source": one.model.source,
+            "source": configuration["models"][name]["source"],
             "steps": f"{len(steps)}: {listed}",
             "depth": one.model.depth,
             "seed": one.training_seed if study.training else "",

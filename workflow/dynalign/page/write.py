@@ -149,7 +149,7 @@ def study_page(
         headline=headline(drawn),
         highlights=[] if overview else list(highlights(frames, configuration)),
         home=home,
-        models=compared_models(frames, overview) if overview else [],
+        models=compared_models(frames, overview, configuration) if overview else [],
         categories=categories(drawn),
         tables=list(views.values()),
         participants=participants(frames, configuration["subjects"]),
