@@ -17,6 +17,7 @@ FRONT = ROOT / "workflow/dynalign/captions/workflow.rst"
 STUDIES = {
     "paper": {},
     "demo": yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8")),
+    "seeds": yaml.safe_load((ROOT / "config/seeds.yaml").read_text(encoding="utf-8")),
     "published-code": yaml.safe_load((ROOT / "config/published-code.yaml").read_text(encoding="utf-8")),
     "surfaces": {
         "subjects": ["F"],
@@ -40,10 +41,10 @@ STUDIES = {
 }
 
 
-def render(path: Path, values: dict) -> str:
+def render(path: Path, values: dict, **wildcards: str) -> str:
     """Text of a caption; Snakemake trims the line break after a block."""
     study = load(values).model_dump(mode="json")
-    job = SimpleNamespace(config=study, wildcards=SimpleNamespace(subject="F"), params=SimpleNamespace())
+    job = SimpleNamespace(config=study, wildcards=SimpleNamespace(subject="F", **wildcards), params=SimpleNamespace())
     environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False)
     return environment.from_string(path.read_text(encoding="utf-8")).render(snakemake=job)
 
@@ -69,6 +70,25 @@ def test_the_front_page_names_what_was_run():
     backwards = render(FRONT, STUDIES["published-code"])
     assert "warning::" in backwards
     assert "warning::" not in render(FRONT, {})
+
+
+def test_a_caption_of_one_model_of_several_states_that_models_choices():
+    models = {"a": {"steps": [0, 7], "layers": [0, 9]}, "b": {"source": "org/b", "steps": [0, 8], "layers": [3]}}
+    values = {"model": {"source": "org/a"}, "models": models}
+    for name, source, steps, layers in (
+        ("a", "org/a", "steps 0, 7", "of 0, 9;"),
+        ("b", "org/b", "steps 0, 8", "of 3;"),
+    ):
+        texts = {path.stem: " ".join(render(path, values, model=name).split()) for path in CAPTIONS}
+        assert source in texts["figure-01-perplexity"]
+        assert steps in texts["figure-01-perplexity"]
+        assert layers in texts["figure-05-best-layer"]
+        assert f"``{source}``" in texts["checkpoints-table"]
+    front = " ".join(render(FRONT, values).split())
+    assert "It follows 2 models (a, b) through their training" in front
+    assert ":Model b: org/b; steps 0, 8; layers 3 of 12; contexts of 50 tokens" in front
+    together = render(FRONT.with_name("models-table.rst"), values)
+    assert "The tables of 2 models (a, b) put together" in together
 
 
 def test_every_figure_has_a_caption():

@@ -34,7 +34,7 @@ def test_the_written_files_are_in_step_with_the_model():
         assert path.read_text(encoding="utf-8") == text, f"{path}: run python -m dynalign.config.writers --write"
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml", "published-code.yaml", "rehearsal.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml", "seeds.yaml", "published-code.yaml", "rehearsal.yaml"])
 def test_the_shipped_studies_are_valid(name):
     load(yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")))
 
@@ -53,7 +53,7 @@ def test_the_schema_accepts_the_shipped_studies_and_refuses_a_misspelt_key():
     import jsonschema
 
     schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8"))
-    for name in ("config.yaml", "demo.yaml", "published-code.yaml"):
+    for name in ("config.yaml", "demo.yaml", "seeds.yaml", "published-code.yaml"):
         jsonschema.validate(yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")), schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"encodng": {}}, schema)

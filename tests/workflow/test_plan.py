@@ -114,7 +114,7 @@ def test_rules_ask_for_a_gpu_exactly_when_they_run_on_one(repository):
         assert not any("gpu=" in text for text in rules if text.startswith(("probing:", "annotate:")))
 
 
-@pytest.mark.parametrize("study", ["config/config.yaml", "config/demo.yaml"])
+@pytest.mark.parametrize("study", ["config/config.yaml", "config/seeds.yaml"])
 def test_every_job_has_a_log_memory_and_a_limit_of_time(repository, study):
     """Rules say what goes beyond the defaults, which stand once, in the cluster's profile."""
     run = snakemake(repository, "-n", "--cores", "16", *PROFILES["slurm"], config=study)
