@@ -25,10 +25,13 @@ if STUDY.models:
             localrule: True
             params:
                 code=code("statistics.group", "collect") if counted else code("tables.collect"),
-                command="statistics.group collect" if counted else "tables.collect",
+                command=["statistics.group", "collect"] if counted else ["tables.collect"],
                 tables=by_option,
                 models=models,
                 fdr=["--fdr", STUDY.statistics.alpha] if "p_fdr" in schema.TABLES[name].columns else [],
             shell:
-                "python -m dynalign.{params.command} {params.tables:q} --models {params.models:q} {params.fdr:q}"
+                "python -m dynalign.{params.command:q} {params.tables:q} --models {params.models:q} {params.fdr:q}"
                 " --output {output:q} &> {log:q}"
+
+# A statistic of models is a rule here: its inputs are every model's tables, `for_models(path_of("alignment"))`, and
+# the digests of its scores, `scores({"model": name})`; a figure of it has the category COMPARISON.

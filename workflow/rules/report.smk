@@ -54,7 +54,7 @@ rule page:
         overview=lambda wildcards: ["--overview"] if STUDY.models and not model_of(wildcards) else [],
     shell:
         "python -m dynalign.page.write --configuration {params.study:q} --tables {input.tables:q}"
-        " --figures {params.figures:q} --inputs {input.sources:q} {params.overview} --output {output:q} &> {log:q}"
+        " --figures {params.figures:q} --inputs {input.sources:q} {params.overview:q} --output {output:q} &> {log:q}"
 
 
 if STUDY.models:
