@@ -83,7 +83,7 @@ def of_model(choose):
 
 
 def filled(pattern, wildcards, **places):
-    """A path for a job's model; the result of an input function has no wildcards."""
+    """A path with the wildcards of a job, and these places."""
     return pattern.format(**{**wildcards, **places})
 
 
