@@ -87,7 +87,7 @@ def test_a_caption_of_one_model_of_several_states_that_models_choices():
     front = " ".join(render(FRONT, values).split())
     assert "It follows 2 models (a, b) through their training" in front
     assert ":Model b: org/b; steps 0, 8; layers 3 of 12; contexts of 50 tokens" in front
-    together = render(FRONT.with_name("models-table.rst"), values)
+    together = render(FRONT.with_name("put-together.rst"), values)
     assert "The tables of 2 models (a, b) put together" in together
 
 

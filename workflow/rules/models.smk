@@ -19,7 +19,7 @@ if STUDY.models:
                 **counted,
                 tables=expand(path_of(name), model=models),
             output:
-                reported(f"{R}/tables/{name}.tsv", "Tables", caption="models-table.rst", table=label),
+                reported(f"{R}/tables/{name}.tsv", "Tables", caption="put-together.rst", table=label),
             log:
                 f"{R}/logs/{name}_table.log",
             localrule: True
