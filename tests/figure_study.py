@@ -125,7 +125,9 @@ def contrasts(alignment, margin, nuisance=None):
 
 def half_rises(contrasts):
     """``statistics/half_rises.tsv`` of a made-up study: every rise is half at step 3000."""
-    rows = contrasts[["quantity", "subject", "layer"]].drop_duplicates()
+    rows = contrasts[["quantity", "subject", "layer"]].drop_duplicates().assign(property="original")
+    told = [("perplexity", "", "", ""), ("probing", "", "mean", "tense")]
+    rows = pd.concat([rows, pd.DataFrame(told, columns=rows.columns)], ignore_index=True)
     return rows.assign(half_rise_step=3000.5, half_rise_low=800.0, half_rise_high=9000.0)
 
 

@@ -23,7 +23,7 @@ from scipy.signal import lfilter
 
 from dynalign import folds
 from dynalign.config.statistics import Statistics
-from dynalign.statistics import block_tests, contrasts
+from dynalign.statistics import block_tests, contrasts, half_rises
 from dynalign.statistics.emergence import emergence
 
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000, 4000, 8000, 16000, 33000, 66000, 100000, 143000)
@@ -32,6 +32,7 @@ NAMES = [f"step-{step}" for step in STEPS]
 N, CELL, GAP = 1200, 5, 5
 FOLD = np.repeat(np.arange(5), N // 5)
 TEST = (FOLD, Statistics(), GAP)
+SAMPLE = block_tests.sample_of(*TEST)
 
 #: Share of the noise's variance that comes from the training rows (most of it where signals are weak, as in fMRI), and
 #: of that shared by checkpoints and by subjects.
@@ -107,13 +108,13 @@ def study(seed: tuple[int, int, int]) -> dict:
     planted = np.where(np.arange(len(STEPS)) >= TENTH, ONSET, 0.0)[:, None]
     logistic = 1 / (1 + np.exp((rng.uniform(PLACES[4], PLACES[-5]) - PLACES) / rng.uniform(0.5, 2)))
     rises = (RISE + DIFFER * rng.standard_normal(n)) if n > 1 else np.array([RISE])
-    drawn = contrasts.risen(PLACES, curves + rises[:, None, None] * logistic[:, None], TEST, 0)
-    _, low, high = contrasts.bounds(drawn, Statistics().alpha)
+    drawn = half_rises.risen(PLACES, half_rises.Curve(curves + rises[:, None, None] * logistic[:, None], SAMPLE), 0)
+    _, low, high = half_rises.bounds(drawn, Statistics().alpha)
     return {
         "rejected": [row["p"] < Statistics().alpha for row in nothing],
         "nothing": onset(curves, baseline),
         "onset": onset(curves + planted, baseline),
-        "half": (contrasts.half_rise(PLACES, logistic[None])[0], drawn[0], low, high),
+        "half": (half_rises.half_rise(PLACES, logistic[None])[0], drawn[0], low, high),
     }
 
 

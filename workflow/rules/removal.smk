@@ -49,7 +49,8 @@ rule probing:
         **ERASERS,
         labels=f"{R}/tables/labels.tsv",
     output:
-        f"{R}/probing/{{ckpt}}/layer-{{layer}}.tsv",
+        table=f"{R}/probing/{{ckpt}}/layer-{{layer}}.tsv",
+        right=f"{R}/probing/{{ckpt}}/layer-{{layer}}.npz",
     log:
         f"{R}/logs/probing/{{ckpt}}.layer-{{layer}}.log",
     benchmark:
@@ -69,4 +70,4 @@ rule probing:
         "python -m dynalign.removal.probing --representation {input.representation:q} --layer {wildcards.layer}"
         " --labels {input.labels:q} --erasers {input.erasers:q} --properties {params.properties:q}"
         " --options {params.options:q} --removal-options {params.removal:q} --seed {params.seed}"
-        " --checkpoint {wildcards.ckpt} --step={params.step} --output {output:q} &> {log:q}"
+        " --checkpoint {wildcards.ckpt} --step={params.step} --output {output.table:q} --right {output.right:q} &> {log:q}"

@@ -140,7 +140,10 @@ for name, (label, cells, adjusted) in COLLECTED.items():
 rule contrasts_table:
     input:
         expand(SCORES, subject=STUDY.subjects),
-        trs=ALL_TRS,
+        trs=ALL_TRS or [TRS],
+        words=HEARD.replace("{subject}", STUDY.subjects[0]),
+        surprisal=expand(f"{R}/representation/{{ckpt}}.surprisal.tsv", ckpt=STEPS),
+        probing=expand(f"{R}/probing/{{ckpt}}/layer-{{layer}}.npz", ckpt=STEPS, layer=STUDY.model.layers),
     output:
         contrasts=table("contrasts", "differences between checkpoints"),
         half_rises=f"{R}/statistics/half_rises.tsv",
@@ -159,12 +162,14 @@ rule contrasts_table:
         gap=STUDY.encoding.gap,
         seed=STUDY.seed,
         options=section(STUDY.statistics, "alpha", "block"),
-        shared=lambda wildcards, input: ["--trs", *input.trs] if input.trs else [],
+        representation=lambda wildcards, input: str(Path(input.surprisal[0]).parent),
+        probing=lambda wildcards, input: str(Path(input.probing[0]).parents[1]),
     shell:
         "python -m dynalign.statistics.contrasts --folder {params.folder:q} --steps {params.steps:q}"
         " --layers {params.layers} --subjects {params.subjects:q} --baselines {params.baselines:q} {params.unique:q}"
         " --gap {params.gap} --seed {params.seed} --options {params.options:q}"
-        " {params.shared:q} --output {output.contrasts:q} --half-rises {output.half_rises:q} &> {log:q}"
+        " --trs {input.trs:q} --words {input.words:q} --representation {params.representation:q}"
+        " --probing {params.probing:q} --output {output.contrasts:q} --half-rises {output.half_rises:q} &> {log:q}"
 
 
 #: Tables on training as a whole: sub-command, label in the report, what is read, options.

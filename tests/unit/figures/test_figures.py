@@ -283,6 +283,10 @@ def test_everything_over_training_on_one_axis_filled_where_it_clears(drawn, tabl
         for c in strip.collections
         if c.get_gid() == "half-rise" and c.get_segments()[0][0, 1] == named["half of the rise in alignment"]
     ]
+    # Perplexity and a property have theirs in their own rows.
+    lines = [c.get_segments()[0][0, 1] for c in strip.collections if c.get_gid() == "half-rise"]
+    assert {named["use of context"], named["tense"]} < set(lines)
+    assert len(lines) == 4
     at = 1 + np.log(3001.5 / 1001) / np.log(15001 / 1001)
     ends = half.get_segments()[0][:, 0]
     assert ends[0] < 1 < at < ends[1] < 2

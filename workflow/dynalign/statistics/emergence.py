@@ -192,7 +192,8 @@ def perplexity_row(perplexity, words: Sequence[str]) -> dict:
 def emergence_table(alignment, probing, perplexity, words: Sequence[str], contrasts, half_rises):
     """``tables/emergence.tsv``: ``quantity property subject layer reference level`` and what :func:`emergence` finds.
 
-    Beside it the half-rise of the quantity in this subject and layer, the same for every reference. InputError if no
+    Beside it the half-rise of the quantity in this subject and layer, the same for every reference, and that over the
+    alignment's. InputError if no
     checkpoint has a step.
     """
     import pandas as pd
@@ -201,7 +202,7 @@ def emergence_table(alignment, probing, perplexity, words: Sequence[str], contra
         raise InputError("alignment table: no checkpoint has a step, so nothing can emerge")
     rows = [*alignment_rows(alignment, contrasts), *unique_rows(contrasts)]
     table = pd.DataFrame([*rows, perplexity_row(perplexity, words), *probing_rows(probing)])
-    return table.merge(half_rises, how="left", on=["quantity", "subject", "layer"], validate="many_to_one")
+    return table.merge(half_rises, how="left", on=["quantity", "property", "subject", "layer"], validate="many_to_one")
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
