@@ -26,7 +26,7 @@ from tests.figure_study import (
 )
 
 from dynalign.config.figures import Figures
-from dynalign.figures import distributions, draw, elements, layers, removal, shares, style, training_curves
+from dynalign.figures import data, distributions, draw, elements, layers, removal, shares, style, training_curves
 from dynalign.statistics import summaries
 
 
@@ -462,6 +462,41 @@ def test_what_the_choice_of_the_layer_adds(drawn, tables):
     gains = where(numbers, rule="gain")
     assert (gains["mean_r"] >= 0).all()
     assert (gains["mean_r"] > 0).any()
+
+
+def test_models_are_thin_lines_about_their_mean(drawn, tables):
+    figure, numbers = pick(drawn, 19)
+    upper, lower = figure.axes[:2], figure.axes[2:]
+    assert [panel.get_title() for panel in upper] == ["6 layers × 512 (n = 3)", "12 layers × 768 (n = 2)"]
+    curves, means = tables["model-curves"], tables["models"]
+    for panels, quantity, place in ((upper, "alignment", "mean"), (lower, "perplexity", "")):
+        for panel, group, names in zip(panels, means["group"].unique(), ("abc", "de"), strict=True):
+            for name in names:
+                rows = where(curves, model=name, quantity=quantity, relative_depth=place)
+                np.testing.assert_array_equal(line(panel, name), rows["value"])
+            rows = where(means, group=group, quantity=quantity, relative_depth=place)
+            np.testing.assert_array_equal(line(panel, "mean over models"), rows["mean"])
+            (band,) = [each for each in panel.collections if each.get_gid() == "mean over models"]
+            heights = band.get_paths()[0].vertices[:, 1]
+            assert {*rows["ci_low"], *rows["ci_high"]} == set(heights)
+    assert legend_texts(figure) == [*"abcde", "mean over models", "interval over models,\nsubjects and text"]
+    # Nothing is drawn of the best layer.
+    assert len(numbers) == 2 * 5 * 6 + 2 * 2 * 6
+    assert set(numbers["n_models"]) == {1, 2, 3}
+
+
+def test_many_models_are_not_named_and_one_has_no_mean(tables):
+    curves, means = (tables[name] for name in ("model-curves", "models"))
+    copies = [curves.assign(model=curves["model"] + str(k)) for k in range(3)]
+    many = {"models": means, "model-curves": pd.concat(copies, ignore_index=True)}
+    with style.context():
+        figure, _ = draw.FIGURES["figure-19-models"].draw(data.FigureData(many, Figures(), PROPERTIES))
+        assert "a model" in legend_texts(figure)
+        assert "a0" not in legend_texts(figure)
+        alone = means.assign(n_models=1, ci_low=np.nan, ci_high=np.nan)
+        one = {"models": alone, "model-curves": curves}
+        figure, _ = draw.FIGURES["figure-19-models"].draw(data.FigureData(one, Figures(), PROPERTIES))
+        assert legend_texts(figure) == list("abcde")
 
 
 def test_a_figure_has_at_most_one_line_of_notes_that_fits(drawn):

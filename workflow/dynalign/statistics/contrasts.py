@@ -209,9 +209,10 @@ def main(
 
     def read_words(fold: np.ndarray):
         blocks = of_words.WordBlocks(words, trs[0], fold, options.block, shared[subjects[0]] if shared else None)
-        by_layer = {str(k): of_words.readability(probing, names, k, blocks, options.alpha) for k in layers}
-        probes = {"mean": of_words.over_layers(list(by_layer.values()))} | by_layer
-        return of_words.predictability(representation, names, blocks, options.alpha), probes
+        by_layer = of_words.readability([of_words.right(probing, names, k) for k in layers], blocks, options.alpha)
+        probes = {"mean": of_words.over_layers(by_layer)} | dict(zip(map(str, layers), by_layer, strict=True))
+        bits, word_index = of_words.surprisal(representation, names)
+        return blocks.curve(-bits, word_index, options.alpha), probes
 
     study = (folder, steps, layers, subjects, baselines, quantities, options, gap, seed, shared)
     rows, rises = training_tables(*study, read_words if words else None)

@@ -5,6 +5,7 @@ A block of the story is the same stretch for all quantities, so that they can be
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,41 +65,48 @@ class WordBlocks:
         return Curve(means[None], Sample(counts / max(counts.sum(), 1), share, alpha))
 
 
-def predictability(folder: str | Path, checkpoints: Sequence[str], blocks: WordBlocks, alpha: float) -> Curve:
-    """Minus the surprisal of words, in bits (log perplexity, but for its sign and unit), from ``representation/``.
+def surprisal(folder: str | Path, checkpoints: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Surprisal in bits, (n_checkpoints, n_words), and its words, (n_words,), from ``representation/``.
 
     InputError where checkpoints have other words.
     """
-    found = [_read_surprisal(Path(folder) / f"{checkpoint}.surprisal.tsv") for checkpoint in checkpoints]
-    for checkpoint, (word_index, _) in zip(checkpoints, found, strict=True):
-        if not np.array_equal(word_index, found[0][0]):
-            raise InputError(f"{folder}/{checkpoint}.surprisal.tsv: other words than {checkpoints[0]}; run both again")
-    return blocks.curve(-np.array([bits for _, bits in found]), found[0][0], alpha)
+    paths = [Path(folder) / f"{checkpoint}.surprisal.tsv" for checkpoint in checkpoints]
+    found = [read_table(path, kind="surprisal") for path in paths]
+    for path, one in zip(paths, found, strict=True):
+        if not np.array_equal(one["word_index"], found[0]["word_index"]):
+            raise InputError(f"{path}: other words than {paths[0]}; run both again")
+    bits = np.array([one["surprisal"].to_numpy(dtype=float) for one in found])
+    return bits, found[0]["word_index"].to_numpy()
 
 
-def _read_surprisal(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    table = read_table(path, kind="surprisal")
-    return table["word_index"].to_numpy(), table["surprisal"].to_numpy(dtype=float)
+class Right(NamedTuple):
+    """Which words the probes of a layer get right, without removal."""
+
+    values: dict[str, np.ndarray]  #: by property, (n_checkpoints, n_words): 1 or 0, NaN without a label
+    word_index: np.ndarray  #: (n_words,)
+    n_folds: int  #: of the words, each tested by a probe of the others
 
 
-def readability(
-    folder: str | Path, checkpoints: Sequence[str], layer: int, blocks: WordBlocks, alpha: float
-) -> dict[str, Curve]:
-    """Accuracy of the probe of each property in a layer, without removal, from ``probing/``.
-
-    InputError where checkpoints have other words or properties.
-    """
+def right(folder: str | Path, checkpoints: Sequence[str], layer: int) -> Right:
+    """What probes get right, from ``probing/``; InputError where checkpoints have other words, properties or folds."""
     paths = [Path(folder) / checkpoint / f"layer-{layer}.npz" for checkpoint in checkpoints]
     found = [read_arrays(path, ["right", "property", "word_index", "n_folds"]) for path in paths]
+    first = found[0]
     for path, one in zip(paths, found, strict=True):
-        if not all(np.array_equal(one[name], found[0][name]) for name in ("property", "word_index", "n_folds")):
+        if not all(np.array_equal(one[name], first[name]) for name in ("property", "word_index", "n_folds")):
             raise InputError(f"{path}: other words, properties or folds than {paths[0]}; run both again")
-    right = np.array([one["right"] for one in found], dtype=float)
-    right[right < 0] = np.nan
-    word_index, n_folds = found[0]["word_index"], int(found[0]["n_folds"])
-    return {
-        str(name): blocks.curve(right[:, k], word_index, alpha, n_folds) for k, name in enumerate(found[0]["property"])
-    }
+    values = np.array([one["right"] for one in found], dtype=float)
+    values[values < 0] = np.nan
+    by_property = {str(name): values[:, k] for k, name in enumerate(first["property"])}
+    return Right(by_property, first["word_index"], int(first["n_folds"]))
+
+
+def readability(read: Sequence[Right], blocks: WordBlocks, alpha: float) -> list[dict[str, Curve]]:
+    """The curve of each property's probing accuracy in each layer."""
+    return [
+        {name: blocks.curve(values, one.word_index, alpha, one.n_folds) for name, values in one.values.items()}
+        for one in read
+    ]
 
 
 def over_layers(curves: Sequence[dict[str, Curve]]) -> dict[str, Curve]:
