@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -421,14 +422,26 @@ def test_a_run_that_descends_from_its_step_0_is_taken(tmp_path, kind, shards):
     assert len(read_table(compare(tmp_path, folders), ["checkpoint"])) == 4
 
 
-def test_step_0_of_another_run_stops_the_study(tmp_path):
+def published(folder: Path) -> None:
+    """A record as a download leaves it."""
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.safetensors")}
+    content = {"source": SOURCE, "revision": folder.name, "commit": 40 * "c", "weights": files}
+    (folder / "checkpoint.json").write_text(json.dumps(content))
+
+
+def test_step_0_of_another_run_stops_the_study(tmp_path, capsys):
     run = a_run(0, {0: 0, 2: 0.01, 512: 0.7, 143000: 1})
     foreign = a_run(1, {0: 0, 2: 0.01})
     (tmp_path / "other").mkdir()
     mine = folders_of(tmp_path, run | {0: foreign[0]})
     (other,) = folders_of(tmp_path / "other", {0: run[0]}).values()
     says = r"step-2 does not descend from step-0: their weights correlate by -?0\.0\d\d"
-    with pytest.raises(InputError, match=rf"{says}\. Take step 0 out of model\.steps"):
+    # A run of one's own, whatever it was trained with: it is said.
+    compare(tmp_path, mine).unlink()
+    assert re.search(says, capsys.readouterr().err)
+    for folder in mine.values():
+        published(folder)
+    with pytest.raises(InputError, match=rf"pythia-tiny: {says}\. Take step 0 out of model\.steps"):
         compare(tmp_path, mine)
     assert not (tmp_path / "checkpoints.tsv").exists()
     with pytest.raises(InputError, match=rf"{says}, with those of \S+step0 by 0\.99\. Take"):

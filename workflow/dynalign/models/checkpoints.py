@@ -283,16 +283,17 @@ EARLY = 1000
 UNRELATED = 0.05
 
 
-def foreign(table, others: Mapping[str, Iterable[Path]]) -> str | None:
-    """What is wrong where a run does not descend from its own step 0, as in published seeds; else None.
+def foreign(table, others: Mapping[str, Iterable[Path]]) -> tuple[str, bool]:
+    """What is wrong where a run does not descend from its own step 0, as in published seeds, and whether it is refused.
 
-    `table` has `checkpoint`, `step` and `files` (of weights); `others` are the weights of other runs' step 0, by name.
-    Checkpoints up to :data:`EARLY` are looked at, and the first after step 0. One that is later and unlike step 0 is
-    only refused if it is like another run's. Weights that are no safetensors, or have no matrices, tell nothing.
+    `table` has `checkpoint`, `step`, `source` and `files` (of weights); `others` are the weights of other runs' step 0,
+    by name. Checkpoints up to :data:`EARLY` are looked at, and the first after step 0. Refused is a published one, and
+    one that is like another run's step 0; of a run of one's own, whose learning rate may be any, it is said. A later
+    one may have left its beginnings. Weights that are no safetensors, or have no matrices, tell nothing.
     """
     rows = table.sort_values("step")
     if len(rows) < 2 or rows["step"].iloc[0] != 0:
-        return None
+        return "", False
     start, later = rows.iloc[0], rows.iloc[1:]
     for row in later[(later["step"] <= EARLY) | (later["step"] == later["step"].iloc[0])].itertuples():
         own = likeness(row.files, start["files"])
@@ -303,10 +304,9 @@ def foreign(table, others: Mapping[str, Iterable[Path]]) -> str | None:
         if not alike and row.step > EARLY:
             continue
         also = "".join(f", with those of {name} by {value:.2f}" for name, value in alike.items())
-        return (
-            f"{row.checkpoint} does not descend from {start['checkpoint']}: their weights correlate by {own:.3f}{also}"
-        )
-    return None
+        text = f"{row.checkpoint} does not descend from {start['checkpoint']}: their weights correlate by {own:.3f}"
+        return text + also, bool(alike or row.source)
+    return "", False
 
 
 def _compare(
@@ -352,11 +352,12 @@ def _compare(
             f"{table['source'][0] or folders[0].parent}: checkpoints with the same weights: "
             f"{'; '.join(same)}. One of each pair is not what its name says: {WAYS_OUT}"
         )
-    if wrong := foreign(table, {str(folder): describe(folder, weights)["files"] for folder in others}):
-        raise InputError(
-            f"{table['source'][0] or folders[0].parent}: {wrong}. Take step 0 out of model.steps, or name its right "
-            "commit in model.commits"
-        )
+    wrong, refused = foreign(table, {str(folder): describe(folder, weights)["files"] for folder in others})
+    if wrong:
+        wrong = f"{table['source'][0] or folders[0].parent}: {wrong}"
+        if refused:
+            raise InputError(f"{wrong}. Take step 0 out of model.steps, or name its right commit in model.commits")
+        note(wrong)
     write_table(table.drop(columns="files"), output)
 
 
