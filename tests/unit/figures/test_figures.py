@@ -499,6 +499,22 @@ def test_many_models_are_not_named_and_one_has_no_mean(tables):
         assert legend_texts(figure) == list("abcde")
 
 
+def test_competence_stands_beside_alignment(drawn, tables):
+    figure, numbers = pick(drawn, 20)
+    top, lower = figure.axes
+    means = cube(tables["alignment"], "mean_r", removal="none").mean(axis=(1, 2))
+    np.testing.assert_allclose(line(top, "mean of participants"), means[:-1], rtol=1e-12)
+    # Of ten tasks, the eight that range furthest, and what the table says of each.
+    tasks = [f"task {k}" for k in range(2, 10)]
+    assert [text.partition("\n")[0] for text in legend_texts(figure) if text.startswith("task")] == tasks
+    assert set(numbers["task"].dropna()) == set(tasks)
+    for task in tasks:
+        (row,) = where(tables["competence-alignment"], task=task, subject="mean", layer="mean").itertuples()
+        label = f"{task}\n{training_curves.rho_in_words(row._asdict())}"
+        np.testing.assert_array_equal(line(lower, label), where(tables["competence"], task=task)["score"])
+        assert set(where(numbers, task=task)["rho"]) == {row.rho}
+
+
 def test_a_figure_has_at_most_one_line_of_notes_that_fits(drawn):
     for name, (figure, _) in drawn.items():
         note = figure._supxlabel

@@ -19,7 +19,7 @@ from dynalign.encoding import arms
 from dynalign.figures import surfaces
 from dynalign.io.arrays import read_record
 from dynalign.io.errors import InputError, located
-from dynalign.models import architecture, checkpoints, tokens
+from dynalign.models import architecture, checkpoints, competence, tokens
 from dynalign.models.tokens import Tokens
 from dynalign.responses import confounds, kinds, recordings, regions, timeline
 from dynalign.responses.grayordinates import Grayordinates
@@ -74,6 +74,13 @@ def read_inputs(study: Study, found: Findings, **made: str | None) -> Inputs:
         _responses(study, inputs, found)
     with found.trying():
         _model(study, inputs, found, made.get("tokens"))
+    if study.competence is not None and Path(study.competence).is_file():
+        with found.trying(), located("competence"):
+            scores = competence.read_competence(study.competence, competence.names_of(study.model), study.model.steps)
+            n_tasks, n_steps = scores["task"].nunique(), scores["step"].nunique()
+            found.say(
+                "competence", f"{study.competence}: {n_tasks} tasks, at {n_steps} of {len(study.model.steps)} steps"
+            )
     if inputs.words is not None:
         with found.trying():
             _labels(study, inputs, found, made.get("labels"))
