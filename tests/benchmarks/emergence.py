@@ -140,6 +140,30 @@ def seeds(seed: tuple[int, int, int]) -> dict:
     return {"held": (found["ci_low"] <= 0) & (found["ci_high"] >= 0), "width": width, "pair": pair}
 
 
+#: How the rises of models differ: heights (sd, as a share), places (sd, log steps).
+HEIGHTS, TIMES = 0.2, 0.7
+
+
+def seeds_rise(seed: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The half-rise of the mean curve of all models of a kind; that found in five models, and its interval."""
+    rng, n = np.random.default_rng(seed), 5
+    middle, steep = rng.uniform(PLACES[4], PLACES[-5]), rng.uniform(0.5, 2)
+
+    def curves(count: int) -> np.ndarray:
+        place = middle + TIMES * rng.standard_normal((count, 1))
+        return (1 + HEIGHTS * rng.standard_normal((count, 1))) / (1 + np.exp((place - PLACES) / steep))
+
+    parts = [
+        blocks(noise(rng, a * b * len(STEPS))).reshape(a, b, len(STEPS), -1)
+        for a, b in ((1, 1), (n, 1), (1, 3), (n, 3))
+    ]
+    people = RISE * (1 + DIFFER / RISE * rng.standard_normal((1, 3, 1)))
+    values = sum(np.sqrt(1 / 4) * part for part in parts) + (people * curves(n)[:, None])[..., None]
+    found = models.risen_over_models(PLACES, values, SAMPLE, 0)
+    truth = half_rises.half_rise(PLACES, curves(20_000).mean(axis=0)[None])[0]
+    return (truth, *half_rises.bounds(found, SAMPLE.alpha))
+
+
 def study(seed: tuple[int, int, int]) -> dict:
     """What is found in one study of ``seed[2]`` subjects where nothing, an onset, and a rise are planted."""
     rng, n = np.random.default_rng(seed), seed[2]
@@ -225,6 +249,15 @@ def main() -> None:
             )
             print(f"{n} models x 3 subjects, {args.studies} studies, models/subjects differ, held (width): {cells}")
             print(f"  in all {held.mean():.3f}; pairs of equal models rejected {rates['pairs', n]:.3f}", flush=True)
+        asked = [(args.seed, k) for k in range(max(200, args.studies // 2))]
+        truth, middle, low, high = np.array(pool.map(seeds_rise, asked, chunksize=5)).T
+        given = np.isfinite(middle)
+        rates["rise"] = ((low <= truth) & (truth <= high))[given].mean()
+        print(
+            f"5 models x 3 subjects, {len(asked)} studies, half-rise: given in {given.mean():.3f}, held by "
+            f"{rates['rise']:.3f}, width {np.median((high - low)[given]):.2f}",
+            flush=True,
+        )
     print(f"found_onset={rates[3]['step-0'][1]:.3f}")
     per_study = [rates[1], rates[3]]
     print(
@@ -236,7 +269,8 @@ def main() -> None:
     )
     print(
         f"seed_coverage={np.mean([rates['seeds', n] for n in SEEDS if n > 3]):.3f} "
-        f"seed_coverage_3={rates['seeds', 3]:.3f} pair_false_positive={np.mean([rates['pairs', n] for n in SEEDS]):.3f}"
+        f"seed_coverage_3={rates['seeds', 3]:.3f} seed_half_rise_coverage={rates['rise']:.3f} "
+        f"pair_false_positive={np.mean([rates['pairs', n] for n in SEEDS]):.3f}"
     )
 
 

@@ -8,7 +8,7 @@ from tests.unit.test_half_rises import FOLD, GAP, SETTINGS, story
 
 from dynalign.io.arrays import read_arrays, write_arrays
 from dynalign.io.errors import InputError
-from dynalign.statistics import block_tests, models
+from dynalign.statistics import block_tests, half_rises, models
 from dynalign.tables.reader import read_table
 from dynalign.tables.schema import TABLES
 from dynalign.tables.writer import write_table
@@ -142,6 +142,7 @@ def run(folder, output, *names, more=()):
 
 
 FILES = {"models": "models.tsv", "curves": "model_curves.tsv", "contrasts": "model_contrasts.tsv"}
+FILES["half-rises"] = "model_half_rises.tsv"
 NAMES = ("small-0", "small-1", "small-2", "large-0", "large-1")
 
 
@@ -220,6 +221,44 @@ def test_models_are_compared_as_checkpoints_are(study, tables):
     assert sizes["mean_difference"] == pytest.approx(0.35 - 0.605, abs=0.01)
     assert sizes["ci_low"] < -0.255 < sizes["ci_high"] < 0
     assert not set(table["relative_depth"][table["comparison"] == "models"]) & {"0.25", "0.5"}
+
+
+def test_a_half_rise_over_models_has_the_t_interval_of_models_that_differ():
+    """Where nothing else varies: linear curves, whose half-rise is that of their mean, and blocks without noise."""
+    places = np.array([0.0, 1, 2])
+    middle = np.array([0.2, 0.5, 0.55, 0.4])
+    curves = np.stack([np.zeros(4), middle, np.ones(4)], axis=1)
+    blocks = np.broadcast_to(curves[:, None, :, None], (4, 1, 3, 8))
+    found = models.risen_over_models(places, blocks, PLAIN, 0)
+    by_hand = stats.t.interval(0.95, 3, middle.mean(), stats.sem(middle))
+    # Below a middle m < 1/2, half is reached at 1 + (1/2 − m) / (1 − m), above it at 1 / (2 m).
+    expected = [1 / (2 * m) if m > 0.5 else 1 + (0.5 - m) / (1 - m) for m in by_hand[::-1]]
+    # Ends of 1,999 draws from t with three degrees of freedom are known to .018 (twice their standard error: .04).
+    np.testing.assert_allclose(np.quantile(found[1:], [0.025, 0.975]), expected, atol=0.05)
+    assert np.isnan(models.risen_over_models(places, -blocks, PLAIN, 0)).all()
+    # What models differ by as noise of their blocks is not counted again: twice, with t of 3, it would be four times.
+    ratios = []
+    for seed in range(12):
+        noise = np.random.default_rng(seed).standard_normal((4, 1, 3, 8)) + 9 * curves.mean(axis=0)[:, None]
+        alone = half_rises.half_rise(places, block_tests.resampled(noise.mean(axis=0), PLAIN, 0))
+        ratios.append(np.var(models.risen_over_models(places, noise, PLAIN, 0)[1:]) / alone.var())
+    assert np.median(ratios) < 1.6
+
+
+def test_half_rises_over_models_stand_in_a_table(tables):
+    table = tables["half-rises"].set_index(["quantity", "property", "relative_depth", "group"]).sort_index()
+    assert table.index.is_unique
+    row = table.loc[("alignment", "original", "mean", "4 layers × 8")]
+    # From 0.1 to 0.5; at step 100 at 0.35 in the mean, so that half lies on the way there.
+    assert row["half_rise_step"] == pytest.approx(np.expm1(np.log(101) * 0.2 / 0.25), rel=0.05)
+    assert row["half_rise_low"] < row["half_rise_step"] < row["half_rise_high"]
+    assert 1 < row["half_rise_spread"] < 3
+    assert np.isnan(row["half_rise_ratio"])
+    over = table.loc[("unique_alignment", "original", "best", "4 layers × 8")]
+    assert [over[f"half_rise_ratio{end}"] for end in ("", "_low", "_high")] == pytest.approx([1, 1, 1])
+    bits = table.loc[("perplexity", "", "", "4 layers × 8")]
+    assert bits["half_rise_ratio_low"] < 1.2
+    assert bits["half_rise_ratio_high"] > 0.9
 
 
 def test_a_model_alone_has_no_interval_over_models(study, tmp_path):

@@ -1,7 +1,7 @@
 """Models (training runs) as units: means over them with intervals, how they differ, and pairs of them (METHOD 11).
 
 ``python -m dynalign.statistics.models`` takes the folders of models that share story, responses and folds:
-``tables/models.tsv``, ``tables/model_curves.tsv`` and ``tables/model_contrasts.tsv``.
+``tables/models.tsv``, ``model_curves.tsv``, ``model_contrasts.tsv`` and ``model_half_rises.tsv``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +18,9 @@ from dynalign.io.arrays import read_arrays
 from dynalign.io.errors import InputError
 from dynalign.statistics import summaries
 from dynalign.statistics import words as of_words
-from dynalign.statistics.block_tests import Sample, sample_of
+from dynalign.statistics.block_tests import RESAMPLES, Sample, resampled, sample_of
 from dynalign.statistics.contrasts import COURSES, Courses
-from dynalign.statistics.half_rises import Curve
+from dynalign.statistics.half_rises import Curve, bounds, half_rise
 from dynalign.statistics.shared import shared_rows
 from dynalign.tables.collect import adjust
 from dynalign.tables.writer import write_table
@@ -255,6 +255,58 @@ def mean_rows(group: str, models: Sequence[Model]) -> Iterator[dict]:
             yield _place(key) | row | {"mean": found["mean"][k], "best_depth": depth} | told
 
 
+def risen_over_models(places: np.ndarray, blocks: np.ndarray, sample: Sample, seed: int) -> np.ndarray:
+    """The half-rise of the mean over models, then those with blocks, subjects and models drawn anew.
+
+    As :func:`dynalign.statistics.half_rises.risen`, from an array of shape (n_models, n_subjects, n_checkpoints,
+    n_blocks), NaN where :func:`crossed` finds no rise. Models are too few to be drawn with replacement: what they
+    differ by beyond the noise of blocks is drawn from the multivariate t with their covariance, which for a single
+    value gives the t interval. The same seed draws blocks, and models, alike whatever the quantity.
+    """
+    rise = crossed([(1, (blocks[:, :, -1] - blocks[:, :, 0])[:, :, None])], sample)
+    if not (rise["p"][0] < sample.alpha and rise["mean"][0] > 0):
+        return np.full(1 + RESAMPLES, np.nan)
+    mean = blocks.mean(axis=0)
+    drawn, n = resampled(mean, sample, seed), len(blocks)
+    if n > 1:
+        by_model = blocks.mean(axis=1)
+        deviations = by_model - by_model.mean(axis=0)
+        apart = deviations @ sample.weights
+        noise = (1 + len(sample.weights) * sample.share) * _scatter(deviations, sample.weights).sum()
+        left = max(0.0, 1 - noise / total) if (total := np.square(apart).sum()) > 0 else 0.0
+        rng = np.random.default_rng([seed, n])
+        normal = rng.standard_normal((RESAMPLES, n))
+        normal *= np.sqrt((n - 1) / rng.chisquare(n - 1, RESAMPLES))[:, None]
+        # Deviations sum to 0, so that a common part of the draws changes nothing.
+        drawn = drawn + np.sqrt(left / n / (n - 1)) * normal @ apart
+    return half_rise(places, np.vstack([mean.mean(axis=0) @ sample.weights, drawn]))
+
+
+def half_rise_rows(group: str, models: Sequence[Model], seed: int) -> Iterator[dict]:
+    """Rows of ``tables/model_half_rises.tsv``: when a group's mean is half up, and whether before its alignment.
+
+    Alignment is that at the same relative depth; for perplexity, whose logarithm falls, the mean over layers.
+    """
+    keys, steps = _cells(models)
+    places = np.log1p(steps)
+    aligned: dict[str, np.ndarray] = {}
+    for key in sorted(keys, key=lambda one: one[0] != "alignment") if len(steps) > 1 else []:
+        sign = -1 if key[0] == "perplexity" else 1
+        blocks = sign * np.stack([model.at(key, steps) for model in models])
+        sample = models[0].curves[key].sample
+        found = risen_over_models(places, blocks, sample, seed)
+        if key[0] == "alignment":
+            aligned[key[2]] = found
+        later = np.full_like(found, np.nan) if key[0] == "alignment" else found - aligned[key[2] or MEAN]
+        alone = half_rise(places, blocks.mean(axis=1) @ sample.weights)
+        spread = alone.std(ddof=1) if len(models) > 1 and np.isfinite(found[0]) else np.nan
+        names = ("half_rise_step", "half_rise_low", "half_rise_high")
+        ratios = ("half_rise_ratio", "half_rise_ratio_low", "half_rise_ratio_high")
+        row = dict(zip(names, np.expm1(bounds(found, sample.alpha)), strict=True))
+        row |= dict(zip(ratios, np.exp(bounds(later, sample.alpha)), strict=True))
+        yield _place(key) | {"group": group, "n_models": len(models), "half_rise_spread": np.exp(spread)} | row
+
+
 def curve_rows(model: Model) -> Iterator[dict]:
     """Rows of ``tables/model_curves.tsv``: the subjects' mean of one model, with the interval of its time course."""
     for key, curve in model.curves.items():
@@ -303,11 +355,13 @@ def main(
     models: str,
     curves: str,
     contrasts: str,
+    half_rises: str,
     groups: tuple[str, ...] = (),
     unique: bool = False,
     trs: tuple[str, ...] = (),
     words: str | None = None,
     options: Statistics = Statistics(),
+    seed: int = 0,
 ) -> None:
     """Results of several models → means over models, curves of each, and comparisons of models at equal steps.
 
@@ -317,7 +371,7 @@ def main(
         Of the models: names, folders of results, and what models are of one kind (default: depth and hidden size).
     subjects, gap
         `subjects` and `encoding.gap` of the study.
-    models, curves, contrasts
+    models, curves, contrasts, half_rises
         Tables to write.
     unique
         There are shares of variance with nuisance features.
@@ -343,6 +397,10 @@ def main(
             raise InputError(f"{', '.join(model.name for model in some)}: no step is in all models of group {name!r}")
     write_table(pd.DataFrame(row for name, some in by_group.items() for row in mean_rows(name, some)), models)
     write_table(pd.DataFrame(row for model in read for row in curve_rows(model)), curves)
+    rises = [row for name, some in by_group.items() for row in half_rise_rows(name, some, seed)]
+    place = ["quantity", "property", "relative_depth", "group", "n_models", "half_rise_spread"]
+    ends = [f"half_rise_{what}" for what in ("step", "low", "high", "ratio", "ratio_low", "ratio_high")]
+    write_table(pd.DataFrame(rises, columns=[*place, *ends]), half_rises)
     columns = ["comparison", "quantity", "property", "relative_depth", "step", "first", "second", "mean_difference"]
     table = pd.DataFrame(contrast_rows(read, by_group), columns=[*columns, "ci_low", "ci_high", "p"])
     write_table(adjust(table, options.alpha), contrasts)
