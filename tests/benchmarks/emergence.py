@@ -17,6 +17,12 @@ Nothing there: all checkpoints and the baseline are alike. An onset: so much mor
 averaged bounds find over three subjects in less than half of the studies. A rise: a logistic curve over log(step + 1),
 its middle and steepness drawn anew for each study; subjects rise by different amounts. ``found_onset`` is that over
 three subjects above step 0, which shares noise with the other checkpoints.
+
+``seed_coverage``: 5 and 10 models (3 are printed beside them) x 3 subjects, whose noise has parts common to all, of a
+model, of a subject, and of each pair. Models and subjects differ besides, by 0, 1 or 3 standard errors of that noise.
+The interval of the mean over models should hold the value of the population of models, subjects and texts.
+``seed_half_rise_coverage``: 5 models x 3 subjects, whose rises differ in height and place; the half-rise of the mean
+curve of all such models. ``pair_false_positive``: of two models that are alike, by the paired test.
 """
 
 import argparse
@@ -140,6 +146,14 @@ def seeds(seed: tuple[int, int, int]) -> dict:
     return {"held": (found["ci_low"] <= 0) & (found["ci_high"] >= 0), "width": width, "pair": pair}
 
 
+def block_noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Block means of noise, (…, n_blocks), of the size of :func:`noise`'s, whose mean varies as the correction says."""
+    k = len(SAMPLE.weights)
+    values = rng.standard_normal((*shape, k))
+    mean = values @ SAMPLE.weights
+    return 0.57 * (values + (np.sqrt(1 + k * SAMPLE.share) - 1) * mean[..., None])
+
+
 #: How the rises of models differ: heights (sd, as a share), places (sd, log steps).
 HEIGHTS, TIMES = 0.2, 0.7
 
@@ -153,10 +167,7 @@ def seeds_rise(seed: tuple[int, int]) -> tuple[float, float, float, float]:
         place = middle + TIMES * rng.standard_normal((count, 1))
         return (1 + HEIGHTS * rng.standard_normal((count, 1))) / (1 + np.exp((place - PLACES) / steep))
 
-    parts = [
-        blocks(noise(rng, a * b * len(STEPS))).reshape(a, b, len(STEPS), -1)
-        for a, b in ((1, 1), (n, 1), (1, 3), (n, 3))
-    ]
+    parts = [block_noise(rng, a, b, len(STEPS)) for a, b in ((1, 1), (n, 1), (1, 3), (n, 3))]
     people = RISE * (1 + DIFFER / RISE * rng.standard_normal((1, 3, 1)))
     values = sum(np.sqrt(1 / 4) * part for part in parts) + (people * curves(n)[:, None])[..., None]
     found = models.risen_over_models(PLACES, values, SAMPLE, 0)
