@@ -13,7 +13,7 @@ from dynalign.io.arrays import read_arrays
 from dynalign.io.errors import InputError
 from dynalign.statistics.block_tests import Sample, blocks_of_rows
 from dynalign.statistics.half_rises import Curve
-from dynalign.stimulus.timing import read_heard, read_trs
+from dynalign.stimulus.timing import read_heard, read_trs, rows_of_responses
 from dynalign.tables.reader import read_table
 
 
@@ -37,7 +37,7 @@ class WordBlocks:
 
     def __init__(self, words, trs, fold: np.ndarray, size: int, rows: np.ndarray | None = None):
         heard, measured = read_heard(words).drop_duplicates("word_index"), read_trs(trs)
-        kept = measured[measured["kept"] == 1]
+        kept = measured.iloc[rows_of_responses(measured)]
         kept = kept if rows is None else kept.iloc[rows]
         if len(kept) != len(fold):
             raise InputError(f"{trs}: {len(kept)} TRs are kept, but time courses have {len(fold)}; encode again")
