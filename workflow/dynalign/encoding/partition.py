@@ -40,7 +40,7 @@ def parts(run, response, vectors, others, beyond, both):
 
 
 def join(folds_of_it: Sequence[FoldPartition], arms: Sequence[Scores], scored) -> Partition:
-    """Put a variance partition together from its folds and the scores of its four arms; `scored` are voxels, of bool."""
+    """Put a variance partition together from its folds and its four arms' scores; `scored` are voxels, of bool."""
     vectors = arms[0]
     # With the same weight for every fold, as in a cell's alignment.
     sizes = [int((vectors.fold == k).sum()) for k in range(len(folds_of_it))]
