@@ -7,6 +7,7 @@ from dynalign.config.figures import Figures
 from dynalign.config.properties import paper_properties
 from dynalign.figures import data, draw
 from dynalign.statistics import emergence, summaries
+from dynalign.statistics.competence import competence_rows
 from dynalign.tables import schema
 
 STEPS = (0, 1000, 15000, 43000, 100000, 143000)
@@ -125,8 +126,32 @@ def contrasts(alignment, margin, nuisance=None):
 
 def half_rises(contrasts):
     """``statistics/half_rises.tsv`` of a made-up study: every rise is half at step 3000."""
-    rows = contrasts[["quantity", "subject", "layer"]].drop_duplicates()
+    rows = contrasts[["quantity", "subject", "layer"]].drop_duplicates().assign(property="original")
+    told = [("perplexity", "", "", ""), ("probing", "", "mean", "tense")]
+    rows = pd.concat([rows, pd.DataFrame(told, columns=rows.columns)], ignore_index=True)
     return rows.assign(half_rise_step=3000.5, half_rise_low=800.0, half_rise_high=9000.0)
+
+
+def models(seed=2):
+    """``tables/models.tsv`` and ``model_curves.tsv``: three seeds of one size, two of another."""
+    rng = np.random.default_rng(seed)
+    curves, means = [], []
+    for group, names in (("6 layers × 512", "abc"), ("12 layers × 768", "de")):
+        for quantity, place in (("alignment", "mean"), ("alignment", "best"), ("perplexity", "")):
+            cell = {"quantity": quantity, "property": "original" if place else "", "relative_depth": place}
+            rises = np.array([0.004 + 0.0012 * np.log10(1 + np.array(STEPS)) for _ in names])
+            values = (14 - 900 * rises) if quantity == "perplexity" else rises
+            values = values * (1 + 0.05 * rng.standard_normal((len(names), 1)))
+            for step, several in zip(STEPS, values.T, strict=True):
+                half = 0.1 * abs(several).mean()
+                for name, value in zip(names, several, strict=True):
+                    bounds = {"ci_low": value - half, "ci_high": value + half, "best_depth": np.nan}
+                    curves.append(cell | {"model": name, "group": group, "step": step, "value": value} | bounds)
+                mean = {"group": group, "step": step, "mean": several.mean(), "best_depth": np.nan}
+                mean |= {"ci_low": several.mean() - 2 * half, "ci_high": several.mean() + 2 * half, "n_subjects": 3}
+                spread = {"sd_between": several.std(ddof=1), "sd_between_raw": several.std(ddof=1)}
+                means.append(cell | mean | spread | {"n_models": len(names)})
+    return {"models": pd.DataFrame(means), "model-curves": pd.DataFrame(curves)}
 
 
 def study(seed=0):
@@ -218,7 +243,11 @@ def study(seed=0):
     tables["contrasts"] = contrasts(three[0], 0.002, nuisance[nuisance["subject"] != "mean"])
     tables["emergence"] = emergence.emergence_table(*three, words, tables["contrasts"], half_rises(tables["contrasts"]))
     tables["perplexity-alignment"] = emergence.correlation_table(three[0], perplexity, 0.05, 0)
-    return tables
+    scores = {f"task {k}": np.linspace(0.25, 0.3 + 0.05 * k, len(STEPS)) for k in range(10)}
+    cells = [(task, f"step-{step}", step, one[k]) for task, one in scores.items() for k, step in enumerate(STEPS)]
+    tables["competence"] = pd.DataFrame(cells, columns=["task", "checkpoint", "step", "score"])
+    rows = competence_rows(three[0], tables["competence"], 0.05, 0)
+    return tables | models() | {"competence-alignment": pd.DataFrame(rows)}
 
 
 def where(table, **fixed):

@@ -106,7 +106,7 @@ def study(task: tuple[str, int]) -> dict:
 
     spaces = {"label": joint.Space([band(label)])}
     if not planted:
-        spaces["nuisance"] = joint.Space([band(position)], band(one_hot))
+        spaces["nuisance"] = joint.Space([band(position)], band(one_hot), types)
     results = encode(vectors, {}, design, responses, OPTIONS, spaces=spaces)
     found: dict = {"tests": {}, "shares": {}}
     if kind == "nothing":
@@ -148,8 +148,8 @@ def cost(n_voxels: int, threads: int) -> tuple[float, float]:
         return joint.Band(*delays.word_means(values, design.word_trs, design.n_trs), design.source)
 
     spaces = {name: joint.property_space(values, design) for name, values in codes.items()}
-    types = np.eye(1300)[np.minimum(rng.zipf(1.3, n) - 1, 1299)]
-    spaces["nuisance"] = joint.Space([band(rng.standard_normal((n, 5)))], band(types))
+    types = np.minimum(rng.zipf(1.3, n) - 1, 1299)
+    spaces["nuisance"] = joint.Space([band(rng.standard_normal((n, 5)))], band(np.eye(1300)[types]), types)
     took = []
     for chosen in ({}, spaces):
         start = time.process_time()

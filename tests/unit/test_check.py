@@ -529,3 +529,16 @@ def test_what_the_workflow_has_made_is_read(folder, capsys):
     options = [part for name, path in made.items() for part in (f"--{name}", path)]
     command.main([*options, "--study", study.model_dump_json(), "--output", "check/design.txt"])
     assert Path("check/design.txt").read_text() == capsys.readouterr().out
+
+
+def test_scores_on_tasks_are_checked_before_anything_runs(folder):
+    scores = folder / "scores.tsv"
+    study = load(study_values() | {"competence": "scores.tsv"})
+    assert "competence: no such file scores.tsv" in check(study).problems
+    scores.write_text("step\ttask\tscore\n0\tsciq\t0.2\n8\tsciq\t0.3\n9\tpiqa\t0.3\n")
+    found = check(study)
+    assert found.problems == []
+    assert "scores.tsv: 1 tasks, at 2 of 2 steps" in found.screen()
+    scores.write_text("step\ttask\tscore\n0\tsciq\tgood\n")
+    (problem,) = check(study).problems
+    assert problem.startswith("competence: scores.tsv: row 0: score is 'good'")

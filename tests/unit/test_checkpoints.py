@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -263,10 +264,10 @@ def fetched(folder: Path, revision: str, *weights: str) -> Path:
     return folder / revision
 
 
-def compare(tmp_path: Path, folders: dict[str, Path]) -> Path:
+def compare(tmp_path: Path, folders: dict[str, Path], *more: str) -> Path:
     names, paths = zip(*folders.items(), strict=True)
     output = tmp_path / "checkpoints.tsv"
-    checkpoints.main(["compare", "--names", *names, "--folders", *map(str, paths), "--output", str(output)])
+    checkpoints.main(["compare", "--names", *names, "--folders", *map(str, paths), "--output", str(output), *more])
     return output
 
 
@@ -392,6 +393,84 @@ def test_tensors_that_differ_anywhere_are_two_checkpoints(tmp_path, embedding, c
         other["layers.0"] = other["layers.0"].view(np.int32)
     folders = {"step-4": saved(tmp_path / "step4", embedding), "step-8": saved(tmp_path / "step8", other, 2)}
     assert len(read_table(compare(tmp_path, folders), ["checkpoint"])) == 2
+
+
+def a_run(seed: int, changes: dict[int, float]) -> dict[int, dict[str, np.ndarray]]:
+    """Tensors of a run by step: the first ones, and those that a share of their variance has been changed in."""
+    rng = np.random.default_rng(seed)
+    shapes = {"embed_in": (90, 64), "layers.0": (64, 64), "layers.1": (64, 128)}
+    first = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    steps = {}
+    for step, share in changes.items():
+        moved = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+        steps[step] = {name: (1 - share) ** 0.5 * first[name] + share**0.5 * moved[name] for name in shapes}
+        # Alike in all runs: scales that begin at 1, and the mean of a matrix.
+        steps[step] = {name: values + 3 for name, values in steps[step].items()} | {"norm": np.ones(64)}
+    return steps
+
+
+def folders_of(
+    tmp_path: Path, run: dict[int, dict[str, np.ndarray]], kind=np.float32, shards: int = 1
+) -> dict[str, Path]:
+    cast = {step: {name: values.astype(kind) for name, values in tensors.items()} for step, tensors in run.items()}
+    return {f"step-{step}": saved(tmp_path / f"step{step}", tensors, shards) for step, tensors in cast.items()}
+
+
+@pytest.mark.parametrize(("kind", "shards"), [(np.float32, 1), (np.float16, 3), (np.float64, 1)])
+def test_a_run_that_descends_from_its_step_0_is_taken(tmp_path, kind, shards):
+    folders = folders_of(tmp_path, a_run(0, {0: 0, 1: 0.001, 512: 0.7, 143000: 1}), kind, shards)
+    assert len(read_table(compare(tmp_path, folders), ["checkpoint"])) == 4
+
+
+def published(folder: Path) -> None:
+    """A record as a download leaves it."""
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.safetensors")}
+    content = {"source": SOURCE, "revision": folder.name, "commit": 40 * "c", "weights": files}
+    (folder / "checkpoint.json").write_text(json.dumps(content))
+
+
+def test_step_0_of_another_run_stops_the_study(tmp_path, capsys):
+    run = a_run(0, {0: 0, 2: 0.01, 512: 0.7, 143000: 1})
+    foreign = a_run(1, {0: 0, 2: 0.01})
+    (tmp_path / "other").mkdir()
+    mine = folders_of(tmp_path, run | {0: foreign[0]})
+    (other,) = folders_of(tmp_path / "other", {0: run[0]}).values()
+    says = r"step-2 does not descend from step-0: their weights correlate by -?0\.0\d\d"
+    # A run of one's own, whatever it was trained with: it is said.
+    compare(tmp_path, mine).unlink()
+    assert re.search(says, capsys.readouterr().err)
+    for folder in mine.values():
+        published(folder)
+    with pytest.raises(InputError, match=rf"pythia-tiny: {says}\. Take step 0 out of model\.steps"):
+        compare(tmp_path, mine)
+    assert not (tmp_path / "checkpoints.tsv").exists()
+    with pytest.raises(InputError, match=rf"{says}, with those of \S+step0 by 0\.99\. Take"):
+        compare(tmp_path, mine, "--others", str(other))
+    # Without step 0 there is nothing to descend from; the same where it comes with the first ones.
+    compare(tmp_path, {name: folder for name, folder in mine.items() if name != "step-0"})
+
+
+def test_a_later_checkpoint_may_have_left_its_step_0_but_not_come_from_anothers(tmp_path):
+    (tmp_path / "other").mkdir()
+    others = folders_of(tmp_path / "other", a_run(1, {0: 0, 15000: 0.5}))
+    mine = folders_of(tmp_path, a_run(0, {0: 0, 15000: 1}))
+    assert len(read_table(compare(tmp_path, mine, "--others", str(others["step-0"])), ["checkpoint"])) == 2
+    with pytest.raises(InputError, match=r"step-15000 does not descend .* with those of \S+other/step0 by 0\.7"):
+        compare(tmp_path, mine | {"step-15000": others["step-15000"]}, "--others", str(others["step-0"]))
+
+
+def test_numbers_in_bfloat16_are_read(tmp_path):
+    values = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    halves = (values.view(np.uint32) >> 16).astype(np.uint16)
+    header = json.dumps({"a": {"dtype": "BF16", "shape": [64, 64], "data_offsets": [0, halves.nbytes]}}).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + halves.tobytes())
+    np.testing.assert_allclose(tensors._numbers("BF16", tensors.tensors([path])["a"][1]), values.ravel(), rtol=2**-7)
+    assert tensors.likeness([path], [path]) == pytest.approx(1)
+    # Nothing to compare: other types, no matrices, pickles.
+    saved(tmp_path / "vectors", {"a": np.ones(4, np.float32)})
+    for other in ("vectors/model.safetensors", "none.safetensors", "pytorch_model.bin"):
+        assert tensors.likeness([path], [tmp_path / other]) is None
 
 
 def test_of_checkpoints_that_differ_a_sample_is_read(tmp_path, embedding, monkeypatch):

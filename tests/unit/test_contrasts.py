@@ -7,13 +7,15 @@ from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import PARTS
 from dynalign.io.arrays import write_arrays
 from dynalign.io.errors import InputError
-from dynalign.statistics import block_tests, contrasts
+from dynalign.statistics import block_tests, contrasts, half_rises
+from dynalign.statistics.half_rises import Curve
 from dynalign.tables.reader import read_table
 
 N, GAP = 240, 2
 FOLD = np.repeat(np.arange(4, dtype=np.int16), N // 4)
 SETTINGS = Statistics(block=10)
 TEST = (FOLD, SETTINGS, GAP)
+SAMPLE = block_tests.sample_of(*TEST)
 NAMES = ["step-0", "step-10", "step-100"]
 
 
@@ -103,32 +105,32 @@ def test_the_half_of_a_rise_lies_where_the_fit_passes_midway():
     places = np.array([0.0, 1, 2, 4])
     # By hand: linear; a jump; pooled (0.3, 0.1 → 0.2, 0.2) so that the middle of 0 and 0.8 lies at 2 + 2 · 0.2 / 0.6.
     curves = np.array([[0, 1, 2, 4], [0, 0, 1, 1], [0, 0.3, 0.1, 0.8]])
-    np.testing.assert_allclose(contrasts.half_rise(places, curves), [2, 1.5, 2 + 2 * 0.2 / 0.6])
+    np.testing.assert_allclose(half_rises.half_rise(places, curves), [2, 1.5, 2 + 2 * 0.2 / 0.6])
     # All pooled: no rise; a fall has none either.
-    assert np.isnan(contrasts.half_rise(places, np.array([[1.0, 1, 1, 1], [3.0, 2, 1, 0]]))).all()
-    np.testing.assert_allclose(contrasts.half_rise(places, curves * 7 - 3), [2, 1.5, 2 + 2 * 0.2 / 0.6])
+    assert np.isnan(half_rises.half_rise(places, np.array([[1.0, 1, 1, 1], [3.0, 2, 1, 0]]))).all()
+    np.testing.assert_allclose(half_rises.half_rise(places, curves * 7 - 3), [2, 1.5, 2 + 2 * 0.2 / 0.6])
 
 
 def test_resampled_means_scatter_as_the_corrected_test_says():
     rng = np.random.default_rng(4)
     means = rng.standard_normal((1, 2, 24))
-    drawn = block_tests.resampled(means, *TEST, 0)
+    drawn = block_tests.resampled(means, SAMPLE, 0)
     test = block_tests.mean_test(means[0].T, *TEST)
     np.testing.assert_allclose(drawn.std(axis=0), test["error"], rtol=0.06)
     np.testing.assert_allclose(drawn.mean(axis=0), test["mean"], atol=0.03)
     # Drawn alike in all: what two time courses have in common stays common.
-    np.testing.assert_allclose(np.ptp(block_tests.resampled(means[:, [0, 0]], *TEST, 0), axis=1), 0, atol=1e-12)
+    np.testing.assert_allclose(np.ptp(block_tests.resampled(means[:, [0, 0]], SAMPLE, 0), axis=1), 0, atol=1e-12)
     # Subjects whose blocks do not vary scatter by themselves: their standard error.
     alike = np.broadcast_to(np.array([0.0, 1, 5])[:, None, None], (3, 2, 24))
-    scatter = block_tests.resampled(alike, *TEST, 0).std(axis=0)
+    scatter = block_tests.resampled(alike, SAMPLE, 0).std(axis=0)
     np.testing.assert_allclose(scatter, np.std([0, 1, 5], ddof=1) / 3**0.5, rtol=0.06)
     # Where they differ by their own noise alone, it is not counted twice: the mean's error is that of its test.
     noise = rng.standard_normal((3, 40, 24))
-    scatter = block_tests.resampled(noise, *TEST, 0).var(axis=0)
+    scatter = block_tests.resampled(noise, SAMPLE, 0).var(axis=0)
     assert scatter.mean() == pytest.approx(
         np.mean(block_tests.mean_test(noise.mean(axis=0).T, *TEST)["error"] ** 2), rel=0.1
     )
-    np.testing.assert_allclose(block_tests.resampled(np.zeros((2, 3, 24)), *TEST, 0), 0)
+    np.testing.assert_allclose(block_tests.resampled(np.zeros((2, 3, 24)), SAMPLE, 0), 0)
 
 
 def test_a_half_rise_is_given_only_where_the_last_is_above_the_first():
@@ -137,7 +139,8 @@ def test_a_half_rise_is_given_only_where_the_last_is_above_the_first():
     shape = np.array([0, 0.1, 0.5, 0.9, 1])[:, None]
     noise = rng.standard_normal((2, 5, 24))
     flat, risen, later = noise, noise + 6 * shape, noise + 6 * shape**4
-    rows = list(contrasts.half_rise_rows(steps, {"alignment": risen, "unique_alignment": later}, TEST, 0))
+    both = {("alignment", "original"): Curve(risen, SAMPLE), ("unique_alignment", "original"): Curve(later, SAMPLE)}
+    rows = list(half_rises.half_rise_rows(steps, both, 0))
     assert 50 < rows[0]["half_rise_low"] < rows[0]["half_rise_step"] < rows[0]["half_rise_high"] < 250
     assert np.isnan(rows[0]["half_rise_ratio"])
     # The same noise in both: the ratio is surer than two intervals apart would be.
@@ -146,8 +149,8 @@ def test_a_half_rise_is_given_only_where_the_last_is_above_the_first():
     assert 1 < low < ratio < high
     assert high / low < (1 + rows[1]["half_rise_high"]) / (1 + rows[0]["half_rise_low"])
     for curve in (flat, -risen):
-        (row,) = contrasts.half_rise_rows(steps, {"alignment": curve}, TEST, 0)
-        assert np.isnan([value for name, value in row.items() if name != "quantity"]).all()
+        (row,) = half_rises.half_rise_rows(steps, {("alignment", "original"): Curve(curve, SAMPLE)}, 0)
+        assert np.isnan([value for name, value in row.items() if name.startswith("half_rise")]).all()
 
 
 @pytest.fixture

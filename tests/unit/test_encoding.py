@@ -15,7 +15,7 @@ from dynalign.config.encoding import Encoding
 from dynalign.encoding import backend, encode, joint
 from dynalign.encoding.arms import make_design, outer_splits
 from dynalign.encoding.delays import delayed, word_means
-from dynalign.encoding.scores import ORIGINAL, read_scores
+from dynalign.encoding.scores import ORIGINAL, read_partition, read_scores
 from dynalign.io import arrays
 from dynalign.io.errors import InputError
 from dynalign.removal import erasers, leace, ridge
@@ -588,6 +588,38 @@ def test_command(study, tmp_path):
         np.testing.assert_allclose(found.r, scores.r, rtol=0, atol=1e-4)
         np.testing.assert_allclose(found.timecourse, scores.timecourse, rtol=0, atol=1e-4)
         np.testing.assert_array_equal(found.fold, scores.fold)
+
+
+def test_command_sets_the_vectors_against_nuisance_features(study, tmp_path):
+    """A table of TRs, word types and surprisal, laid out by hand; words without a vector count in none of them."""
+    import pandas as pd
+
+    story, _, y, arguments = study
+    rng = np.random.default_rng(5)
+    words = reader.read_table(tmp_path / "words.tsv")
+    words["word"] = rng.choice(["a", "the", "owl", "fox", "lamp"], len(words))
+    writer.write_table(words, tmp_path / "words.tsv")
+    names = ["word_rate", "length", "log_frequency", "position_in_sentence", "position_in_run"]
+    series = pd.DataFrame(rng.standard_normal((len(story.runs), 5)), columns=names)
+    series = series.assign(tr=np.arange(len(series)), run=story.runs)
+    writer.write_table(series, tmp_path / "features.tsv")
+    told = pd.DataFrame({"word_index": np.arange(10, len(words)), "surprisal": rng.random(len(words) - 10)})
+    writer.write_table(told, tmp_path / "surprisal.tsv")
+    shares = json.dumps({"nuisance": ["word_rate", "word_types", "surprisal"]})
+    files = {f"--{name}": str(tmp_path / f"{name}.tsv") for name in ("features", "surprisal")}
+    command(arguments | files | {"--shares": shares})
+    design, n_trs = story.design(SMALL["delays"]), len(story.runs)
+    seen = words["word"].to_numpy()[7:]
+    types, number = np.unique(seen, return_inverse=True)
+    one_hot = np.eye(len(types))[number]
+    bands = [joint.Band(series[["word_rate"]].to_numpy(), np.ones(n_trs, dtype=bool), design.source)]
+    surprising = word_means(told["surprisal"].to_numpy()[:, None], story.word_trs[3:], n_trs)
+    bands.append(joint.Band(*surprising, design.source))
+    space = joint.Space(bands, joint.Band(*word_means(one_hot, story.word_trs, n_trs), design.source), number)
+    found = encode.encode(story.vectors, {}, design, y, Encoding(**SMALL), spaces={"nuisance": space})
+    written = read_partition(tmp_path / "out/shares.nuisance.npz")
+    np.testing.assert_allclose(written.share, found["shares", "nuisance"].share, atol=1e-5)
+    assert np.nanmax(np.abs(written.share)) > 0.01
 
 
 def test_hearing_all_twice_is_as_once_with_half_the_penalty(study, tmp_path):

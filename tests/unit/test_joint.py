@@ -6,7 +6,8 @@ import pytest
 
 from dynalign.config.encoding import Encoding
 from dynalign.encoding import backend, delays, joint, partition, ridge
-from dynalign.encoding.arms import low_rank_kernel, make_design, outer_splits
+from dynalign.encoding.arms import direct_kernel, low_rank_kernel, make_design, outer_splits
+from dynalign.encoding.crossfit import training_trs
 from dynalign.encoding.encode import encode
 from dynalign.encoding.scores import ORIGINAL
 
@@ -32,7 +33,7 @@ def study(seed=0, n_voxels=24):
     values[:, 2] = values[:, 1] * 5 + 0.01 * rng.standard_normal(TRS)
     motion = joint.Band(rng.standard_normal((TRS, 1)), np.arange(TRS) % 7 > 0, delays.sources(runs, KEPT, [0]))
     bands = [joint.Band(values, present, design.source), motion]
-    space = joint.Space(bands, joint.Band(one_hot, present, design.source))
+    space = joint.Space(bands, joint.Band(one_hot, present, design.source), types)
     parts = [features(band, design, np.arange(len(design.trs))) for band in (*bands, space.types)]
     own, _ = delays.word_means(vectors, design.word_trs, TRS)
     parts.append(delays.delayed(own - own.mean(axis=0), design.source))
@@ -69,36 +70,63 @@ def himalayas(spaces, gammas, y, train, test, splits):
     return np.diag(both[: y.shape[1], y.shape[1] :]), cv
 
 
+def beyond_types(vectors, type_of, inside):
+    """Vectors less the mean vector of the other training words of their type, word by word; 0 where there is none."""
+    rest = np.zeros_like(vectors)
+    for word, kind in enumerate(type_of):
+        others = inside & (type_of == kind) & (np.arange(len(vectors)) != word)
+        if others.any():
+            rest[word] = vectors[word] - vectors[others].mean(axis=0)
+    return rest
+
+
 def difference_from_himalaya(with_types: bool) -> float:
     """The largest difference of r from himalaya's, of the features alone and jointly with the vectors."""
     vectors, design, space, y = study()
     space = space if with_types else joint.Space(space.bands)
     train, test = outer_splits(design.runs, 4, 3)[1]
     kernel, _ = low_rank_kernel(design, vectors, [], train)
-    sets, arms = joint.joined(ridge.FeatureSets(kernel), design, {"z": space}, RATIOS, train)
+    inside = training_trs(design, train, test)[design.word_trs]
+    left = beyond_types(vectors, space.type_of, inside) if with_types else vectors
+
+    def residual_kernel(type_of):
+        assert type_of is space.type_of
+        return direct_kernel(design, vectors, left, train, test, CHOICES)
+
+    sets, arms = joint.joined(ridge.FeatureSets(kernel), design, {"z": space}, RATIOS, train, residual_kernel)
     found, _ = ridge.fit_fold(ridge.Group(sets, arms), y, train, test, ALPHAS, 4, 0)
     own, present = delays.word_means(vectors, design.word_trs, TRS)
     X = features(joint.Band(own, present, design.source), design, train)
     Z = np.concatenate([features(band, design, train) for band in space.bands], axis=1)
     T = features(space.types, design, train, scale=False) if with_types else X[:, :0]
+    # Centred by its own mean, scaled as the vectors are.
+    rest, _ = delays.word_means(left, design.word_trs, TRS)
+    used = design.trs[train][present[design.trs[train]]]
+    rest = np.where(present[:, None], (rest - rest[used].mean(axis=0)) / own[used].std(axis=0), 0)
+    L = delays.delayed(rest, design.source)
 
     def size(part):
         return np.square(part[train] - part[train].mean(axis=0)).sum()
 
+    # Weights of the vectors, of these beyond types, of the features and of the types.
     w = [ratio * size(X) / size(Z) for ratio in RATIOS]
     m = [mix * size(X) / size(T) for mix in RATIOS[1:-1]] if with_types else []
-    alone = [(0, size(X) / size(Z), 0)]
+    alone = [(0, 0, size(X) / size(Z), 0)]
     if with_types:
-        alone += [(0, own, size(X) / size(T)) for own in (0, *w)]
+        alone += [(0, 0, own, size(X) / size(T)) for own in (0, *w)]
     # Mixed with the vectors, the features stand to the word types as they do alone.
-    mixed = [(1, mix * own, kernel) for mix, kernel in zip(RATIOS[1:-1], m, strict=False) for own in (0, *w)]
-    grids = {"alone": alone, "joint": [(1, own, 0) for own in (0, *w)] + mixed + alone}
-    spaces = [part for part in (X, Z, T) if part.shape[1]]
+    mixed = [(0, 1, mix * own, kernel) for mix, kernel in zip(RATIOS[1:-1], m, strict=False) for own in (0, *w)]
+    grids = {"alone": alone, "joint": alone + [(1, 0, own, 0) for own in (0, *w)]}
+    if with_types:
+        grids["joint"] += [(1, 0, own, size(X) / size(T)) for own in (0, *w)]
+        grids["beyond"] = alone + mixed
+    spaces = [X, L, Z, T] if with_types else [X, Z]
+    grids = {arm: np.array(grid)[:, [0, 1, 2, 3] if with_types else [0, 2]] for arm, grid in grids.items()}
     splits = ridge.inner_splits(len(y), train, 4, 0)
     differences = []
     for arm, grid in grids.items():
         assert len(arms[arm, "z"]) == len(grid)
-        r, cv = himalayas(spaces, np.array([row[: len(spaces)] for row in grid]), y, train, test, splits)
+        r, cv = himalayas(spaces, grid, y, train, test, splits)
         np.testing.assert_allclose(found[arm, "z"].inner_score, cv.max(axis=0), atol=1e-5)
         differences.append(np.abs(found[arm, "z"].r - r).max())
     assert np.abs(found["joint", "z"].r - found["alone", "z"].r).max() > 0.1
@@ -131,14 +159,34 @@ def test_a_partition_is_of_predictions_written_out():
     assert abs(found["shares", "noise"].share[1].mean()) < 0.002
     assert found["shares", "noise"].share[0].mean() > 0.01
     rng = np.random.default_rng(5)
-    measured, a, b, both = rng.standard_normal((4, 30, 6)) + 1
-    parts = partition.parts(backend.Numpy(), measured, a, b, both)
-    centred = [part - part.mean(axis=0) for part in (measured, a, b, both)]
+    measured, a, b, beyond, both = rng.standard_normal((5, 30, 6)) + 1
+    parts = partition.parts(backend.Numpy(), measured, a, b, beyond, both)
+    centred = [part - part.mean(axis=0) for part in (measured, a, b, beyond, both)]
     for voxel in range(6):
-        e, x, z, j = (part[:, voxel] for part in centred)
-        expected = [(e - z) * (j - z), (e - x) * (j - x), e * j]
+        e, x, z, o, j = (part[:, voxel] for part in centred)
+        expected = [(e - z) * (o - z), (e - x) * (j - x), e * j]
         for part, values in zip(parts, expected, strict=True):
             np.testing.assert_allclose(part[:, voxel], values / measured[:, voxel].var(), rtol=1e-9)
+
+
+def test_vectors_that_tell_types_only_add_nothing_to_word_types():
+    """One vector per type: it predicts, and what it adds to types is 0; a context in it adds something."""
+    rng = np.random.default_rng(8)
+    _, design, space, _ = study(4)
+    vectors = rng.standard_normal((TYPES, HIDDEN))[space.type_of]
+    signal = delays.word_means(vectors, design.word_trs, TRS)[0] @ rng.standard_normal((HIDDEN, 20))
+    context = rng.standard_normal((len(vectors), HIDDEN))
+    more = delays.word_means(context, design.word_trs, TRS)[0] @ rng.standard_normal((HIDDEN, 20))
+
+    def unique(words, series):
+        late = delays.delayed(series, delays.sources(np.repeat([1, 2], TRS // 2), KEPT, [1]))
+        y = late + rng.standard_normal(late.shape)
+        found = encode(words, {}, design, y, CHOICES, spaces={"z": space}, ratios=RATIOS)
+        assert found[ORIGINAL].r.mean() > 0.3
+        return found["shares", "z"].share[0]
+
+    np.testing.assert_allclose(unique(vectors, signal), 0, atol=1e-5)
+    assert unique(vectors + context, signal + more).mean() > 0.1
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dynalign import folds
 from dynalign.config.removal import Probing, Removal
+from dynalign.io.arrays import read_arrays
 from dynalign.io.errors import InputError
 from dynalign.removal import erasers, logistic, probing, ridge
 from dynalign.removal import fit as removal_fit
@@ -37,7 +38,7 @@ def one(X, codes, sentence, word, probing_options=SMALL, seed=0, method="ridge",
     others = [f"{method}-in-sample"] if method != "ridge" else []
     options = Removal(methods=(*others, "ridge-in-sample"), **removal_options)
     maps = {(family, "p"): removal_fit.fit(family, X, codes, options) for family in options.families}
-    rows = probing.evaluate(X, {"p": codes.astype(float)}, sentence, word, maps, probing_options, options, seed)
+    rows, _ = probing.evaluate(X, {"p": codes.astype(float)}, sentence, word, maps, probing_options, options, seed)
     (row,) = [row for row in rows if row["removal"] == f"{method}-in-sample"]
     return row
 
@@ -451,3 +452,16 @@ def test_bad_input_is_named(study):
     narrow = {"word_index": np.arange(3, 303), "layer-2": np.zeros((300, 5), np.float32)}
     save_file(narrow, folder / "step-4.safetensors")
     refused(r"maps\.npz: ridge\.pos is for 6 dimensions, the representation has 5")
+
+
+def test_which_words_are_right_is_kept_and_counts_to_the_accuracy(study):
+    folder, labels, options = study
+    table = command(folder, options, "--right", str(folder / "right.npz"))
+    kept = read_arrays(folder / "right.npz")
+    assert kept["property"].tolist() == ["pos", "tense"]
+    assert kept["word_index"].tolist() == list(range(3, 303))
+    assert kept["n_folds"] == SMALL.folds
+    without = labels["tense"][3:303].isna().to_numpy()
+    assert (kept["right"][1] == -1).tolist() == without.tolist()
+    for row, accuracy in zip(kept["right"], table["accuracy_before"][:2], strict=True):
+        assert row[row >= 0].mean() == pytest.approx(accuracy)

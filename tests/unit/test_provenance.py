@@ -113,6 +113,7 @@ def test_every_step_of_the_package_is_followed_beyond_itself():
                     "statistics.shares",
                     "statistics.contrasts",
                     "statistics.ceiling",
+                    "statistics.models",
                     "statistics.regions",
                 ),
                 "statistics.maps",

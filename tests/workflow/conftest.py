@@ -50,6 +50,8 @@ SMALL = {
     "training": {"steps": 128, "depth": 2},
     "model": {"source": "trained", "depth": 2, "steps": [0, 128], "layers": [2], "device": "cpu"},
     "probing": {"permutations": 10, "C": [0.01, 1.0]},
+    # Not word types: they take half an encoding's time.
+    "shares": {"nuisance": ["word_rate", "length", "log_frequency", "position_in_sentence", "position_in_run"]},
     "removal": {"permutations": 5},
     "encoding": {"inner_folds": 5},
     "threads": {"representation": 1, "encoding": 1, "training": 1},

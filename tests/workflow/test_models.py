@@ -13,6 +13,7 @@ from tests.workflow.test_growth import branch
 
 KINDS = ("checkpoints", "perplexity", "alignment", "removal_effects", "removal_effects_group")
 TARGETS = [f"results/tiny/tables/{name}.tsv" for name in KINDS]
+COMPARED = "results/tiny/tables/models.tsv"
 #: A seed each; they differ in their steps too.
 MODELS = {"one": {"seed": 1}, "two": {"seed": 2, "steps": [16]}}
 
@@ -25,7 +26,7 @@ def study_of(folder: Path, **models: dict) -> dict:
 def folder(tmp_path_factory) -> Path:
     """A copy in which the tables of two models are made."""
     folder = copy_repository(tmp_path_factory.mktemp("models"))
-    run = snakemake(folder, "--cores", "2", *TARGETS, config=study_of(folder, **MODELS))
+    run = snakemake(folder, "--cores", "2", *TARGETS, COMPARED, config=study_of(folder, **MODELS))
     assert run.status == 0, run.output[-6000:]
     return folder
 
@@ -61,6 +62,15 @@ def test_tables_of_the_study_hold_those_of_its_models(folder):
             if adjusted:
                 assert len(own) < len(whole)
                 assert not np.allclose(rows["p_fdr"], own["p_fdr"])
+
+
+def test_means_over_models_are_of_the_step_that_both_have(folder):
+    rows = read_table(folder / COMPARED, kind="models").query("quantity == 'alignment' and relative_depth == 'best'")
+    assert rows["step"].tolist() == [16]
+    whole = read_table(folder / "results/tiny/tables/alignment.tsv").query("removal == 'none' and step == 16")
+    assert rows["n_models"].item() == 2
+    assert rows["mean"].item() == pytest.approx(whole["mean_r"].mean(), abs=1e-6)
+    assert rows["sd_between_raw"].item() == pytest.approx(whole["mean_r"].std(), abs=1e-6)
 
 
 def test_one_more_model_plans_its_branch_and_the_tables(folder):

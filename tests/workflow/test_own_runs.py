@@ -51,6 +51,7 @@ def ragged(folder) -> dict:
     study["annotation"]["file"] = "results/small/annotation/story.conllu"
     study["model"] |= {"source": "results/small/model", "revision": "step-{step}", "steps": [128]}
     study["baselines"] = ["controls"]
+    study |= {"properties": {"tense": SMALL["properties"]["tense"]}, "figures": {"properties": ["tense"]}}
     for subject in "FGH":
         for part, name in enumerate(("front", "back")):
             n = np.asarray(nibabel.load(folder / "results/small/data/sub-F_mask.nii.gz").dataobj).sum()

@@ -281,12 +281,12 @@ def folder_of_scores(wildcards, input):
 
 
 def cells_of(*patterns, checkpoints=lambda study: study.checkpoints):
-    """Tables of all cells of a model, in the order of checkpoints, layers and subjects."""
+    """Files of all cells of a model, in the order of checkpoints, layers and subjects."""
 
-    def tables(wildcards):
+    def files(wildcards):
         study = study_of(wildcards)
         paths = (
-            filled(f"{M}/{pattern}.tsv", wildcards, ckpt=ckpt, layer=layer, subject=subject)
+            filled(f"{M}/{pattern}", wildcards, ckpt=ckpt, layer=layer, subject=subject)
             for pattern in patterns
             for ckpt in checkpoints(study)
             for layer in study.layers_of(ckpt)
@@ -294,7 +294,13 @@ def cells_of(*patterns, checkpoints=lambda study: study.checkpoints):
         )
         return list(dict.fromkeys(paths))
 
-    return tables
+    return files
+
+
+def of_every_model(pattern):
+    """Files of all checkpoints of all models."""
+    files = cells_of(pattern, checkpoints=steps_of)
+    return lambda wildcards: [path for name in STUDY.models for path in files({"model": name})]
 
 
 #: What Snakemake's report shows, in the order of the rules; the page shows the same.
@@ -326,7 +332,7 @@ def reported(path, category, caption=None, models=STUDY.models, **labels):
 
 def root_of(*tables):
     """Where these tables lie, or a figure of them: with a model, unless none belongs to one."""
-    return R if all(schema.TABLES[name].shared for name in tables) else M
+    return R if all(schema.TABLES[name].shared or schema.TABLES[name].compares for name in tables) else M
 
 
 def path_of(table):
@@ -436,9 +442,11 @@ def tokenizer_file(wildcards):
 
 def tables_of(wildcards):
     """The tables of a page, in the schema's order: a model's and those that all share; or those of the whole study."""
-    model = model_of(wildcards)
-    paths = {path_of(name).format(model=model) if model else f"{R}/tables/{name}.tsv": name for name in schema.TABLES}
-    return [path for path in paths if path in MARKED]
+    if model := model_of(wildcards):
+        paths = [path_of(name).format(model=model) for name, table in schema.TABLES.items() if not table.compares]
+    else:
+        paths = [f"{R}/tables/{name}.tsv" for name in schema.TABLES]
+    return [path for path in dict.fromkeys(paths) if path in MARKED]
 
 
 def shown_of(wildcards):

@@ -20,6 +20,8 @@ for name, tables in DRAWN_FROM.items():
     root = root_of(*tables)
     _, number, *words = name.split("-")
     category = "Figures" if name in PAPER_FIGURES else "Figures beyond the paper"
+    if any(schema.TABLES[kind].compares for kind in tables):
+        category = COMPARISON
 
     rule:
         name:

@@ -1,4 +1,4 @@
-# What several models have → tables of the whole study, and what compares models.
+# What several models have → tables of the whole study.
 if STUDY.models:
 
     #: Tables that a model has of its own: label in the report, and the models that have them.
@@ -32,6 +32,3 @@ if STUDY.models:
             shell:
                 "python -m dynalign.{params.command:q} {params.tables:q} --models {params.models:q} {params.fdr:q}"
                 " --output {output:q} &> {log:q}"
-
-# A statistic of models is a rule here: its inputs are every model's tables, `for_models(path_of("alignment"))`, and
-# the digests of its scores, `scores({"model": name})`; a figure of it has the category COMPARISON.

@@ -49,7 +49,8 @@ rule probing:
         **ERASERS,
         labels=path_of("labels"),
     output:
-        f"{M}/probing/{{ckpt}}/layer-{{layer}}.tsv",
+        table=f"{M}/probing/{{ckpt}}/layer-{{layer}}.tsv",
+        right=f"{M}/probing/{{ckpt}}/layer-{{layer}}.npz",
     log:
         f"{M}/logs/probing/{{ckpt}}.layer-{{layer}}.log",
     benchmark:
@@ -69,4 +70,4 @@ rule probing:
         "python -m dynalign.removal.probing --representation {input.representation:q} --layer {wildcards.layer}"
         " --labels {input.labels:q} --erasers {input.erasers:q} --properties {params.properties:q}"
         " --options {params.options:q} --removal-options {params.removal:q} --seed {params.seed}"
-        " --checkpoint {wildcards.ckpt} --step={params.step} --output {output:q} &> {log:q}"
+        " --checkpoint {wildcards.ckpt} --step={params.step} --output {output.table:q} --right {output.right:q} &> {log:q}"

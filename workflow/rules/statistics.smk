@@ -1,4 +1,6 @@
 # Scores → alignment, effects of removal, by subject and over subjects; tables of cells → tables of the study.
+from dynalign.models.competence import names_of
+
 #: What the statistics of a checkpoint's scores take.
 CELL = {
     "step": lambda wildcards: step_of(wildcards.ckpt),
@@ -86,7 +88,7 @@ for file in SHARES:
 
 rule removal_effects_group_table:
     input:
-        cells=cells_of("statistics/{ckpt}/group"),
+        cells=cells_of("statistics/{ckpt}/group.tsv"),
         effects=path_of("removal_effects"),
     output:
         table("removal_effects_group", "removal effects, all subjects"),
@@ -103,20 +105,20 @@ rule removal_effects_group_table:
 
 #: Tables put together from those of cells: label in the report, tables of cells, whether p is adjusted over all rows.
 COLLECTED = {
-    "perplexity": ("perplexity", cells_of("representation/{ckpt}.perplexity", checkpoints=steps_of), False),
-    "probing": ("probing", cells_of("probing/{ckpt}/layer-{layer}"), False),
-    "alignment": ("alignment", cells_of("statistics/{ckpt}/{subject}.alignment"), False),
-    "removal_effects": ("removal effects", cells_of("statistics/{ckpt}/{subject}.effects"), True),
+    "perplexity": ("perplexity", cells_of("representation/{ckpt}.perplexity.tsv", checkpoints=steps_of), False),
+    "probing": ("probing", cells_of("probing/{ckpt}/layer-{layer}.tsv"), False),
+    "alignment": ("alignment", cells_of("statistics/{ckpt}/{subject}.alignment.tsv"), False),
+    "removal_effects": ("removal effects", cells_of("statistics/{ckpt}/{subject}.effects.tsv"), True),
 }
 if STUDY.shared_with:
-    cells = cells_of(*(f"statistics/{{ckpt}}/{file}" for file in SHARES))
+    cells = cells_of(*(f"statistics/{{ckpt}}/{file}.tsv" for file in SHARES))
     COLLECTED["shares"] = ("shares of variance", cells, True)
 if STUDY.rois is not None:
-    COLLECTED["roi_alignment"] = ("alignment by region", cells_of("rois/{subject}.alignment"), False)
-    COLLECTED["roi_effects"] = ("removal effects by region", cells_of("rois/{subject}.effects"), True)
+    COLLECTED["roi_alignment"] = ("alignment by region", cells_of("rois/{subject}.alignment.tsv"), False)
+    COLLECTED["roi_effects"] = ("removal effects by region", cells_of("rois/{subject}.effects.tsv"), True)
 if STUDY.noise_ceiling.compute:
-    COLLECTED["noise_ceiling"] = ("noise ceiling", cells_of("ceiling/{subject}.ceiling"), False)
-    COLLECTED["alignment_to_ceiling"] = ("alignment / noise ceiling", cells_of("ceiling/{subject}.ratio"), False)
+    COLLECTED["noise_ceiling"] = ("noise ceiling", cells_of("ceiling/{subject}.ceiling.tsv"), False)
+    COLLECTED["alignment_to_ceiling"] = ("alignment / noise ceiling", cells_of("ceiling/{subject}.ratio.tsv"), False)
 
 for name, (label, cells, adjusted) in COLLECTED.items():
 
@@ -140,7 +142,10 @@ for name, (label, cells, adjusted) in COLLECTED.items():
 rule contrasts_table:
     input:
         scores,
-        trs=ALL_TRS,
+        trs=ALL_TRS or [TRS],
+        words=HEARD.replace("{subject}", STUDY.subjects[0]),
+        surprisal=cells_of("representation/{ckpt}.surprisal.tsv", checkpoints=steps_of),
+        probing=cells_of("probing/{ckpt}/layer-{layer}.npz", checkpoints=steps_of),
     output:
         contrasts=table("contrasts", "differences between checkpoints"),
         half_rises=f"{M}/statistics/half_rises.tsv",
@@ -161,12 +166,14 @@ rule contrasts_table:
         gap=STUDY.encoding.gap,
         seed=STUDY.seed,
         options=section(STUDY.statistics, "alpha", "block"),
-        shared=lambda wildcards, input: ["--trs", *input.trs] if input.trs else [],
+        representation=lambda wildcards, input: str(Path(input.surprisal[0]).parent),
+        probing=lambda wildcards, input: str(Path(input.probing[0]).parents[1]),
     shell:
         "python -m dynalign.statistics.contrasts --folder {params.folder:q} --steps {params.steps:q}"
         " --layers {params.layers} --subjects {params.subjects:q} --baselines {params.baselines:q} {params.unique:q}"
         " --gap {params.gap} --seed {params.seed} --options {params.options:q}"
-        " {params.shared:q} --output {output.contrasts:q} --half-rises {output.half_rises:q} &> {log:q}"
+        " --trs {input.trs:q} --words {input.words:q} --representation {params.representation:q}"
+        " --probing {params.probing:q} --output {output.contrasts:q} --half-rises {output.half_rises:q} &> {log:q}"
 
 
 #: Tables on training as a whole: sub-command, label in the report, what is read, options.
@@ -209,3 +216,61 @@ for name, (entry, label, paths, options) in EMERGENCE.items():
         shell:
             "python -m dynalign.statistics.emergence {params.entry} {params.tables:q} {params.options:q}"
             " --output {output:q} &> {log:q}"
+
+
+if STUDY.competence is not None:
+
+    rule competence_table:
+        input:
+            alignment=path_of("alignment"),
+            competence=ancient(given(STUDY.competence)),
+        output:
+            scores=table("competence", "competence"),
+            related=table("competence_alignment", "competence and alignment"),
+        log:
+            f"{M}/logs/competence_table.log",
+        localrule: True
+        params:
+            code=code("statistics.competence"),
+            models=of_model(names_of),
+            content=content(STUDY.competence),
+            options=TEST,
+        shell:
+            "python -m dynalign.statistics.competence --alignment {input.alignment:q} --competence {input.competence:q}"
+            " --models {params.models:q} {params.options:q} --scores {output.scores:q} --output {output.related:q} &> {log:q}"
+
+
+if STUDY.models:
+
+    rule models_table:
+        input:
+            lambda wildcards: [path for name in STUDY.models for path in scores({"model": name})],
+            alignment=for_models(path_of("alignment")),
+            tokens=for_models(f"{M}/representation/tokens.npz"),
+            trs=ALL_TRS or [TRS],
+            words=HEARD.replace("{subject}", STUDY.subjects[0]),
+            surprisal=of_every_model("representation/{ckpt}.surprisal.tsv"),
+            probing=of_every_model("probing/{ckpt}/layer-{layer}.npz"),
+        output:
+            models=table("models", "means over models"),
+            curves=table("model_curves", "curves of models"),
+            contrasts=table("model_contrasts", "differences between models"),
+            half_rises=table("model_half_rises", "half-rises over models"),
+        log:
+            f"{R}/logs/models_table.log",
+        resources:
+            mem_mb=grows(4000),
+        params:
+            code=code("statistics.models"),
+            names=list(STUDY.models),
+            folders=lambda wildcards, input: [str(Path(path).parents[1]) for path in input.alignment],
+            subjects=list(STUDY.subjects),
+            unique=["--unique"] if "nuisance" in STUDY.shared_with else [],
+            gap=STUDY.encoding.gap,
+            seed=STUDY.seed,
+            options=section(STUDY.statistics, "alpha", "block"),
+            written=lambda wildcards, output: by_option(wildcards, output),
+        shell:
+            "python -m dynalign.statistics.models --names {params.names:q} --folders {params.folders:q}"
+            " --subjects {params.subjects:q} {params.unique:q} --gap {params.gap} --seed {params.seed}"
+            " --options {params.options:q} --trs {input.trs:q} --words {input.words:q} {params.written:q} &> {log:q}"

@@ -26,7 +26,7 @@ from tests.figure_study import (
 )
 
 from dynalign.config.figures import Figures
-from dynalign.figures import distributions, draw, elements, layers, removal, shares, style, training_curves
+from dynalign.figures import data, distributions, draw, elements, layers, removal, shares, style, training_curves
 from dynalign.statistics import summaries
 
 
@@ -283,6 +283,10 @@ def test_everything_over_training_on_one_axis_filled_where_it_clears(drawn, tabl
         for c in strip.collections
         if c.get_gid() == "half-rise" and c.get_segments()[0][0, 1] == named["half of the rise in alignment"]
     ]
+    # Perplexity and a property have theirs in their own rows.
+    lines = [c.get_segments()[0][0, 1] for c in strip.collections if c.get_gid() == "half-rise"]
+    assert {named["use of context"], named["tense"]} < set(lines)
+    assert len(lines) == 4
     at = 1 + np.log(3001.5 / 1001) / np.log(15001 / 1001)
     ends = half.get_segments()[0][:, 0]
     assert ends[0] < 1 < at < ends[1] < 2
@@ -458,6 +462,57 @@ def test_what_the_choice_of_the_layer_adds(drawn, tables):
     gains = where(numbers, rule="gain")
     assert (gains["mean_r"] >= 0).all()
     assert (gains["mean_r"] > 0).any()
+
+
+def test_models_are_thin_lines_about_their_mean(drawn, tables):
+    figure, numbers = pick(drawn, 19)
+    upper, lower = figure.axes[:2], figure.axes[2:]
+    assert [panel.get_title() for panel in upper] == ["6 layers × 512 (n = 3)", "12 layers × 768 (n = 2)"]
+    curves, means = tables["model-curves"], tables["models"]
+    for panels, quantity, place in ((upper, "alignment", "mean"), (lower, "perplexity", "")):
+        for panel, group, names in zip(panels, means["group"].unique(), ("abc", "de"), strict=True):
+            for name in names:
+                rows = where(curves, model=name, quantity=quantity, relative_depth=place)
+                np.testing.assert_array_equal(line(panel, name), rows["value"])
+            rows = where(means, group=group, quantity=quantity, relative_depth=place)
+            np.testing.assert_array_equal(line(panel, "mean over models"), rows["mean"])
+            (band,) = [each for each in panel.collections if each.get_gid() == "mean over models"]
+            heights = band.get_paths()[0].vertices[:, 1]
+            assert {*rows["ci_low"], *rows["ci_high"]} == set(heights)
+    assert legend_texts(figure) == [*"abcde", "mean over models", "interval over models,\nsubjects and text"]
+    # Nothing is drawn of the best layer.
+    assert len(numbers) == 2 * 5 * 6 + 2 * 2 * 6
+    assert set(numbers["n_models"]) == {1, 2, 3}
+
+
+def test_many_models_are_not_named_and_one_has_no_mean(tables):
+    curves, means = (tables[name] for name in ("model-curves", "models"))
+    copies = [curves.assign(model=curves["model"] + str(k)) for k in range(3)]
+    many = {"models": means, "model-curves": pd.concat(copies, ignore_index=True)}
+    with style.context():
+        figure, _ = draw.FIGURES["figure-19-models"].draw(data.FigureData(many, Figures(), PROPERTIES))
+        assert "a model" in legend_texts(figure)
+        assert "a0" not in legend_texts(figure)
+        alone = means.assign(n_models=1, ci_low=np.nan, ci_high=np.nan)
+        one = {"models": alone, "model-curves": curves}
+        figure, _ = draw.FIGURES["figure-19-models"].draw(data.FigureData(one, Figures(), PROPERTIES))
+        assert legend_texts(figure) == list("abcde")
+
+
+def test_competence_stands_beside_alignment(drawn, tables):
+    figure, numbers = pick(drawn, 20)
+    top, lower = figure.axes
+    means = cube(tables["alignment"], "mean_r", removal="none").mean(axis=(1, 2))
+    np.testing.assert_allclose(line(top, "mean of participants"), means[:-1], rtol=1e-12)
+    # Of ten tasks, the eight that range furthest, and what the table says of each.
+    tasks = [f"task {k}" for k in range(2, 10)]
+    assert [text.partition("\n")[0] for text in legend_texts(figure) if text.startswith("task")] == tasks
+    assert set(numbers["task"].dropna()) == set(tasks)
+    for task in tasks:
+        (row,) = where(tables["competence-alignment"], task=task, subject="mean", layer="mean").itertuples()
+        label = f"{task}\n{training_curves.rho_in_words(row._asdict())}"
+        np.testing.assert_array_equal(line(lower, label), where(tables["competence"], task=task)["score"])
+        assert set(where(numbers, task=task)["rho"]) == {row.rho}
 
 
 def test_a_figure_has_at_most_one_line_of_notes_that_fits(drawn):

@@ -122,7 +122,7 @@ def test_steps_properties_and_method_fall_back_to_what_there_is(tables):
 
 
 def test_only_baselines_cannot_be_drawn_over_training(tables):
-    baseline = {name: table[table["checkpoint"] == "random"] for name, table in tables.items() if "step" in table}
+    baseline = {name: table[table["checkpoint"] == "random"] for name, table in tables.items() if "checkpoint" in table}
     for number, kind in (
         (4, "alignment"),
         (5, "alignment"),
@@ -222,7 +222,10 @@ def test_bad_input_gets_one_clear_error(files_of, tmp_path, tables):
 
     out = flags(output=tmp_path / "x.png")
     alignment = flags(tables=files_of["alignment"])
-    fails("no figure '19'; choose a number from 1 to 18 or one of figure-01", "--figure", "19", *alignment, *out)
+    n = len(draw.FIGURES)
+    fails(
+        f"no figure '{n + 1}'; choose a number from 1 to {n} or one of figure-01", f"--figure={n + 1}", *alignment, *out
+    )
     needs = "figure-07-removal-bars needs removal_effects.tsv among its --tables"
     fails(needs, "--figure", "7", *alignment, *out)
     fails(r"x.gif: figures are written as .png, .pdf, .svg", *command(files_of, 3, tmp_path / "x.gif"))

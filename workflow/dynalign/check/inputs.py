@@ -19,7 +19,7 @@ from dynalign.encoding import arms
 from dynalign.figures import surfaces
 from dynalign.io.arrays import read_record
 from dynalign.io.errors import InputError, located
-from dynalign.models import architecture, checkpoints, tokens
+from dynalign.models import architecture, checkpoints, competence, tokens
 from dynalign.models.tokens import Tokens
 from dynalign.responses import confounds, kinds, recordings, regions, timeline
 from dynalign.responses.grayordinates import Grayordinates
@@ -77,6 +77,12 @@ def read_model(study: Study, inputs: Inputs, made: str | None) -> tuple[Inputs, 
     inputs, found = replace(inputs), Findings()
     with found.trying():
         _model(study, inputs, found, made)
+    if study.competence is not None and Path(study.competence).is_file():
+        with found.trying(), located("competence"):
+            steps, names = study.model.steps, competence.names_of(study)
+            scores = competence.read_competence(study.competence, names, steps)
+            n_tasks, n_steps = scores["task"].nunique(), scores["step"].nunique()
+            found.say("competence", f"{study.competence}: {n_tasks} tasks, at {n_steps} of {len(steps)} steps")
     return inputs, found
 
 

@@ -94,6 +94,8 @@ def missing_files(study: Study, root: str | Path = ".") -> list[str]:
             need(f"properties.{name}.table", entry.table)
     for name, feature in study.features.items():
         need(f"features.{name}.table", feature.table)
+    if study.competence is not None:
+        need("competence", study.competence)
     if study.training is not None:
         for path in study.training.texts or (study.training.grammar,):
             need("training", path)

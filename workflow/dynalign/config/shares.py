@@ -24,7 +24,7 @@ class Shares(Section):
     ratios: Grid = Field(
         powers_of_ten(-2, 2),
         description="ratios of two bands' penalties that are tried in joint models, in steps of `encoding.alphas`; "
-        "word types mix with the vectors at all but the outermost",
+        "word types mix with the vectors, less what tells types, at all but the outermost",
     )
 
 

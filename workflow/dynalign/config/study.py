@@ -70,6 +70,12 @@ class Study(Section):
     encoding: Encoding = Field(Encoding(), description="encoding models")
     statistics: Statistics = Field(Statistics(), description="statistics")
     rois: Rois | None = Field(None, description="regions of interest: alignment and effects in each")
+    competence: FilePath | None = Field(
+        None,
+        description="scores of the checkpoints on tasks, set beside alignment: a table of step, task, score and, of "
+        "several models, model (the source or its last part); `python -m dynalign.models.competence` makes it of "
+        "Pythia's published evaluations",
+    )
     noise_ceiling: NoiseCeiling = Field(NoiseCeiling(), description="intersubject noise ceiling")
     figures: Figures = Field(Figures(), description="figures")
     threads: Threads = Field(Threads(), description="CPU threads per job")

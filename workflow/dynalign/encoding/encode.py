@@ -148,8 +148,17 @@ def _groups(
         kernel, changes = low_rank_kernel(design, original, list(arms.values()), train)
     read = [ORIGINAL, *(arms if changes else ())]
     own: dict[Hashable, Sequence[int]] = {name: (number,) for number, name in enumerate(read)}
-    sets, more = joint.joined(ridge.FeatureSets(kernel, changes), design, spaces or {}, ratios, train)
-    partitions = {name: (ORIGINAL, ("alone", name), ("joint", name)) for name in spaces or {}}
+
+    def residual_kernel(type_of):
+        words = training_trs(design, train, test)[design.word_trs]
+        return direct_kernel(design, original, joint.without_types(original, type_of, words), train, test, choices)
+
+    vectors = ridge.FeatureSets(kernel, changes)
+    sets, more = joint.joined(vectors, design, spaces or {}, ratios, train, residual_kernel)
+    partitions = {}
+    for name, space in (spaces or {}).items():
+        both = ("joint", name)
+        partitions[name] = (ORIGINAL, ("alone", name), both if space.types is None else ("beyond", name), both)
     yield ridge.Group(
         sets, {**own, **more}, dict(same or {}) if changes else {}, with_targets=read, partitions=partitions
     )

@@ -5,10 +5,12 @@ low-rank update of the kernel of X, one set for each ratio of the two penalties;
 too, so that a band which adds nothing costs nothing. Z alone is an update of no features at all.
 
 Word types are as many columns as there are words, so they come as a kernel of their own: with the other features as an
-update of it, alone and mixed with that of X.
+update of it, alone and mixed with that of X. What X tells beyond types is asked of X less the mean of each type:
+hundreds of dimensions that tell types too would help to estimate what a column per type tells badly, and that is no
+information of their own (METHOD section 5).
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +38,7 @@ class Space:
 
     bands: Sequence[Band]  #: few columns, which share a penalty
     types: Band | None = None  #: one-hot word types, with a penalty of their own
+    type_of: np.ndarray | None = None  #: of int, (n_words,), the number of each word's type
 
 
 def property_space(codes, design: Design) -> Space:
@@ -62,7 +65,7 @@ def nuisance_space(
     surprisal : array of shape (n_words,), or None
         Of each, NaN where it is unknown; None for a baseline, which has none.
     """
-    bands, types = [], None
+    bands, types, number = [], None, None
     for name in names:
         if name == "word_types":
             _, number = np.unique([word_type(word) for word in words], return_inverse=True)
@@ -78,7 +81,22 @@ def nuisance_space(
             present = np.isfinite(values).all(axis=1)
             source = delays.sources(runs, design.trs, own_delays[name]) if name in own_delays else design.source
             bands.append(Band(np.where(present[:, None], values, 0), present, source))
-    return Space(bands, types)
+    return Space(bands, types, number)
+
+
+def without_types(vectors, type_of, inside) -> np.ndarray:
+    """Vectors, (n_words, hidden), less the mean of the training words `inside`, (n_words,), of their type.
+
+    A training word's own vector does not count in its mean, so that training and test words are treated alike. A word
+    whose type no (other) training word has becomes 0: nothing of it is known to be more than its type. So vectors that
+    tell types only become 0, all of them.
+    """
+    vectors = np.asarray(vectors, dtype=np.float64)
+    sums = np.zeros((type_of.max() + 1, vectors.shape[1]))
+    np.add.at(sums, type_of[inside], vectors[inside])
+    others = np.bincount(type_of[inside], minlength=len(sums))[type_of] - inside
+    means = (sums[type_of] - np.where(inside[:, None], vectors, 0)) / np.maximum(others, 1)[:, None]
+    return np.where((others > 0)[:, None], vectors - means, 0)
 
 
 def _standardised(band: Band, trs, scale: bool = True) -> np.ndarray:
@@ -94,7 +112,12 @@ def _spread(kernel, train) -> float:
 
 
 def joined(
-    vectors: FeatureSets, design: Design, spaces: Mapping[str, Space], ratios: Sequence[float], train
+    vectors: FeatureSets,
+    design: Design,
+    spaces: Mapping[str, Space],
+    ratios: Sequence[float],
+    train,
+    residual_kernel: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[list[FeatureSets], dict[Hashable, list[int]]]:
     """Feature sets of joint models, and the candidates of their arms.
 
@@ -107,14 +130,18 @@ def joined(
     spaces : mapping of name to Space
     ratios : sequence of float
         What the vectors' penalty is over that of a space's bands, where both spread alike, in steps of the penalties
-        tried; word types are mixed with the vectors at all but the first and the last.
+        tried. Word types are mixed with the vectors beyond types at all but the first and the last, and with the whole
+        vectors at the one next to 1.
+    residual_kernel : function
+        From the type of each word to the kernel of the vectors :func:`without_types`; for spaces with types.
 
     Returns
     -------
     sets : list of FeatureSets
         `vectors` with further updates, and others.
     arms : dict
-        ``("alone", name)`` and ``("joint", name)`` to numbers of feature sets.
+        ``("alone", name)`` and ``("joint", name)`` to numbers of feature sets, and where there are word types
+        ``("beyond", name)``: the joint model without those that hold the whole vectors.
     """
     trs = design.trs[train]
     total = _spread(vectors.kernel, train)
@@ -135,6 +162,7 @@ def joined(
     first = sets[0].numbers(0)[-1].stop
     alone: dict[str, list[int]] = {name: [] for name in spaces}
     both: dict[str, list[int]] = {name: [0, *own.get(name, [])] for name in spaces}
+    beyond: dict[str, list[int]] = {name: [] for name in spaces}
     if thin:
         sets.append(nothing)
         for name, numbers in zip(thin, nothing.numbers(first)[1:], strict=True):
@@ -145,15 +173,24 @@ def joined(
             continue
         types = delays.delayed_kernel(_standardised(space.types, trs, scale=False), space.types.source)
         types *= total / _spread(types, train)
+        residual = residual_kernel(space.type_of)
         # In steps of the penalties: between them word types would have a finer grid than alone.
-        for mix in (None, *ratios[1:-1]):
-            kernel = types if mix is None else vectors.kernel + mix * types
+        kernels = [(beyond, mix, residual + mix * types) for mix in ratios[1:-1] or ratios]
+        even = min(ratios, key=lambda ratio: abs(np.log(ratio)))
+        kernels += [(alone, None, types), (both, even, vectors.kernel + even * types)]
+        for arm, mix, kernel in kernels:
             # To each other these features stand as they do alone, so that a joint model gains by the vectors only.
             scale = 1.0 if mix is None else mix
             updates = [LowRankUpdate.band(thin[name], scale * weights[name])] if name in thin else []
             sets.append(FeatureSets(kernel, updates))
             numbers = range(first, first + len(sets[-1]))
-            (alone if mix is None else both)[name] += numbers
+            arm[name] += numbers
             first = numbers.stop
-    arms: dict[Hashable, list[int]] = {("alone", name): numbers for name, numbers in alone.items()}
-    return sets, arms | {("joint", name): [*both[name][:1], *alone[name], *both[name][1:]] for name in spaces}
+    arms: dict[Hashable, list[int]] = {}
+    for name, space in spaces.items():
+        whole, *more = both[name]
+        arms["alone", name] = alone[name]
+        arms["joint", name] = [whole, *alone[name], *more]
+        if space.types is not None:
+            arms["beyond", name] = [*alone[name], *beyond[name]]
+    return sets, arms

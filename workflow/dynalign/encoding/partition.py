@@ -16,30 +16,32 @@ MEASURED = ("unique_model", "unique_features", "joint")
 class FoldPartition:
     """A variance partition on one outer fold; its parts are in the order of :data:`MEASURED`."""
 
-    r2: np.ndarray  #: (3, n_voxels), R² on the test rows against the mean of the training rows: vectors, others, both
+    r2: np.ndarray  #: (4, n_voxels), R² on the test rows against the mean of the training rows, of the four predictions
     timecourse: np.ndarray  #: (n_parts, n_test), share of variance, mean over voxels
     blocks: np.ndarray  #: float32, (n_parts, n_blocks, n_voxels), the same of each voxel, mean over blocks of test rows
 
 
-def parts(run, response, vectors, others, both):
+def parts(run, response, vectors, others, beyond, both):
     """A voxel's variance in each part of :data:`MEASURED`, row by row: three arrays of shape (n_test, n_voxels).
 
-    From responses y and predictions of the vectors, of the other features and of both, all of that shape and centred
-    here. What a band adds to a prediction is counted by how it goes with what the prediction without it leaves,
-    ``(y − ŷ) (ŷ_both − ŷ) / var(y)``: its mean is the unique share, and 0 for a band that tells nothing, whose fit only
-    costs in R² (METHOD section 5).
+    From responses y and predictions of the vectors, of the other features, of these and what the vectors tell beyond
+    them, and of both, all of that shape and centred here. What a band adds to a prediction is counted by how it goes
+    with what the prediction without it leaves, ``(y − ŷ) (ŷ_both − ŷ) / var(y)``: its mean is the unique share, and 0
+    for a band that tells nothing, whose fit only costs in R² (METHOD section 5).
     """
-    response, vectors, others, both = (part - part.mean(axis=0) for part in (response, vectors, others, both))
+    found = (response, vectors, others, beyond, both)
+    response, vectors, others, beyond, both = (part - part.mean(axis=0) for part in found)
     variance = run.xp.einsum("tv,tv->v", response, response) / len(response)
     return (
-        (response - others) * (both - others) / variance,
+        (response - others) * (beyond - others) / variance,
         (response - vectors) * (both - vectors) / variance,
         response * both / variance,
     )
 
 
-def join(folds_of_it: Sequence[FoldPartition], vectors: Scores, others: Scores, both: Scores, scored) -> Partition:
-    """Put a variance partition together from its folds and the scores of its arms; `scored` are voxels, of bool."""
+def join(folds_of_it: Sequence[FoldPartition], arms: Sequence[Scores], scored) -> Partition:
+    """Put a variance partition together from its folds and its four arms' scores; `scored` are voxels, of bool."""
+    vectors = arms[0]
     # With the same weight for every fold, as in a cell's alignment.
     sizes = [int((vectors.fold == k).sum()) for k in range(len(folds_of_it))]
     counts = [one.blocks.shape[1] for one in folds_of_it]
@@ -60,16 +62,16 @@ def join(folds_of_it: Sequence[FoldPartition], vectors: Scores, others: Scores, 
         wide[:, scored] = values
         return wide
 
-    def differences(vectors, others, both) -> np.ndarray:
-        return _all_parts(np.stack([both - others, both - vectors, both]))
+    def differences(vectors, others, beyond, both) -> np.ndarray:
+        return _all_parts(np.stack([beyond - others, both - vectors, both]))
 
-    r = [np.mean(scores.r, axis=0, dtype=float)[scored] for scores in (vectors, others, both)]
+    r = [np.mean(scores.r, axis=0, dtype=float)[scored] for scores in arms]
     return Partition(
         share=whole(share),
         scatter=whole(scatter),
         timecourse=_all_parts(timecourse),
         r=whole(differences(*r)),
-        r_timecourse=differences(vectors.timecourse, others.timecourse, both.timecourse),
+        r_timecourse=differences(*(scores.timecourse for scores in arms)),
         r2=whole(differences(*r2)),
         fold=vectors.fold,
         n_blocks=np.array(blocks.shape[1]),

@@ -63,8 +63,9 @@ class Group:
 
     with_targets: Collection[Hashable] | None = None  #: arms that predict targets too; default all
 
-    #: Variance partitions: the arms of the vectors, of other features, and of both together.
-    partitions: Mapping[str, tuple[Hashable, Hashable, Hashable]] = field(default_factory=dict)
+    #: Variance partitions: the arms of the vectors, of other features, of these and what the vectors tell beyond
+    #: them, and of both together.
+    partitions: Mapping[str, tuple[Hashable, Hashable, Hashable, Hashable]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -438,10 +439,10 @@ def fit_fold(
         course = np.stack([over_voxels(values) for values in agreed])
         partitions = []
         for names in group.partitions.values() if len(arms) == len(group.arms) else ():
-            three = [predicted[arms.index(name)] for name in names]
-            errors = [run.xp.square(measured - prediction).sum(axis=0) for prediction in three]
+            four = [predicted[arms.index(name)] for name in names]
+            errors = [run.xp.square(measured - prediction).sum(axis=0) for prediction in four]
             r2 = [run.get(1 - error / run.xp.square(measured).sum(axis=0)) for error in errors]
-            found = parts(run, measured, *three)
+            found = parts(run, measured, *four)
             course_of, blocks_of = (np.stack([take(part) for part in found]) for take in (over_voxels, in_blocks))
             partitions.append((np.stack(r2), course_of, blocks_of.astype(np.float32)))
         return weights @ blocks, choice, best, blocks.astype(np.float16), course, partitions
@@ -542,9 +543,8 @@ def fit_folds(
         timecourse[tested] = np.concatenate([one.timecourse for one in folds_of_arm])
         joined[arm] = (Scores(**parts, timecourse=timecourse, fold=fold), target_r.mean(axis=0))
     whole = {}
-    for name, three in named.items():
-        vectors, others, both = (joined[arm][0] for arm in three)
-        whole[name] = join([one[name] for one in cut], vectors, others, both, scored)
+    for name, arms in named.items():
+        whole[name] = join([one[name] for one in cut], [joined[arm][0] for arm in arms], scored)
     return joined, whole
 
 

@@ -1,4 +1,4 @@
-"""The paper's eleven figures and seven beyond it, drawn from the study's tables.
+"""The paper's eleven figures and those beyond it, drawn from the study's tables.
 
 ``python -m dynalign.figures.draw --figure 4 --tables alignment.tsv --output X.png X.tsv`` draws one; a ``.tsv`` output
 holds the numbers drawn. :data:`FIGURES` says which tables each figure needs.
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dynalign.cli import command, run
 from dynalign.config.figures import Figures
 from dynalign.config.properties import paper_properties
-from dynalign.figures import distributions, layers, removal, shares, style, training_curves
+from dynalign.figures import competence, distributions, layers, models, removal, shares, style, training_curves
 from dynalign.figures.data import FigureData
 from dynalign.io.errors import InputError
 from dynalign.io.shipped import shipped
@@ -57,6 +57,9 @@ FIGURES = {
     "figure-16-layer-choice": Drawing(layers.layer_choice, ("alignment",)),
     "figure-17-shares": Drawing(shares.parts_over_training, ("alignment", "shares")),
     "figure-18-voxels": Drawing(shares.significant_voxels, ("alignment", "removal-effects"), optional=("shares",)),
+    # Of a study of several models, and of one with a table of competence.
+    "figure-19-models": Drawing(models.over_training, ("models", "model-curves")),
+    "figure-20-competence": Drawing(competence.over_training, ("alignment", "competence", "competence-alignment")),
 }
 
 #: The figures that the paper has.

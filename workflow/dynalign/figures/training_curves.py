@@ -115,9 +115,10 @@ def emergence_view(figure_data: FigureData):
     colours = figure_data.marks
     known = emergence.cleared(figure_data.tables["contrasts"])
     shown = when[when["layer"].isin(["mean", ""]) & when["subject"].isin(["mean", ""])]
-    rises = shown[shown["half_rise_step"].notna()].drop_duplicates("quantity")
+    rises = shown[shown["half_rise_step"].notna()].drop_duplicates(["quantity", "property"])
     axis = StepAxis([*line["step"], *bits["step"], *probes["step"]], figure_data.options.step_axis, 6.6)
-    heights = [2.3, 1.9, 2.9, 0.22 * (len(shown) + len(rises) + 1) + 0.3]
+    own_rows = rises["quantity"].isin(["alignment", "unique_alignment"]).sum()
+    heights = [2.3, 1.9, 2.9, 0.22 * (len(shown) + own_rows + 1) + 0.3]
     figure, axes = style.subplots(10.5, sum(heights) + 1.6, 4, 1, sharex=True, gridspec_kw={"height_ratios": heights})
     top, middle, lower, strip = axes[:, 0]
     size = 5.5 if len(axis.steps) <= 12 else 4
@@ -200,7 +201,8 @@ def emergence_view(figure_data: FigureData):
 def emergence_strip(panel, axis: StepAxis, when, rises, colours: Mapping[str, style.Mark]) -> None:
     """For each row of `when` (``tables/emergence.tsv``) a bar from the checkpoint before to the first that clears.
 
-    Below, for each row of `rises`, the step by which half of the quantity's rise is reached, and its interval.
+    For each row of `rises`, the step by which half of the quantity's rise is reached, and its interval: of perplexity
+    and of properties in the same row, of alignment, which has several references, in a row below.
     """
 
     def mark_of(row):
@@ -208,9 +210,10 @@ def emergence_strip(panel, axis: StepAxis, when, rises, colours: Mapping[str, st
 
     order = when.sort_values(["clears_by", "emergence_step"], kind="stable", na_position="last")
     references = {emergence.UNTRAINED: "untrained (step 0)", emergence.ZERO: "0"}
-    names = []
+    names, rows_of = [], {}
     for height, row in enumerate(order.itertuples()):
         mark = mark_of(row)
+        rows_of[row.quantity, row.property] = height
         reference = references.get(row.reference, row.reference)
         name = {"alignment": f"alignment > {reference}", "perplexity": "use of context"}
         name["unique_alignment"] = "alignment over nuisance > 0"
@@ -226,9 +229,11 @@ def emergence_strip(panel, axis: StepAxis, when, rises, colours: Mapping[str, st
         for step, face in {row.emergence_step: "white", row.clears_by: mark.colour}.items():
             if not np.isnan(step):
                 panel.scatter(axis([step]), [height], s=36, c=face, **look)
-    for height, row in enumerate(rises.itertuples(), start=len(names)):
-        whose = "alignment over nuisance" if row.quantity == "unique_alignment" else "alignment"
-        names.append(f"half of the rise in {whose}")
+    for row in rises.itertuples():
+        height = rows_of[row.quantity, row.property]
+        if row.quantity in (whose := {"alignment": "alignment", "unique_alignment": "alignment over nuisance"}):
+            height = len(names)
+            names.append(f"half of the rise in {whose[row.quantity]}")
         low, middle, high = axis.between([row.half_rise_low, row.half_rise_step, row.half_rise_high])
         colour = mark_of(row).colour
         panel.hlines(height, low, high, color=colour, linewidth=1.2, gid="half-rise")

@@ -14,6 +14,7 @@ import numpy as np
 from dynalign import folds
 from dynalign.cli import command, progress, run
 from dynalign.config.removal import Probing, Removal
+from dynalign.io.arrays import write_arrays
 from dynalign.io.errors import InputError, located
 from dynalign.removal import fit, logistic
 from dynalign.removal.data import read_words
@@ -120,8 +121,11 @@ def evaluate(
     probing: Probing,
     options: Removal,
     seed: int,
-) -> list[dict]:
+) -> tuple[list[dict], np.ndarray]:
     """Probe every property before and after its removal: a row per method and property, in this order.
+
+    Beside the rows, an array of int8, (n_properties, n_words): 1 where the probe before removal is right, 0 where it is
+    wrong, −1 for a word without a label. It lets the words of a stretch of the story be counted by themselves.
 
     The columns are described in ``tables/schema.yaml``, the rules in METHOD section 6. What a method fits, not where an
     encoding fits it, makes the row: `leace-crossfit` and `leace-in-sample` have the same numbers.
@@ -151,18 +155,20 @@ def evaluate(
     """
     for name, labels in codes.items():
         check_classes(name, labels[np.isfinite(labels)], probing)
-    rows = {}
+    rows, right = {}, np.full((len(codes), len(X)), -1, dtype=np.int8)
     masks = {np.isfinite(labels).tobytes(): np.isfinite(labels) for labels in codes.values()}
     for key, mask in masks.items():  # properties with the same labelled words share their folds
         labels = {n: c[mask].astype(np.int64) for n, c in codes.items() if np.isfinite(c).tobytes() == key}
         about_words = np.asarray(X[mask], dtype=float), labels, sentence[mask], word[mask]
-        found = _evaluate_labelled(*about_words, fitted, probing, options, seed)
+        found, right_here = _evaluate_labelled(*about_words, fitted, probing, options, seed)
+        right[np.ix_([list(codes).index(name) for name in labels], mask)] = right_here
         rows.update({arm: {**row, "n_masked": int((~mask).sum())} for arm, row in found.items()})
-    return [rows[method.partition("-")[0], name] | {"removal": method} for method in options.methods for name in codes]
+    arms = [(method, name) for method in options.methods for name in codes]
+    return [rows[method.partition("-")[0], name] | {"removal": method} for method, name in arms], right
 
 
-def _evaluate_labelled(X, labels, sentence, word, fitted, probing, options, seed) -> dict[tuple[str, str], dict]:
-    """:func:`evaluate` for properties that label all words: a row per (method, property)."""
+def _evaluate_labelled(X, labels, sentence, word, fitted, probing, options, seed):
+    """:func:`evaluate` for properties that label all words: rows by (method, property), and which probes are right."""
     names, n = list(labels), len(X)
     arms = [(method, name) for method in options.families for name in names]
     y = np.stack([labels[name] for name in names])
@@ -223,7 +229,7 @@ def _evaluate_labelled(X, labels, sentence, word, fitted, probing, options, seed
             "n_classes": len(sizes),
             "not_converged": int(failed[i] + failed[len(names) + i] + null_failed[i] + after_failed[method, name]),
         }
-    return rows
+    return rows, guesses[: len(names)] == y
 
 
 @command
@@ -239,6 +245,7 @@ def main(
     options: Probing = Probing(),
     removal_options: Removal = Removal(),
     seed: int = 0,
+    right: str | None = None,
 ) -> None:
     """Probe the properties of one layer before and after their removal.
 
@@ -252,6 +259,9 @@ def main(
         Written into the table (a baseline has no step), ``probing/{ckpt}/layer-{layer}.tsv``.
     seed
         Of permutations and control labels.
+    right
+        ``probing/{ckpt}/layer-{layer}.npz`` to write: ``right`` of :func:`evaluate`, its ``property`` and
+        ``word_index``, and ``n_folds``.
     """
     import pandas as pd
     from threadpoolctl import threadpool_limits
@@ -261,8 +271,11 @@ def main(
     fitted = read_erasers(erasers, arms, X.shape[1])
     sentence, word = words["sentence"].to_numpy(), words["word"].to_numpy()
     with located(labels), threadpool_limits(1):
-        rows = evaluate(X, codes, sentence, word, fitted, options, removal_options, seed)
+        rows, found = evaluate(X, codes, sentence, word, fitted, options, removal_options, seed)
     place = {"checkpoint": checkpoint, "step": step, "layer": layer}
+    if right:
+        about = {"property": np.array(properties, dtype=str), "n_folds": np.array(options.folds)}
+        write_arrays(right, about | {"right": found, "word_index": words["word_index"].to_numpy(np.int64)})
     write_table(pd.DataFrame([{**place, **row} for row in rows]), output, "probing")
 
 

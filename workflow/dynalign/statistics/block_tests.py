@@ -14,7 +14,7 @@ Nadeau & Bengio's correction multiplies the variance by 1 + n/n_train for n rows
 Over folds it leaves 4 degrees of freedom, over blocks dozens (rejections, power: ``tests/benchmarks/calibration.py``).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -238,20 +238,45 @@ def largest_p(means: np.ndarray, fold: np.ndarray, settings: Statistics, gap: in
     return found
 
 
-def resampled(blocks: np.ndarray, fold: np.ndarray, settings: Statistics, gap: int, seed: int) -> np.ndarray:
+class Sample(NamedTuple):
+    """How a mean over blocks of TRs is taken, and what its blocks do not show of its variance."""
+
+    weights: np.ndarray  #: of the blocks, (n_blocks,); they sum to 1
+    share: float  #: n_test / n_train of a block (:func:`corrected_t`); 0 where nothing was fitted to other blocks
+    alpha: float  #: level of tests and intervals
+
+    def test(self, means: np.ndarray) -> dict[str, Any]:
+        """:func:`corrected_t` of block means, (n_blocks,) or (n_blocks, n)."""
+        return corrected_t(means, self.share, self.alpha, self.weights)
+
+
+def sample_of(fold: np.ndarray, settings: Statistics, gap: int) -> Sample:
+    """The :class:`Sample` of :func:`block_means`; fold, settings and gap are as for :func:`mean_test`."""
+    weights = _blocks(fold, settings.block)[1]
+    return Sample(weights, _share(len(weights), fold, settings, gap), settings.alpha)
+
+
+def blocks_of_rows(fold: np.ndarray, size: int) -> np.ndarray:
+    """The block of each TR, of int, (n_trs,), in the order of :func:`block_means`."""
+    found = np.empty(len(fold), dtype=int)
+    for number, rows in enumerate(_blocks(fold, size)[0]):
+        found[rows] = number
+    return found
+
+
+def resampled(blocks: np.ndarray, sample: Sample, seed: int) -> np.ndarray:
     """Means of time courses with blocks of TRs and subjects drawn anew, the same ones in all: ``(RESAMPLES, n)``.
 
     Blocks scatter around their mean by as much more as the variance of :func:`corrected_t` is larger than the plain
     one. Subjects scatter by what they differ beyond their own noise, which the blocks hold already: counted twice, it
-    makes intervals of three subjects too wide (they cover 100 % where subjects share little noise). The same seed,
-    subjects and rows give the same draws.
+    makes intervals of three subjects too wide (they cover 100 % where subjects share little noise). The same seed and
+    number of blocks draw the same blocks, whatever else is drawn.
 
     Parameters
     ----------
     blocks : array of shape (n_subjects, n, n_blocks)
         Block means of n time courses of each subject.
-    fold, settings, gap
-        As :func:`mean_test`.
+    sample : Sample
     seed : int
 
     References
@@ -260,7 +285,7 @@ def resampled(blocks: np.ndarray, fold: np.ndarray, settings: Statistics, gap: i
     """
     rng = np.random.default_rng(seed)
     n_subjects, _, k = blocks.shape
-    weights, share = _blocks(fold, settings.block)[1], _share(k, fold, settings, gap)
+    weights, share, _ = sample
     drawn = rng.multinomial(k, np.full(k, 1 / k), RESAMPLES) * weights
     drawn /= drawn.sum(axis=1, keepdims=True)
     # Of k parts drawn anew, the mean has (k − 1)/k of its variance.

@@ -1,10 +1,10 @@
-"""Differences between checkpoints, and the step by which half of a rise is reached (METHOD section 8).
+"""Differences between checkpoints, and the step by which half of each rise is reached (METHOD section 8).
 
 ``python -m dynalign.statistics.contrasts`` takes the scores of a whole training: ``tables/contrasts.tsv``, and
 ``statistics/half_rises.tsv``, which goes into ``tables/emergence.tsv``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,11 @@ from dynalign.config.statistics import Statistics
 from dynalign.encoding.scores import ORIGINAL, PARTS, SHARES
 from dynalign.io.arrays import read_arrays
 from dynalign.io.errors import InputError
-from dynalign.statistics.block_tests import RESAMPLES, block_means, largest_p, mean_effect, mean_test, resampled
+from dynalign.statistics import words as of_words
+from dynalign.statistics.block_tests import block_means, largest_p, mean_effect, sample_of
 from dynalign.statistics.effects import TESTED
 from dynalign.statistics.emergence import ZERO
+from dynalign.statistics.half_rises import Curve, half_rise_rows, risen
 from dynalign.statistics.shared import shared_rows
 from dynalign.tables.collect import adjust
 from dynalign.tables.writer import write_table
@@ -103,60 +105,6 @@ def contrasts(
             )
 
 
-def half_rise(places: np.ndarray, curves: np.ndarray) -> np.ndarray:
-    """Where a rising fit of each curve passes midway between its first and its last value; NaN if it does not rise.
-
-    The fit is the isotonic one (least squares), linear between checkpoints. `places`, (n_checkpoints,), rise; `curves`
-    have the shape (n, n_checkpoints); returned is (n,).
-    """
-    from scipy.optimize import isotonic_regression
-
-    fits = np.array([isotonic_regression(curve).x for curve in curves])
-    middle = (fits[:, 0] + fits[:, -1]) / 2
-    after = np.clip((fits < middle[:, None]).sum(axis=1), 1, len(places) - 1)
-    low, high = (np.take_along_axis(fits, k[:, None], axis=1)[:, 0] for k in (after - 1, after))
-    found = np.full(len(fits), np.nan)
-    np.divide(middle - low, high - low, out=found, where=fits[:, -1] > fits[:, 0])
-    return places[after - 1] + found * (places[after] - places[after - 1])
-
-
-def risen(places: np.ndarray, blocks: np.ndarray, test: Test, seed: int) -> np.ndarray:
-    """The half-rise of the subjects' mean curve, then those with blocks and subjects drawn anew: ``(1 + RESAMPLES,)``.
-
-    All are NaN where the last checkpoint is not above the first by a paired test. `blocks` have the shape (n_subjects,
-    n_checkpoints, n_blocks); `places` are as for :func:`half_rise`, the others as for :func:`contrasts`.
-    """
-    mean = blocks.mean(axis=0)
-    rise = mean_test(mean[-1] - mean[0], *test)
-    if not (rise["p"] < test[1].alpha and rise["mean"] > 0):
-        return np.full(1 + RESAMPLES, np.nan)
-    weights = block_means(np.zeros(len(test[0])), test[0], test[1].block)[1]
-    return half_rise(places, np.vstack([mean @ weights, resampled(blocks, *test, seed)]))
-
-
-def bounds(values: np.ndarray, level: float) -> list[float]:
-    """The estimate that is the first of `values`, and the interval of the others, which covers 1 − `level`."""
-    others = values[1:][np.isfinite(values[1:])]
-    return [values[0], *(np.quantile(others, [level / 2, 1 - level / 2]) if len(others) else [np.nan, np.nan])]
-
-
-def half_rise_rows(steps: Sequence[int], blocks: Mapping[str, np.ndarray], test: Test, seed: int) -> Iterator[dict]:
-    """The half-rise of each quantity, and how that of another compares with that of alignment.
-
-    `blocks` are the quantities' block means of the same subjects, checkpoints and rows, the alignment's first; they are
-    drawn anew together. `test` and `seed` are as for :func:`contrasts`.
-    """
-    first = None
-    for quantity, values in blocks.items():
-        found = risen(np.log1p(steps), values, test, seed)
-        later = np.full_like(found, np.nan) if first is None else found - first
-        first = found if first is None else first
-        names = ("half_rise_step", "half_rise_low", "half_rise_high")
-        ratios = ("half_rise_ratio", "half_rise_ratio_low", "half_rise_ratio_high")
-        row = dict(zip(names, np.expm1(bounds(found, test[1].alpha)), strict=True))
-        yield {"quantity": quantity} | row | dict(zip(ratios, np.exp(bounds(later, test[1].alpha)), strict=True))
-
-
 def training_tables(
     folder: str | Path,
     steps: Sequence[int],
@@ -168,10 +116,13 @@ def training_tables(
     gap: int,
     seed: int,
     shared: Mapping[str, np.ndarray] | None = None,
+    read_words: Callable[[np.ndarray], tuple[Curve, dict[str, dict[str, Curve]]]] | None = None,
 ) -> tuple[list[dict], list[dict]]:
     """Rows of contrasts and of half-rises, per layer and mean over layers, per subject and over subjects (``mean``).
 
     The parameters are those of :func:`main`; quantities are of :data:`COURSES`. A baseline is its mean over its layers.
+    `read_words` gives, for the folds of c(t), the curve of minus log perplexity, and those of probes by layer and
+    property; their half-rises are set against that of the subjects' mean alignment.
     """
     steps = sorted(steps)
     names = [f"step-{step}" for step in steps]
@@ -186,19 +137,29 @@ def training_tables(
             curves[quantity][str(layer)] = reader.blocks([f"{name}/layer-{layer}" for name in names], subjects)
     for quantity, by_layer in curves.items():
         curves[quantity] = {"mean": np.mean(list(by_layer.values()), axis=0)} | by_layer
+    fold = readers["alignment"].fold
+    test, sample = (fold, settings, gap), sample_of(fold, settings, gap)
+    log_perplexity, probes = read_words(fold) if read_words else (None, {})
     rows, rises = [], []
     for layer in progress(list(curves["alignment"]), "layers tested"):
         for who, chosen in [("mean", list(range(len(subjects)))), *((one, [k]) for k, one in enumerate(subjects))]:
             place = {"subject": who, "layer": layer}
             blocks = {quantity: curves[quantity][layer][chosen] for quantity in quantities}
-            test = (readers["alignment"].fold, settings, gap)
             for quantity, values in blocks.items():
                 known = {name: level[chosen].mean(axis=0) for name, level in levels.items()}
                 if quantity != "alignment" or not known:
                     known = {ZERO: np.zeros(values.shape[-1])}
                 for row in contrasts(values.mean(axis=0), names, known, test, seed):
                     rows.append({"quantity": quantity} | place | row)
-            rises += [row | place for row in half_rise_rows(steps, blocks, test, seed)]
+            both = {(quantity, "original"): Curve(values, sample) for quantity, values in blocks.items()}
+            rises += [row | place for row in half_rise_rows(steps, both, seed)]
+        told = {("probing", name): curve for name, curve in probes.get(layer, {}).items()}
+        aligned = Curve(curves["alignment"][layer], sample)
+        reference = risen(np.log1p(steps), aligned, seed)
+        rises += [row | {"subject": "", "layer": layer} for row in half_rise_rows(steps, told, seed, reference)]
+        if layer == "mean" and log_perplexity is not None:
+            told = {("perplexity", ""): log_perplexity}
+            rises += [row | {"subject": "", "layer": ""} for row in half_rise_rows(steps, told, seed, reference)]
     at = dict(zip(names, steps, strict=True))
     return [row | {"step": at[row["checkpoint"]]} for row in rows], rises
 
@@ -217,6 +178,9 @@ def main(
     seed: int = 0,
     options: Statistics = Statistics(),
     trs: tuple[str, ...] = (),
+    words: str | None = None,
+    representation: str | None = None,
+    probing: str | None = None,
 ) -> None:
     """Scores of a whole training → ``tables/contrasts.tsv`` and the steps by which half of each rise is reached.
 
@@ -231,13 +195,27 @@ def main(
     unique
         There are shares of variance with nuisance features.
     trs
-        ``story/{subject}.trs.tsv`` of each, where subjects have runs of their own: what they share is compared.
+        ``story/trs.tsv``; or ``story/{subject}.trs.tsv`` of each, where subjects have runs of their own: what they
+        share is compared.
+    words, representation, probing
+        ``story/words.tsv`` (or those of the first subject), and the folders ``representation/`` and ``probing/``, for
+        the half-rises of perplexity and of what probes read.
     """
     import pandas as pd
 
     quantities = list(COURSES) if unique else ["alignment"]
     shared = dict(zip(subjects, shared_rows(trs), strict=True)) if len(trs) > 1 else None
-    rows, rises = training_tables(folder, steps, layers, subjects, baselines, quantities, options, gap, seed, shared)
+    names = [f"step-{step}" for step in sorted(steps)]
+
+    def read_words(fold: np.ndarray):
+        blocks = of_words.WordBlocks(words, trs[0], fold, options.block, shared[subjects[0]] if shared else None)
+        by_layer = of_words.readability([of_words.right(probing, names, k) for k in layers], blocks, options.alpha)
+        probes = {"mean": of_words.over_layers(by_layer)} | dict(zip(map(str, layers), by_layer, strict=True))
+        bits, word_index = of_words.surprisal(representation, names)
+        return blocks.curve(-bits, word_index, options.alpha), probes
+
+    study = (folder, steps, layers, subjects, baselines, quantities, options, gap, seed, shared)
+    rows, rises = training_tables(*study, read_words if words else None)
     write_table(adjust(pd.DataFrame(rows), options.alpha), output)
     write_table(pd.DataFrame(rises), half_rises)
     note(f"{len(rows)} contrasts")

@@ -192,7 +192,8 @@ def perplexity_row(perplexity, words: Sequence[str]) -> dict:
 def emergence_table(alignment, probing, perplexity, words: Sequence[str], contrasts, half_rises):
     """``tables/emergence.tsv``: ``quantity property subject layer reference level`` and what :func:`emergence` finds.
 
-    Beside it the half-rise of the quantity in this subject and layer, the same for every reference. InputError if no
+    Beside it the half-rise of the quantity in this subject and layer, the same for every reference, and that over the
+    alignment's. InputError if no
     checkpoint has a step.
     """
     import pandas as pd
@@ -201,7 +202,7 @@ def emergence_table(alignment, probing, perplexity, words: Sequence[str], contra
         raise InputError("alignment table: no checkpoint has a step, so nothing can emerge")
     rows = [*alignment_rows(alignment, contrasts), *unique_rows(contrasts)]
     table = pd.DataFrame([*rows, perplexity_row(perplexity, words), *probing_rows(probing)])
-    return table.merge(half_rises, how="left", on=["quantity", "subject", "layer"], validate="many_to_one")
+    return table.merge(half_rises, how="left", on=["quantity", "property", "subject", "layer"], validate="many_to_one")
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -242,49 +243,59 @@ def spearman_interval(
     return rho, float(low), float(high)
 
 
-def apart_from_time(time: np.ndarray, perplexity: np.ndarray, alignment: np.ndarray) -> tuple[float, float]:
-    """How perplexity and alignment go together apart from both following time, arrays of shape (n_checkpoints,).
+def apart_from_time(time: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """How two quantities go together apart from both following time, arrays of shape (n_checkpoints,).
 
-    The first is the partial ρ given `time`, the step (of ranks, so that of log step is the same), the second
-    Spearman's ρ of the differences of log perplexity and of alignment between consecutive checkpoints. NaN where one of
-    the two follows the steps, or has differences that do not vary, or where there are fewer than four checkpoints.
+    One value is the partial ρ given `time`, the step (of ranks, so that of log step is the same), the other Spearman's
+    ρ of their differences between consecutive checkpoints. NaN where one of the two follows the steps, or has
+    differences that do not vary, or where there are fewer than four checkpoints.
 
     References
     ----------
     Kendall (1942), Partial rank correlation, Biometrika 32.
     """
     order = np.argsort(time)
-    when, one, two = (np.asarray(part, dtype=float)[None, order] for part in (time, np.log(perplexity), alignment))
+    when, one, two = (np.asarray(part, dtype=float)[None, order] for part in (time, first, second))
     if when.shape[1] < 4:
         return np.nan, np.nan
-    rho, first, second = (spearman(*pair)[0] for pair in ((one, two), (one, when), (two, when)))
-    left = (1 - first**2) * (1 - second**2)
+    rho, of_one, of_two = (spearman(*pair)[0] for pair in ((one, two), (one, when), (two, when)))
+    left = (1 - of_one**2) * (1 - of_two**2)
     # Ranks make exactly ±1 a matter of rounding.
-    partial = (rho - first * second) / np.sqrt(left) if left > 1e-12 else np.nan
+    partial = (rho - of_one * of_two) / np.sqrt(left) if left > 1e-12 else np.nan
     return float(partial), float(spearman(np.diff(one), np.diff(two))[0])
 
 
-def correlation_table(alignment, perplexity, level: float, seed: int):
-    """``tables/perplexity_alignment.tsv``: Spearman's ρ of perplexity and alignment over checkpoints.
+def correlations(alignment, known, changing, level: float, seed: int) -> list[dict]:
+    """Spearman's ρ over checkpoints of a quantity and alignment, per subject and layer, and over them (``mean``).
 
-    ``subject layer n_checkpoints rho ci_low ci_high``, per subject and over subjects (``mean``), per layer and over
-    layers (``mean``). Negative: alignment rises as perplexity falls. ``rho_given_step rho_of_changes``: those of
-    :func:`apart_from_time`. InputError if no checkpoint has both.
+    `known` is the quantity and `changing` that whose changes are compared, data series by checkpoint. Rows have
+    ``subject layer n_checkpoints rho ci_low ci_high`` and, of :func:`apart_from_time`, ``rho_given_step
+    rho_of_changes``.
     """
-    import pandas as pd
-
     rows = []
-    known = perplexity.dropna(subset=["step", "perplexity"]).set_index("checkpoint")["perplexity"]
     for layer in layers_shown(alignment):
         values = summaries.trained(at_layer(alignment, layer))
         values = values[values["checkpoint"].isin(known.index) & values["mean_r"].notna()]
         for subject, curve in values.groupby("subject", sort=False):
-            pairs = known.loc[curve["checkpoint"]].to_numpy(), curve["mean_r"].to_numpy()
-            rho, low, high = spearman_interval(*pairs, level, seed)
+            aligned = curve["mean_r"].to_numpy()
+            rho, low, high = spearman_interval(known.loc[curve["checkpoint"]].to_numpy(), aligned, level, seed)
             key = {"subject": subject, "layer": layer, "n_checkpoints": len(curve)}
-            partial, changes = apart_from_time(curve["step"].to_numpy(), *pairs)
-            found = {"rho": rho, "ci_low": low, "ci_high": high, "rho_given_step": partial, "rho_of_changes": changes}
-            rows.append(key | found)
+            changes = changing.loc[curve["checkpoint"]].to_numpy()
+            partial, of_changes = apart_from_time(curve["step"].to_numpy(), changes, aligned)
+            found = {"rho": rho, "ci_low": low, "ci_high": high}
+            rows.append(key | found | {"rho_given_step": partial, "rho_of_changes": of_changes})
+    return rows
+
+
+def correlation_table(alignment, perplexity, level: float, seed: int):
+    """``tables/perplexity_alignment.tsv``: :func:`correlations` of perplexity and alignment.
+
+    Changes are of log perplexity. Negative: alignment rises as perplexity falls. InputError if no checkpoint has both.
+    """
+    import pandas as pd
+
+    known = perplexity.dropna(subset=["step", "perplexity"]).set_index("checkpoint")["perplexity"]
+    rows = correlations(alignment, known, np.log(known), level, seed)
     if not rows:
         raise InputError("no checkpoint has both a perplexity and an alignment; run both tables again")
     return pd.DataFrame(rows)

@@ -39,6 +39,8 @@ class Table:
     file: str
     #: Whether it is the same for every model of a study.
     shared: bool = False
+    #: Whether it compares the models of a study.
+    compares: bool = False
 
     def described(self, properties: Iterable[str] = ()) -> dict[str, Column]:
         """Every column by name, in order; those per property last."""
@@ -84,7 +86,7 @@ def _columns(listed: Sequence[str | Mapping], shared: Mapping[str, Mapping]) -> 
 
 def _of_models(part: str, described: Mapping) -> list[str]:
     """The column that a table has where those of several models are put together."""
-    return ["model"] if part == "tables" and not described.get("shared") else []
+    return ["model"] if part == "tables" and not (described.get("shared") or described.get("compares")) else []
 
 
 def _read() -> dict[str, Table]:
@@ -101,6 +103,7 @@ def _read() -> dict[str, Table]:
             per_property={end: _column(column) for end, column in described.get("per_property", {}).items()},
             file=described.get("file", "" if part == "steps" else f"{part}/{name}.tsv"),
             shared=described.get("shared", False),
+            compares=described.get("compares", False),
         )
         for part in ("tables", "figures", "steps")
         for name, described in schema[part].items()
