@@ -631,7 +631,7 @@ def test_hearing_all_twice_is_as_once_with_half_the_penalty(study, tmp_path):
     command(arguments | {"--options": once})
     trs, words = (reader.read_table(tmp_path / f"{name}.tsv") for name in ("trs", "words"))
     n = len(trs)
-    trs = pd.concat([trs.assign(first=trs["tr"]), trs.assign(first=trs["tr"], tr=trs["tr"] + n, run=trs["run"] + 3)])
+    trs = pd.concat([trs.assign(first_tr=trs["tr"]), trs.assign(first_tr=trs["tr"], tr=trs["tr"] + n, run=trs["run"] + 3)])
     words = pd.concat([words.assign(repeat=1), words.assign(repeat=2, tr=words["tr"] + n, run=words["run"] + 3)])
     words.insert(0, "row", range(len(words)))
     writer.write_table(trs, tmp_path / "F.trs.tsv")

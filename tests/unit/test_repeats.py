@@ -64,7 +64,7 @@ def test_averaged_repeats_are_one_recording():
     heard, trs = laid_out(keep=False)
     assert trs["run"].tolist() == [1] * 5 + [2] * 3 + [3] * 6
     assert heard["word_index"].tolist() == [0, 1, 2, 3, 7, 4, 5, 6]
-    assert "first" not in trs
+    assert "first_tr" not in trs
     assert timing.rows_of_responses(trs).tolist() == [1, 2, 3, 4, 6, 7, 9, 10, 11, 12, 13]
 
 
@@ -74,7 +74,7 @@ def test_kept_repeats_stand_side_by_side_in_the_rows_of_responses():
     assert heard["word_index"].tolist() == [0, 1, 2, 3, 7, 4, 5, 6, 0, 1, 2, 3]
     assert heard["repeat"].tolist() == [1] * 8 + [2] * 4
     assert heard["tr"].tolist()[-4:] == [14, 15, 16, 18]
-    assert trs["first"].tolist() == [*range(14), 0, 1, 2, 3, 4]
+    assert trs["first_tr"].tolist() == [*range(14), 0, 1, 2, 3, 4]
     assert timing.rows_of_responses(trs).tolist() == [1, 15, 2, 16, 3, 17, 4, 18, 6, 7, 9, 10, 11, 12, 13]
     # A word's controls are those of its hearing: word rate, position in sentence and run.
     table = features.feature_table(heard, trs, {})

@@ -8,15 +8,17 @@ if STUDY.models:
             name = Path(entry["path"]).stem
             OF_MODELS.setdefault(name, (entry["labels"]["table"], []))[1].append(entry["wildcards"]["model"])
 
+    # Significant subjects are counted anew, as their p is adjusted over all models.
+    COUNTED = "removal_effects_group"
+
     for name, (label, models) in OF_MODELS.items():
-        # Significant subjects are counted anew, as their p is adjusted over all models.
-        counted = {"effects": f"{R}/tables/removal_effects.tsv"} if name == "removal_effects_group" else {}
+        if name == COUNTED:
+            continue
 
         rule:
             name:
                 f"models_{name}_table"
             input:
-                **counted,
                 tables=expand(path_of(name), model=models),
             output:
                 reported(f"{R}/tables/{name}.tsv", "Tables", caption="put-together.rst", table=label),
@@ -24,11 +26,26 @@ if STUDY.models:
                 f"{R}/logs/{name}_table.log",
             localrule: True
             params:
-                code=code("statistics.group", "collect") if counted else code("tables.collect"),
-                command=["statistics.group", "collect"] if counted else ["tables.collect"],
-                tables=by_option,
+                code=code("tables.collect"),
                 models=models,
                 fdr=["--fdr", STUDY.statistics.alpha] if "p_fdr" in schema.TABLES[name].columns else [],
             shell:
-                "python -m dynalign.{params.command:q} {params.tables:q} --models {params.models:q} {params.fdr:q}"
+                "python -m dynalign.tables.collect --tables {input.tables:q} --models {params.models:q} {params.fdr:q}"
                 " --output {output:q} &> {log:q}"
+
+    rule models_removal_effects_group_table:
+        input:
+            tables=expand(path_of(COUNTED), model=STUDY.models),
+            effects=f"{R}/tables/removal_effects.tsv",
+        output:
+            reported(f"{R}/tables/{COUNTED}.tsv", "Tables", caption="put-together.rst", table=OF_MODELS[COUNTED][0]),
+        log:
+            f"{R}/logs/{COUNTED}_table.log",
+        localrule: True
+        params:
+            code=code("statistics.group", "collect"),
+            models=list(STUDY.models),
+            level=STUDY.statistics.alpha,
+        shell:
+            "python -m dynalign.statistics.group collect --tables {input.tables:q} --models {params.models:q}"
+            " --effects {input.effects:q} --fdr {params.level} --output {output:q} &> {log:q}"

@@ -213,5 +213,5 @@ if STUDY.baselines:
             seed=STUDY.seed,
         shell:
             "python -m dynalign.models.baselines --kind {wildcards.baseline} --words {input.words:q} {params.trs:q}"
-            " {params.tr} --tokens {input.tokens:q} --features {params.features:q} --language {params.language:q} --seed {params.seed}"
+            " {params.tr:q} --tokens {input.tokens:q} --features {params.features:q} --language {params.language:q} --seed {params.seed}"
             " --output {output.vectors:q} &> {log:q}"

@@ -52,7 +52,7 @@ def make_design(word_trs, runs, kept, delay: Sequence[int], stories=None, moment
 
 def design_of(series, word_trs, delay: Sequence[int]) -> Design:
     """The design of a subject's TRs, a data frame, with the rows of its responses."""
-    stories, first = timing.stories_of(series), series["first"].to_numpy() if "first" in series else None
+    stories, first = timing.stories_of(series), series["first_tr"].to_numpy() if "first_tr" in series else None
     rows = timing.rows_of_responses(series)
     return make_design(word_trs, series["run"].to_numpy(), rows, delay, stories, first)
 

@@ -84,7 +84,7 @@ def timeline(
         place = last_tr_before(onset[inside], times, tr)
         heard.append(of_story[inside].assign(run=one.run, tr=first + place, repeat=one.repeat))
         again = begins[first_run[one.run]] + np.arange(n)
-        series.append(pd.DataFrame({"run": one.run, "story": one.story, "time": times, "first": again}))
+        series.append(pd.DataFrame({"run": one.run, "story": one.story, "time": times, "first_tr": again}))
     found = pd.concat(heard, ignore_index=True)
     if (twice := found.duplicated(["word_index", "repeat"])).any():
         row = found[twice].iloc[0]
@@ -108,7 +108,7 @@ def timeline(
     trs["kept"] = kept.astype(int)
     found.insert(0, "row", np.arange(len(found)))
     if not told:
-        found, trs = found.drop(columns="repeat"), trs.drop(columns="first")
+        found, trs = found.drop(columns="repeat"), trs.drop(columns="first_tr")
     return found, trs
 
 

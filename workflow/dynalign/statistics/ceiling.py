@@ -195,7 +195,7 @@ def predict(
         rows = rows_in_common(series, trs)
         measured = measured.iloc[rows[0]]
         brains = [np.asarray(brain[chosen]) for brain, chosen in zip(brains, rows, strict=True)]
-    runs, first = measured["run"].to_numpy(), measured["first"].to_numpy() if "first" in measured else None
+    runs, first = measured["run"].to_numpy(), measured["first_tr"].to_numpy() if "first_tr" in measured else None
     scores = intersubject(brains[1:], brains[0], runs, encoding, threads, block, stories_of(measured), first)
     note(f"mean ceiling: r = {np.nanmean(voxel_scores(scores)):.4f} from {len(others)} other subjects")
     write_scores(output, scores)
@@ -215,8 +215,8 @@ def repeated(
     `brain`.
     """
     series = read_trs(trs)
-    if "first" in series:
-        series = series[series["first"] == series["tr"]]
+    if "first_tr" in series:
+        series = series[series["first_tr"] == series["tr"]]
     runs, kept = series["run"].to_numpy(), series["kept"].to_numpy() == 1
     tr = float(np.median(np.diff(series["time"])))
     parts = hearings(options, recordings, subject, runs, kept, tr)
@@ -271,7 +271,7 @@ def ratio(
     if own_trs is not None:
         series = read_trs(own_trs)
         # Moments of stories, heard once or again.
-        n_kept = series.loc[series["kept"] == 1, "first" if "first" in series else "tr"].nunique()
+        n_kept = series.loc[series["kept"] == 1, "first_tr" if "first_tr" in series else "tr"].nunique()
         row |= {"n_trs": n_trs, "n_trs_left_out": n_kept - n_trs}
     ratios = []
     for cell in progress(cells, "r/ceiling: cells"):

@@ -435,7 +435,7 @@ def rows_of_responses(trs) -> np.ndarray:
     of the first hearing), so that contiguous folds and blocks hold all or none of them.
     """
     kept = np.flatnonzero(trs["kept"].to_numpy() == 1)
-    return kept[np.argsort(trs["first"].to_numpy()[kept], kind="stable")] if "first" in trs else kept
+    return kept[np.argsort(trs["first_tr"].to_numpy()[kept], kind="stable")] if "first_tr" in trs else kept
 
 
 def stories_of(trs) -> np.ndarray | None:

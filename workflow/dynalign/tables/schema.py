@@ -117,7 +117,11 @@ TABLES = _read()
 RESULTS = frozenset(name for name, table in TABLES.items() if table.file.startswith(("tables/", "figures/")))
 
 #: Text in every table that has a column of this name.
-_TYPES = {(name, column.type == "string") for table in TABLES.values() for name, column in table.columns.items()}
+_TYPES = {
+    (name, column.type == "string")
+    for table in TABLES.values()
+    for name, column in (*table.columns.items(), *table.optional.items())
+}
 _TEXT = {name for name, text in _TYPES if text and (name, False) not in _TYPES}
 
 
