@@ -100,7 +100,7 @@ def _features(study: Study, words, trs):
 def _recordings(study: Study, inputs: Inputs, found: Findings) -> None:
     """Stories, and what each subject heard of them."""
     known, story = read_recordings(study.recordings), study.story
-    inputs.words = words = timing.read_stories(story)
+    inputs.words = words = timing.read_stories(story, known.stories)
     seen = words[words["dropped"] == 0]
     found.say(
         "story",

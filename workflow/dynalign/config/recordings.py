@@ -60,6 +60,11 @@ class Recordings(RootModel[tuple[Recording, ...]]):
         return tr
 
     @property
+    def stories(self) -> tuple[str, ...]:
+        """All stories, in the order of the table."""
+        return tuple(dict.fromkeys(one.story for one in self.root))
+
+    @property
     def subjects(self) -> tuple[str, ...]:
         """All subjects, in the order of the table."""
         return tuple(dict.fromkeys(one.subject for one in self.root))
