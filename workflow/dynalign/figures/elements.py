@@ -114,6 +114,22 @@ def participant(name: str) -> str:
     return MEAN if name == "mean" else f"participant {name}"
 
 
+def crowded(subjects: Sequence) -> bool:
+    """Whether there are more participants than a figure tells apart."""
+    return len(subjects) > summaries.MOST_NAMED
+
+
+def in_legend(subjects: Sequence[str]) -> Callable[[str], str]:
+    """What lines of `subjects` are called: each by its name, or of many one for all (``_…`` stands in no legend)."""
+    first = next(iter(subjects), "")
+    everyone = f"each participant (n = {len(subjects)})"
+    return (lambda name: everyone if name == first else f"_{name}") if crowded(subjects) else participant
+
+
+#: How lines of many participants look.
+CROWD = {"linewidth": 0.7, "alpha": 0.7, "markersize": 0, "zorder": 1.2}
+
+
 def lines(axes, rows, x: str, y: str, by: str, marks: Mapping[str, Mark], text: Callable = str, **look) -> list:
     """A line for each value of the column `by`, in its colour and with its marker, labelled with its `text`.
 
@@ -137,8 +153,11 @@ def lines(axes, rows, x: str, y: str, by: str, marks: Mapping[str, Mark], text: 
 def participants(
     panel, axis: StepAxis, rows, marks: Mapping[str, Mark], y: str = "mean_r", intervals: bool = True
 ) -> None:
-    """Each participant's value and its interval, side by side at each step."""
+    """Each participant's value and its interval, side by side at each step; of many participants thin lines."""
     rows = summaries.trained(rows[rows["subject"].isin(list(marks))])
+    if crowded(marks):
+        lines(panel, rows.assign(place=axis.of(rows)), "place", y, "subject", marks, in_legend(marks), **CROWD)
+        return
     rows = axis.beside(rows, list(marks))
     if intervals:
         colours = [marks[subject].colour for subject in rows["subject"]]
@@ -222,6 +241,11 @@ def reading_keys() -> list:
 def band_key(text: str = "interval of the mean"):
     """The legend entry of bands."""
     return key(text, marker="s", markersize=9, color="black", markeredgewidth=0, alpha=0.15)
+
+
+def interval_keys(subjects: Sequence) -> list:
+    """The legend entry of :func:`participants`' intervals, where they are drawn."""
+    return [] if crowded(subjects) else [bar_key()]
 
 
 def bar_key(text: str = "interval of a participant", **look):

@@ -255,10 +255,8 @@ def read_stories(story: Story, stories: Sequence[str] = ()):
             name = names[rows[0]]
             if (fall := np.diff(onsets[rows]) < 0).any():
                 row = rows[int(np.argmax(fall)) + 1]
-                raise InputError(
-                    f"row {table.index[row]}: story {name!r}: onset {_s(onsets[row])} after {_s(onsets[row - 1])}; word onsets must "
-                    "not fall"
-                )
+                fell = f"onset {_s(onsets[row])} after {_s(onsets[row - 1])}"
+                raise InputError(f"row {table.index[row]}: story {name!r}: {fell}; word onsets must not fall")
             if len(seen := rows[~dropped[rows]]):
                 numbers = _sentences(given, cleaned, seen)
                 sentence[seen] = last + numbers
