@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
@@ -129,8 +130,8 @@ def read_recordings(path: str | Path) -> Recordings:
             first = error.errors()[0]
             name, message = first["loc"][0], first["msg"].removeprefix("Value error, ")
             raise InputError(f"{path}: row {number}: {name}: {message} (got {row.get(str(name))!r})") from None
-    keys = [(one.subject, one.run) for one in found]
-    if twice := [key for key in keys if keys.count(key) > 1]:
+    counts = Counter((one.subject, one.run) for one in found)
+    if twice := [key for key, n in counts.items() if n > 1]:
         raise InputError(f"{path}: subject {twice[0][0]!r} has two rows of run {twice[0][1]}; number a subject's runs")
     kinds = {kind_of(one.images): one.images for one in found}
     if len(kinds) > 1:
