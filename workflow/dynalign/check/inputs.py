@@ -302,7 +302,7 @@ def _model(study: Study, inputs: Inputs, found: Findings, made: str | None) -> N
                 model.depth,
                 model.bos,
             )
-    found.say(study.model_key, f"{model.source}, {model.depth} layers", names)
+    found.say(study.model_key, f"{model.source}, {model.depth} layer{'s' if model.depth > 1 else ''}", names)
     if inputs.tokens is not None:
         one = inputs.tokens
         head = f" behind {len(one.bos)} special" if len(one.bos) else ""
