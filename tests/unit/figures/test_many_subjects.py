@@ -12,7 +12,7 @@ from dynalign.statistics import summaries
 N = 45
 NAMES = [f"{k:02d}" for k in range(1, N + 1)]
 #: Of the figures that show participants.
-SHOWN = (4, 5, 6, 7, 11, 13, 14, 15, 16, 18)
+SHOWN = (4, 5, 6, 7, 11, 13, 14, 15, 16, 18, 20)
 
 
 def crowd_of(table):
@@ -61,7 +61,7 @@ def test_no_legend_leaves_the_figure_and_panels_stay_large(many, number):
     assert max(figure.get_size_inches()) < 20
 
 
-@pytest.mark.parametrize("number", [4, 7, 11, 13, 15, 16])
+@pytest.mark.parametrize("number", [4, 7, 11, 13, 15, 16, 20])
 def test_one_entry_stands_for_all_participants(many, number):
     assert [text for text in legend_texts(many[number][0]) if "each participant" in text] == [
         f"each participant (n = {N})"

@@ -166,6 +166,13 @@ def participants(
     lines(panel, rows, "place", y, "subject", marks, participant, linestyle="none", markersize=size)
 
 
+def thin_lines(panel, axis: StepAxis, rows, marks: Mapping[str, Mark]) -> None:
+    """Each participant's alignment as a thin line, in its colour; of many participants, in grey."""
+    rows = summaries.trained(rows[rows["subject"].isin(list(marks))])
+    look = CROWD if crowded(marks) else {"linewidth": 0.8, "alpha": 0.8, "markersize": 0}
+    lines(panel, rows.assign(place=axis.of(rows)), "place", "mean_r", "subject", marks, in_legend(marks), **look)
+
+
 def mean_line(
     panel, axis: StepAxis, means, y: str = "mean_r", name: str = MEAN, mark: Mark = Mark("black", ""), **look
 ) -> None:

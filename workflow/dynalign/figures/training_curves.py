@@ -134,11 +134,7 @@ def emergence_view(figure_data: FigureData):
             panel.scatter(some["place"], some[y], s=size**2, c=faces, **look)
 
     elements.baselines(top, means)
-    everyone = summaries.trained(values[values["subject"] != "mean"])
-    everyone = everyone.assign(place=axis.of(everyone))
-    people = figure_data.subjects
-    thin = elements.CROWD if elements.crowded(people) else {"linewidth": 0.8, "alpha": 0.8, "markersize": 0}
-    elements.lines(top, everyone, "place", "mean_r", "subject", people, elements.in_legend(people), **thin)
+    elements.thin_lines(top, axis, values, figure_data.subjects)
     elements.band(top, axis.of(line), line, "black", gid=elements.MEAN)
     cells = [("alignment", "mean", "mean", name) for name in emergence.references(means)]
     clear = np.all([line["checkpoint"].isin(known.get(cell, set())) for cell in cells], axis=0)
