@@ -115,20 +115,20 @@ def nifti(data: Data) -> dict:
 def bids(data: Data) -> dict:
     """Derivatives of fMRIPrep; `dynalign.init` writes the configuration.
 
-    What the reference's cosines take out as drift, confounds hold here: the slower half the cosines, the rest motion
-    and tissue. So the same is taken out, if, and only if, all of them are.
+    What the reference's cosines take out as drift, confounds hold here: the slower ones as cosines, the next motion,
+    the fastest tissue. So the same is taken out if, and only if, all of them are.
     """
     rng = np.random.default_rng(3)
     for run, values in enumerate(data.runs, 1):
         n = len(values)
         order = int(2 * n * TR / HIGH_PASS_S)
         cosines = np.cos(np.pi * np.arange(1, order + 1) * (np.arange(n)[:, None] + 0.5) / n)
-        slow = (order + 1) // 2
+        slow = order - 2
         table = {f"cosine{k:02d}": cosines[:, k] for k in range(slow)}
         moves = [f"{kind}_{axis}{term}{square}" for kind in ("trans", "rot") for axis in "xyz"
                  for term in ("", "_derivative1") for square in ("", "_power2")]  # fmt: skip
-        for name in (*moves, "csf", "white_matter"):
-            table[name] = cosines[:, slow:] @ rng.standard_normal(order - slow)
+        table |= {name: rng.normal() * cosines[:, slow] for name in moves}
+        table |= {name: rng.normal() * cosines[:, slow + 1] for name in ("csf", "white_matter")}
         name = f"sub-F_task-tales_run-{run}"
         func = data.folder / "bids/derivatives/fmriprep/sub-F/func"
         place = func / f"{name}_space-MNI152NLin2009cAsym"
