@@ -9,7 +9,7 @@ STAMP := $(VENV)/installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slurm test-faults lint bench clean
+.PHONY: help setup demo test test-layouts test-slurm test-faults lint bench clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ demo: $(STAMP)  ## run the embedded study, offline, into results/demo
 # Each process with one thread: they share the cores.
 test: $(STAMP) lint  ## run all tests
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES)
+
+test-layouts: $(STAMP)  ## run six data sets in six layouts, which must have the same scores (4 minutes)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest tests/layouts
 
 test-slurm: $(STAMP)  ## test the cluster profiles on a SLURM that is brought up here (root, Debian)
 	$(BIN)/python -m pytest tests/slurm

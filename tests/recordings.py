@@ -66,6 +66,20 @@ def nifti(path, values, tr: float = 2.0, mask=MASK) -> None:
     image.to_filename(path)
 
 
+def textgrid(path, tiers: dict[str, list[tuple[float, float, str]]]) -> None:
+    """A TextGrid, long; intervals (start and end in s, text) of each tier follow each other without gaps."""
+    end = max(intervals[-1][1] for intervals in tiers.values())
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end}"]
+    lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
+    for item, (name, intervals) in enumerate(tiers.items(), 1):
+        lines += [f"item [{item}]:", 'class = "IntervalTier"', f'name = "{name}"', "xmin = 0", f"xmax = {end}"]
+        lines += [f"intervals: size = {len(intervals)}"]
+        for number, (start, stop, text) in enumerate(intervals, 1):
+            quoted = text.replace('"', '""')
+            lines += [f"intervals [{number}]:", f"xmin = {start}", f"xmax = {stop}", f'text = "{quoted}"']
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
 def write(folder: Path, kind: str, subject: str, runs) -> None:
     """Runs of a subject, arrays of TRs × 40."""
     folder.mkdir(parents=True, exist_ok=True)

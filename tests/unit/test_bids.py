@@ -120,6 +120,7 @@ def test_a_configuration_that_is_whole(folder, capsys, bids):
         },
     }  # fmt: skip
     assert "To do" not in said
+    assert "not taken" not in said
     assert f"  cleaning {FUNC}_desc-confounds_timeseries.tsv: motion, high_pass, wm_csf\n" in said
     assert "fMRIPrep marks 2 volumes at the start as not in steady state; they are cut" in said
     text = (folder / "mine.yaml").read_text()

@@ -10,6 +10,7 @@ from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 
 from dynalign.config.study import load
+from dynalign.statistics.summaries import MOST_NAMED
 
 ROOT = Path(__file__).parents[2]
 CAPTIONS = sorted((ROOT / "workflow/dynalign/captions").glob("*.rst"))
@@ -31,6 +32,7 @@ STUDIES = {
         "encoding": {"folds": "stories"},
         "noise_ceiling": {"compute": True},
     },
+    "many": {"subjects": [f"s{k}" for k in range(MOST_NAMED + 1)]},
     "plain": {
         "subjects": ["F"],
         "baselines": [],
@@ -97,6 +99,19 @@ def test_every_figure_has_a_caption():
     assert {f"{name}.rst" for name in (*FIGURES, "table-1-probing", "table-2-correlations")} <= {
         path.name for path in CAPTIONS
     }
+
+
+@pytest.mark.parametrize("kind", ["04-best-layer-alignment", "05-best-layer", "14-layer-step"])
+def test_captions_say_how_many_participants_are_drawn(kind):
+    path = FRONT.with_name(f"figure-{kind}.rst")
+    told = {
+        n: " ".join(render(path, {"subjects": [f"s{k}" for k in range(n)]}).split())
+        for n in (MOST_NAMED, MOST_NAMED + 1)
+    }
+    crowd = {"04": "Thin lines: participants.", "05": "area of a circle is the number", "14": "Shown is the mean of"}[
+        kind[:2]
+    ]
+    assert [crowd in text for text in told.values()] == [False, True]
 
 
 @pytest.mark.parametrize("changes", [{}, {"figures": {"steps": [5], "reference": True}, "subjects": ["A"]}])

@@ -95,8 +95,8 @@ def test_keys_have_the_explanations_of_the_configuration_and_the_default_model_i
     written(capsys)
     lines = (tmp_path / "config/mine.yaml").read_text(encoding="utf-8").splitlines()
     assert lines[lines.index("  words: data/words.tsv") - 2] == (
-        "  # `table`, `recordings`: the words, tab-separated, .csv, or .TextGrid (Praat); a path with {run} where each "
-        "run has a file, in which no column `run` is needed"
+        "  # `table`, `recordings`: the words, tab-separated, .csv, or .TextGrid (Praat); a path with {run} (`table`) "
+        "or {story} (`recordings`) where each has a file, in which no such column is needed"
     )
     assert lines[lines.index("#   source: EleutherAI/pythia-160m") - 2] == "# model:"
     # Without the marks of comments, the model reads back as the default.

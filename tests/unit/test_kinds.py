@@ -112,6 +112,7 @@ def test_maps_come_back_at_the_places_of_the_responses_and_with_the_same_bytes(t
         written.append([Path(path).read_bytes() for path in paths])
     assert written[0] == written[1]
     assert {kind_of(path) for path in paths} == {kind}
+    assert kind_of("S1/alternateithicatom.hf5::data") == "hdf5"
 
 
 def test_maps_name_what_they_are_and_lie_where_the_recordings_do(tmp_path, runs):

@@ -75,6 +75,27 @@ def made(tmp_path_factory):
     return path, Reader(path.read_text(encoding="utf-8"))
 
 
+def test_maps_of_many_subjects_are_linked_not_embedded(tmp_path):
+    names = [f"{k:02d}" for k in range(1, 46)]
+    study = page_study.configuration(subjects=names)
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    shown = []
+    for name in names:
+        (folder / f"map-{name}.png").write_bytes(page_study.PIXEL)
+        more = {"category": "Maps of the brain", "labels": {"shows": "scores", "subject": name}}
+        shown.append(
+            page_figures.Figure(path=folder / f"map-{name}.png", caption="map.rst", wildcards={"subject": name}, **more)
+        )
+    reader = Reader(page_write.study_page(study, [], shown, [], tmp_path))
+    images = [given["src"] for tag, given in reader.elements if tag == "img"]
+    assert len(images) == page_figures.MOST_MAPS
+    links = {given["href"] for tag, given in reader.elements if tag == "a"}
+    assert {f"figures/map-{name}.png" for name in names} <= links
+    assert "#map-06" in links
+    assert "#map-07" not in links
+
+
 def test_the_tables_are_embedded_as_they_are(made):
     path, reader = made
     shown = {given["data-table"]: (given, text) for given, text in reader.scripts if "data-table" in given}

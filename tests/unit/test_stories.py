@@ -4,10 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.helpers import flags, made_scores
+from tests.recordings import textgrid
 
 from dynalign.config.features import Feature
+from dynalign.config.preflight import check_files
 from dynalign.config.recordings import Recording, Recordings, read_recordings
 from dynalign.config.story import Story, Trim
+from dynalign.config.study import load
 from dynalign.io.errors import InputError
 from dynalign.io.images import write_image
 from dynalign.responses import timeline
@@ -47,6 +50,63 @@ def test_words_of_stories_count_from_each_beginning(tmp_path):
 def test_stories_that_cannot_be_read_are_named(tmp_path, rows, message):
     with pytest.raises(InputError, match=message):
         timing.read_stories(write_stories(tmp_path / "words.tsv", rows))
+
+
+def test_words_of_a_file_of_each_story(tmp_path):
+    """As one table of the same: onsets from each beginning, no sentence beyond an end, rows named in their file."""
+    rows = [("owls", 0.5, "It"), ("owls", 1, "flew."), ("owls", 1.5, "Then"), ("01", 0, "Rain"), ("01", 3, "fell.")]
+    whole = timing.read_stories(write_stories(tmp_path / "words.tsv", rows))
+    for story in ("owls", "01"):
+        lines = ["onset\tword", *(f"{onset}\t{word}" for name, onset, word in rows if name == story)]
+        (tmp_path / f"{story}.tsv").write_text("\n".join(lines) + "\n")
+    options = Story(layout="recordings", download=None, words=f"{tmp_path}/{{story}}.tsv")
+    pd.testing.assert_frame_equal(timing.read_stories(options, ["owls", "01"]), whole)
+    timing.main(flags(words=tmp_path / "out.tsv", options=options.model_dump_json(), stories=["01", "owls"]))
+    assert timing.read_words(tmp_path / "out.tsv")["word"].tolist() == ["Rain", "fell.", "It", "flew.", "Then"]
+    (tmp_path / "01.tsv").write_text("onset\tword\n3\tRain\n1\tfell.\n")
+    with pytest.raises(InputError, match=r"row 1: story '01': onset 1 s after 3 s"):
+        timing.read_stories(options, ["owls", "01"])
+    (tmp_path / "01.tsv").write_text("onset\tword\n")
+    with pytest.raises(InputError, match=r"/01\.tsv: no words"):
+        timing.read_stories(options, ["owls", "01"])
+
+
+def test_textgrids_of_stories_count_sentences_from_each_beginning(tmp_path):
+    for story, words in (("a", ("Owls", "flew", "off.")), ("b", ("It", "rained"))):
+        textgrid(
+            tmp_path / f"{story}.TextGrid",
+            {"words": [(k, k + 1, word) for k, word in enumerate(words)], "sentence": [(0, 2, "x"), (2, 3, "y")]},
+        )
+    options = Story(layout="recordings", download=None, words=f"{tmp_path}/{{story}}.TextGrid")
+    found = timing.read_stories(options, ["a", "b"])
+    assert found["sentence"].tolist() == [0, 0, 1, 2, 2]
+    assert found["onset"].tolist() == [0, 1, 2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("layout", "words", "message"),
+    [
+        ("recordings", "a.TextGrid", r"'a\.TextGrid': layout 'recordings' takes one table .* by a path with \{story\}"),
+        ("recordings", "{story}-{run}.tsv", "layout 'recordings' takes one table of all stories"),
+        ("table", "{story}.tsv", r"\{story\} goes with layout 'recordings'; runs have \{run\}"),
+    ],
+)
+def test_words_that_do_not_go_with_the_layout(layout, words, message):
+    with pytest.raises(ValueError, match=message):
+        Story(layout=layout, download=None, words=words, tr=TR, trs=[9])
+
+
+def test_a_story_without_its_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tsv").write_text("onset\tword\n0\tRain.\n")
+    (tmp_path / "recordings.tsv").write_text(
+        "subject\trun\tstory\timages\n" + "".join(f"s1\t{k}\t{name}\tx.npy\n" for k, name in enumerate("ab", 1))
+    )
+    np.save(tmp_path / "x.npy", np.ones((4, 2)))
+    story = {"layout": "recordings", "download": None, "words": "{story}.tsv", "tr": TR}
+    study = load({"subjects": ["s1"], "story": story, "recordings": "recordings.tsv"})
+    with pytest.raises(InputError, match=r"^story.words: no such file b\.tsv \(story 'b' of recordings\.tsv\)$"):
+        check_files(study)
 
 
 def recordings(*rows) -> Recordings:

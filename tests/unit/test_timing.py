@@ -3,6 +3,7 @@
 import csv
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dynalign.config.story import Story, Trim
@@ -262,6 +263,19 @@ def test_a_missing_word_is_no_word(tmp_path):
     assert words["dropped"].tolist() == [0, 1, 0]
     with pytest.raises(InputError, match=r"word 0 \('\\u200bOne'\) reads"):
         read_story(story_in(tmp_path, "0.5\t1\t\u200bOne\n", HEAD))
+
+
+def test_words_that_a_program_put_in_quotes_are_named(tmp_path):
+    """As data frames and spreadsheets write tables; quotes of the text itself are the words' own."""
+    path = tmp_path / "words.tsv"
+    frame = pd.DataFrame({"onset": [0.0, 0.5, 1.0], "run": 1, "word": ["He", '"Hm."', 'said".']})
+    frame.to_csv(path, sep="\t", index=False)
+    with pytest.raises(InputError, match=r'words\.tsv: row 1: the word """Hm\.""" stands in quotes.*quoting=3'):
+        read_table_layout(path, 2.0, [10])
+    frame.to_csv(path, sep="\t", index=False, quoting=csv.QUOTE_NONE)
+    assert read_table_layout(path, 2.0, [10]).words == frame["word"].tolist()
+    frame.to_csv(tmp_path / "words.csv", index=False)
+    assert read_table_layout(tmp_path / "words.csv", 2.0, [10]).words == frame["word"].tolist()
 
 
 def test_sentences_of_the_storys_own_are_taken_as_they_are(tmp_path):

@@ -1,4 +1,4 @@
-"""The smallest study with its responses in other kinds of files: by configuration alone, the same scores."""
+"""The smallest study with its responses in HDF5: by configuration alone, the same scores (others: tests/layouts)."""
 
 import copy
 import shutil
@@ -6,15 +6,10 @@ import shutil
 import nibabel
 import numpy as np
 import pytest
-from nibabel.gifti import GiftiDataArray
-from scipy.spatial import ConvexHull
 
 from dynalign.tables.reader import read_table
 from tests import recordings
 from tests.workflow.conftest import copy_repository, snakemake, tiny_study
-
-#: Share of the voxels that stand for the left hemisphere.
-LEFT = 0.6
 
 
 @pytest.fixture(scope="module")
@@ -59,32 +54,6 @@ def run_to_scores(folder, name: str, own: dict, *more: str):
     image = nibabel.load(folder / "results/tiny/maps/F.nii.gz")
     mask = np.asarray(nibabel.load(folder / "results/tiny/data/sub-F_mask.nii.gz").dataobj) > 0
     return np.asarray(image.dataobj)[mask].T
-
-
-def mesh(path, n: int) -> None:
-    """A sphere of n vertices."""
-    points = np.random.default_rng(n).standard_normal((n, 3))
-    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
-    faces = ConvexHull(points).simplices.astype(np.int32)
-    nibabel.GiftiImage(darrays=[GiftiDataArray(points, 1008), GiftiDataArray(faces, 1009)]).to_filename(path)
-
-
-def test_surfaces_give_the_scores_of_the_images_and_are_drawn(finished_tiny):
-    folder, study = finished_tiny
-    (folder / "gifti").mkdir()
-    runs = responses(folder)
-    left = int(LEFT * runs[0].shape[1])
-    for hemi, part in (("L", slice(None, left)), ("R", slice(left, None))):
-        for number, values in enumerate(runs, 1):
-            recordings.gifti(folder / f"gifti/sub-F_run-{number}_hemi-{hemi}.func.gii", values[:, part])
-        mesh(folder / f"gifti/sphere.{hemi}.surf.gii", runs[0][:, part].shape[1])
-    brain = {"images": "gifti/sub-{subject}_run-{run}_hemi-{hemi}.func.gii", "mesh": "gifti/sphere.{hemi}.surf.gii"}
-    own = own_study(folder, study, "gifti", brain)
-    maps = [f"maps/F_hemi-{hemi}.func.gii" for hemi in "LR"]
-    expected = run_to_scores(folder, "gifti", own, *maps, "figures/map-F.png", "figures/effect-map-F.png")
-    found = recordings.read_maps([folder / "results/gifti" / path for path in maps])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert (folder / "results/gifti/figures/map-F.png").stat().st_size > 10_000
 
 
 def test_datasets_give_the_scores_of_the_images_and_have_regions(finished_tiny):

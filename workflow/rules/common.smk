@@ -1,4 +1,5 @@
 # Paths, wildcards and helpers of the rules. No science here.
+import atexit
 import json
 import os
 import re
@@ -27,7 +28,7 @@ from dynalign.config.recordings import read_recordings, with_recordings
 from dynalign.config.story import ARRAYS
 from dynalign.datasets import harry_potter
 from dynalign.io.errors import InputError
-from dynalign.io.shipped import fingerprint
+from dynalign.io.shipped import Fingerprints
 from dynalign.io.yaml import read_yaml
 from dynalign.models import checkpoints
 from dynalign.tables import schema
@@ -112,6 +113,11 @@ wildcard_constraints:
 
 #: Digest of the code behind a command: as a parameter, it reruns exactly the rules whose code changed.
 code = provenance.digest
+
+
+#: Of the images of many subjects each plan would read gigabytes: what is known of them is kept beside Snakemake's own.
+fingerprint = Fingerprints(".snakemake/dynalign-fingerprints.json")
+atexit.register(fingerprint.save)
 
 
 def content(*paths):

@@ -7,6 +7,9 @@ if STUDY.story.layout == "arrays":
     STORY = [f"{STUDY.story.folder}/{name}.npy{RECORDED}" for name in ARRAYS]
 else:
     STORY = [path for _, path in STUDY.story.word_files]
+#: Stories that have a file of words each.
+STORIES = STUDY.story.files_of_stories(RECORDINGS.stories) if RECORDINGS else {}
+STORY += STORIES.values()
 
 if STUDY.story.download == "harry-potter":
 
@@ -50,8 +53,9 @@ rule story:
         code=code("stimulus.timing"),
         options=section(STUDY.story, without=("language",)),
         content=content(*([] if STUDY.simulation or STUDY.story.download else STORY)),
+        stories=["--stories", *STORIES] if STORIES else [],
     shell:
-        "python -m dynalign.stimulus.timing --options {params.options:q} --words {output.words:q}"
+        "python -m dynalign.stimulus.timing --options {params.options:q} {params.stories:q} --words {output.words:q}"
         + ("" if RECORDINGS else " --trs {output.trs:q}")
         + " &> {log:q}"
 

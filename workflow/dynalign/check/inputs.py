@@ -100,7 +100,7 @@ def _features(study: Study, words, trs):
 def _recordings(study: Study, inputs: Inputs, found: Findings) -> None:
     """Stories, and what each subject heard of them."""
     known, story = read_recordings(study.recordings), study.story
-    inputs.words = words = timing.read_stories(story)
+    inputs.words = words = timing.read_stories(story, known.stories)
     seen = words[words["dropped"] == 0]
     found.say(
         "story",
@@ -302,7 +302,7 @@ def _model(study: Study, inputs: Inputs, found: Findings, made: str | None) -> N
                 model.depth,
                 model.bos,
             )
-    found.say(study.model_key, f"{model.source}, {model.depth} layers", names)
+    found.say(study.model_key, f"{model.source}, {model.depth} layer{'s' if model.depth > 1 else ''}", names)
     if inputs.tokens is not None:
         one = inputs.tokens
         head = f" behind {len(one.bos)} special" if len(one.bos) else ""

@@ -17,7 +17,8 @@ def check(
 ) -> Findings:
     """Check a study in the working directory, with what the workflow has made of it (`tokens`: of one model)."""
     found = Findings()
-    found.say("study", f"{study.study}, results in {study.results}/; {len(study.subjects)} subjects")
+    n = len(study.subjects)
+    found.say("study", f"{study.study}, results in {study.results}/; {n} subject{'s' if n > 1 else ''}")
     found.problems += missing_files(study)
     with found.trying():
         check_writable(study.results)

@@ -29,6 +29,7 @@ KINDS = {
     ".npy": "npy",
     ".h5": "hdf5",
     ".hdf5": "hdf5",
+    ".hf5": "hdf5",
 }
 
 #: What a subject's maps are called behind the subject's name, by kind: a file per hemisphere of surfaces.
@@ -46,7 +47,7 @@ _ARRAYS = ("npy", "hdf5")
 
 def split_dataset(path: str) -> tuple[str, str]:
     """An HDF5 file and the dataset named behind ``::``, '' for none; other paths as they are."""
-    found = re.fullmatch(r"(.+\.(?:h5|hdf5))::(.*)", path, re.IGNORECASE)
+    found = re.fullmatch(r"(.+\.(?:h5|hdf5|hf5))::(.*)", path, re.IGNORECASE)
     return (found[1], found[2]) if found else (path, "")
 
 

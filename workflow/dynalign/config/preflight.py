@@ -53,6 +53,8 @@ def missing_files(study: Study, root: str | Path = ".") -> list[str]:
         need("recordings", study.recordings)
         if not missing:
             known = read_recordings(study.recordings)
+            for name, path in story.files_of_stories(known.stories).items():
+                need("story.words", path, f" (story {name!r} of {study.recordings})")
             for subject in study.subjects:
                 if not (rows := known.of(subject)):
                     there = ", ".join(known.subjects)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
@@ -58,6 +59,11 @@ class Recordings(RootModel[tuple[Recording, ...]]):
         if tr is None:
             raise InputError("story.tr: give the TR in s, or a column `tr` in the table of recordings")
         return tr
+
+    @property
+    def stories(self) -> tuple[str, ...]:
+        """All stories, in the order of the table."""
+        return tuple(dict.fromkeys(one.story for one in self.root))
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -124,8 +130,8 @@ def read_recordings(path: str | Path) -> Recordings:
             first = error.errors()[0]
             name, message = first["loc"][0], first["msg"].removeprefix("Value error, ")
             raise InputError(f"{path}: row {number}: {name}: {message} (got {row.get(str(name))!r})") from None
-    keys = [(one.subject, one.run) for one in found]
-    if twice := [key for key in keys if keys.count(key) > 1]:
+    counts = Counter((one.subject, one.run) for one in found)
+    if twice := [key for key, n in counts.items() if n > 1]:
         raise InputError(f"{path}: subject {twice[0][0]!r} has two rows of run {twice[0][1]}; number a subject's runs")
     kinds = {kind_of(one.images): one.images for one in found}
     if len(kinds) > 1:

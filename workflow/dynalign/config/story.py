@@ -1,5 +1,6 @@
 """The sections `story` and `annotation`: the stimulus and its parse."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -24,8 +25,8 @@ class Story(Section):
         "arrays",
         description="`arrays`: a folder of .npy files as in the Harry Potter data; `table`: a words table (onset in s "
         "from the run's start, 0 or later, run, word, perhaps sentence) or TextGrids, with the same runs for all "
-        "subjects; `recordings`: a words table (story, onset in s from the story's start, word, perhaps sentence) and "
-        "a table of recordings",
+        "subjects; `recordings`: a words table (story, onset in s from the story's start, word, perhaps sentence), "
+        "or a file per story, and a table of recordings",
     )
     folder: FilePath | None = Field("resources/harry-potter", description="`arrays`: the folder of the .npy files")
     download: Literal["harry-potter"] | None = Field(
@@ -34,7 +35,7 @@ class Story(Section):
     words: WordsPath | None = Field(
         None,
         description="`table`, `recordings`: the words, tab-separated, .csv, or .TextGrid (Praat); a path with {run} "
-        "where each run has a file, in which no column `run` is needed",
+        "(`table`) or {story} (`recordings`) where each has a file, in which no such column is needed",
     )
     word_column: str = Field("word", description="`table`: column of the words, or tier of TextGrids (`words` too)")
     tr: float | None = Field(
@@ -60,14 +61,24 @@ class Story(Section):
             raise ValueError("download 'harry-potter' goes with layout 'arrays'; set download: null")
         if self.layout == "table" and len(self.trs) > 1 and self.words.lower().endswith(".textgrid"):
             need_placeholders(self, words=("run",))
-        if self.layout == "recordings" and ("{" in self.words or self.words.lower().endswith(".textgrid")):
-            raise ValueError(f"words: {self.words!r}: layout 'recordings' takes one table of all stories")
+        one = self.words is not None and self.words.lower().endswith(".textgrid") and "{story}" not in self.words
+        if self.layout == "recordings" and (one or "{run" in self.words):
+            raise ValueError(
+                f"words: {self.words!r}: layout 'recordings' takes one table of all stories, or a file of each (a "
+                "TextGrid is of one) by a path with {story}"
+            )
+        if self.layout == "table" and "{story}" in self.words:
+            raise ValueError(f"words: {self.words!r}: {{story}} goes with layout 'recordings'; runs have {{run}}")
         return self
 
     @property
     def word_files(self) -> list[tuple[int | None, str]]:
-        """As :func:`word_files`, of the layouts `table` and `recordings`."""
-        return word_files(self.words, len(self.trs or ()))
+        """As :func:`word_files`; of layout `recordings` one table, or nothing where each story has a file."""
+        return [] if "{story}" in self.words else word_files(self.words, len(self.trs or ()))
+
+    def files_of_stories(self, stories: Sequence[str]) -> dict[str, str]:
+        """The file of words of each of the `stories`, where each has one; else nothing."""
+        return {name: self.words.replace("{story}", name) for name in stories if "{story}" in self.words}
 
 
 def word_files(path: str, n_runs: int) -> list[tuple[int | None, str]]:

@@ -322,7 +322,7 @@ def regions_over_training(alignment, choices: Figures):
         panel.set_ylabel("alignment (mean Pearson r)" if k % columns == 0 else "")
     for panel in axes.flat[len(shown) :]:
         panel.set_axis_off()
-    elements.legend(figure, [axes[0, 0]], elements.bar_key())
+    elements.legend(figure, [axes[0, 0]], *elements.interval_keys(subjects))
     more = "" if len(shown) == len(regions) else f" {len(shown)} of {len(regions)} regions; the table holds all."
     style.title(figure, "Alignment over training, region by region", f"Best layer of each region by inner score.{more}")
     return figure, best
@@ -347,11 +347,14 @@ def ceiling_over_training(ratios, alignment, ceilings, choices: Figures):
     elements.numbers_above(panel, axis, [f"{value:.2f}" for value in line])
     axis.dress(panel)
     panel.set_ylabel("alignment / noise ceiling\n(mean r / mean ceiling, same voxels)")
-    elements.legend(figure, [panel], elements.bar_key())
+    elements.legend(figure, [panel], *elements.interval_keys(subjects))
     each = "; ".join(
         f"{row.subject} {row.mean_r_above:.3f} ({int(row.n_above):,} of {int(row.n_voxels):,} voxels)"
         for row in ceilings.itertuples()
     )
+    if elements.crowded(subjects):
+        low, high = ceilings["mean_r_above"].min(), ceilings["mean_r_above"].max()
+        each = f"{low:.3f} to {high:.3f} in {len(subjects)} participants"
     style.title(figure, "Alignment over the noise ceiling", f"Mean ceiling: {each}.")
     columns = [*summaries.CELL, "layer", "n_voxels", "mean_r", "mean_ceiling", "ratio", "ci_low", "ci_high"]
     return figure, shown[columns]

@@ -28,10 +28,7 @@ def over_training(figure_data: FigureData):
     figure, ((top,), (lower,)) = style.subplots(10.5, 6.6, 2, 1, sharex=True)
     means = values[values["subject"] == "mean"]
     elements.baselines(top, means)
-    everyone = summaries.trained(values[values["subject"] != "mean"])
-    everyone = everyone.assign(place=axis.of(everyone))
-    thin = {"linewidth": 0.8, "alpha": 0.8, "markersize": 0}
-    elements.lines(top, everyone, "place", "mean_r", "subject", figure_data.subjects, elements.participant, **thin)
+    elements.thin_lines(top, axis, values, figure_data.subjects)
     elements.mean_line(top, axis, means)
     top.set_ylabel(elements.R_LABEL)
 

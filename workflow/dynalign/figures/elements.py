@@ -114,6 +114,22 @@ def participant(name: str) -> str:
     return MEAN if name == "mean" else f"participant {name}"
 
 
+def crowded(subjects: Sequence) -> bool:
+    """Whether there are more participants than a figure tells apart."""
+    return len(subjects) > summaries.MOST_NAMED
+
+
+def in_legend(subjects: Sequence[str]) -> Callable[[str], str]:
+    """What lines of `subjects` are called: each by its name, or of many one for all (``_…`` stands in no legend)."""
+    first = next(iter(subjects), "")
+    everyone = f"each participant (n = {len(subjects)})"
+    return (lambda name: everyone if name == first else f"_{name}") if crowded(subjects) else participant
+
+
+#: How lines of many participants look.
+CROWD = {"linewidth": 0.7, "alpha": 0.7, "markersize": 0, "zorder": 1.2}
+
+
 def lines(axes, rows, x: str, y: str, by: str, marks: Mapping[str, Mark], text: Callable = str, **look) -> list:
     """A line for each value of the column `by`, in its colour and with its marker, labelled with its `text`.
 
@@ -137,14 +153,24 @@ def lines(axes, rows, x: str, y: str, by: str, marks: Mapping[str, Mark], text: 
 def participants(
     panel, axis: StepAxis, rows, marks: Mapping[str, Mark], y: str = "mean_r", intervals: bool = True
 ) -> None:
-    """Each participant's value and its interval, side by side at each step."""
+    """Each participant's value and its interval, side by side at each step; of many participants thin lines."""
     rows = summaries.trained(rows[rows["subject"].isin(list(marks))])
+    if crowded(marks):
+        lines(panel, rows.assign(place=axis.of(rows)), "place", y, "subject", marks, in_legend(marks), **CROWD)
+        return
     rows = axis.beside(rows, list(marks))
     if intervals:
         colours = [marks[subject].colour for subject in rows["subject"]]
         panel.vlines(rows["place"], rows["ci_low"], rows["ci_high"], colors=colours, linewidth=1, alpha=0.45)
     size = float(np.clip(axis.spacing * axis.per_unit * 72 / len(marks), 4.5, 6.5))
     lines(panel, rows, "place", y, "subject", marks, participant, linestyle="none", markersize=size)
+
+
+def thin_lines(panel, axis: StepAxis, rows, marks: Mapping[str, Mark]) -> None:
+    """Each participant's alignment as a thin line, in its colour; of many participants, in grey."""
+    rows = summaries.trained(rows[rows["subject"].isin(list(marks))])
+    look = CROWD if crowded(marks) else {"linewidth": 0.8, "alpha": 0.8, "markersize": 0}
+    lines(panel, rows.assign(place=axis.of(rows)), "place", "mean_r", "subject", marks, in_legend(marks), **look)
 
 
 def mean_line(
@@ -222,6 +248,11 @@ def reading_keys() -> list:
 def band_key(text: str = "interval of the mean"):
     """The legend entry of bands."""
     return key(text, marker="s", markersize=9, color="black", markeredgewidth=0, alpha=0.15)
+
+
+def interval_keys(subjects: Sequence) -> list:
+    """The legend entry of :func:`participants`' intervals, where they are drawn."""
+    return [] if crowded(subjects) else [bar_key()]
 
 
 def bar_key(text: str = "interval of a participant", **look):

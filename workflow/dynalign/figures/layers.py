@@ -14,39 +14,54 @@ PAPER_RULE, INNER_RULE = "highest mean r\n(the paper's rule)", "highest inner sc
 #: Symbols of the layers that either rule chooses, to be seen on any colour.
 RING = {"markersize": 8.5, "markerfacecolor": "white", "markeredgecolor": "black", "markeredgewidth": 0.9}
 DOT = {"markersize": 5, "markerfacecolor": "#D55E00", "markeredgecolor": "white"}
+#: Area, in square points, of figure 5's circle for all participants.
+CIRCLE = 200
+
 CHOICES = {"best_by_inner_score": (INNER_RULE, RING), "best": (PAPER_RULE, DOT)}
 
 
 def best_layer(figure_data: FigureData):
     """Figure 5: best layer of each participant by step; hollow: the layer that the inner score chooses.
 
-    Of many participants and steps, each choice gets a panel of its own.
+    Of many participants and steps, each choice gets a panel of its own; of very many participants, the areas of
+    circles say how many have the layer as their best.
     """
     table, subjects = figure_data.tables["alignment"], figure_data.subjects
     best = summaries.trained(summaries.best_layers(table))
     need_steps(best, "figure 5")
     axis = elements.StepAxis(best["step"], figure_data.options.step_axis, 6.5)
-    crowded = len(best) > 60
+    many = elements.crowded(subjects)
+    crowded = len(best) > 60 or many
     figure, axes = style.subplots(10, 7.6 if crowded else 4.8, 1 + crowded, 1, sharex=True)
     upper, lower = axes[0, 0], axes[-1, 0]
-    rows = axis.beside(best, list(subjects))
-    look = {"linestyle": "--", "linewidth": 0.7 if crowded else 1.1}
-    size = 4 if crowded else 6.5
-    elements.lines(upper, rows, "place", "layer", "subject", subjects, elements.participant, markersize=size, **look)
-    if not crowded:
-        look |= {"linestyle": "none"}
-    for ring in elements.lines(lower, rows, "place", "layer_by_inner_score", "subject", subjects, **look):
-        edge = {"markeredgecolor": ring.get_color(), "markeredgewidth": 1.3, "gid": "inner score"}
-        ring.set(fillstyle="none", markersize=5.5 if crowded else 12, label="_inner", **edge)
+    filled = elements.key(f"filled: {PAPER_RULE}", markersize=6.5)
+    hollow = elements.key(f"hollow: {INNER_RULE}", markersize=11, fillstyle="none")
+    keys = [filled, hollow]
+    if many:
+        for panel, column, face in ((upper, "layer", style.NOTE), (lower, "layer_by_inner_score", "white")):
+            rows = best.assign(place=axis.of(best)).dropna(subset=column)
+            counts = rows.groupby(["place", column]).size().reset_index(name="n")
+            ink = {"c": face, "edgecolors": style.NOTE, "linewidths": 1.3, "gid": column, "zorder": 3}
+            panel.scatter(counts["place"], counts[column], s=CIRCLE * counts["n"] / len(subjects), **ink)
+        whole = f"all {len(subjects)} participants; the area of\na circle is their number"
+        keys.append(elements.key(whole, markersize=CIRCLE**0.5, color=style.GRID))
+    else:
+        rows = axis.beside(best, list(subjects))
+        look = {"linestyle": "--", "linewidth": 0.7 if crowded else 1.1}
+        size = {"markersize": 4 if crowded else 6.5}
+        elements.lines(upper, rows, "place", "layer", "subject", subjects, elements.participant, **size, **look)
+        if not crowded:
+            look |= {"linestyle": "none"}
+        for ring in elements.lines(lower, rows, "place", "layer_by_inner_score", "subject", subjects, **look):
+            edge = {"markeredgecolor": ring.get_color(), "markeredgewidth": 1.3, "gid": "inner score"}
+            ring.set(fillstyle="none", markersize=5.5 if crowded else 12, label="_inner", **edge)
     for panel in axes[:, 0]:
         elements.layer_ticks(panel.yaxis, summaries.layers_of(summaries.original(table)))
         panel.margins(y=0.1)
         panel.set_ylabel(f"best {elements.LAYER_LABEL}")
         elements.gridlines(panel)
     axis.dress(lower)
-    filled = elements.key(f"filled: {PAPER_RULE}", markersize=6.5)
-    hollow = elements.key(f"hollow: {INNER_RULE}", markersize=11, fillstyle="none")
-    elements.legend(figure, [upper], filled, hollow)
+    elements.legend(figure, [upper], *keys)
     style.title(figure, "Best layer of each participant over training", f"Shown: {summaries.in_words(table)}.")
     return figure, best
 
@@ -79,7 +94,7 @@ def alignment_by_layer(figure_data: FigureData):
 
 
 def layer_step(figure_data: FigureData):
-    """Figure 14: alignment by layer and step, a heat map per participant and one of their mean."""
+    """Figure 14: alignment by layer and step, a heat map per participant and one of their mean; of many that alone."""
     import pandas as pd
     import seaborn
 
@@ -98,14 +113,16 @@ def layer_step(figure_data: FigureData):
     order = table.sort_values("step", kind="stable", na_position="first").drop_duplicates("checkpoint")
     checkpoints, n_baselines = list(order["checkpoint"]), int(order["step"].isna().sum())
     texts = [*checkpoints[:n_baselines], *map(style.step_label, order["step"].dropna())]
-    panels = [*subjects, *(["mean"] if len(subjects) > 1 else [])]
+    many = elements.crowded(subjects)
+    panels = ["mean"] if many else [*subjects, *(["mean"] if len(subjects) > 1 else [])]
     columns = min(len(panels), 4 if len(panels) in (4, 7, 8) else 3)
     n_rows = -(-len(panels) // columns)
     width = float(np.clip(0.3 * len(checkpoints), 2.6, 3.6))
     height = float(np.clip(0.27 * len(layers), 1.8, 4.5))
     size = (width + 0.35) * columns + 3.6, (height + 0.5) * n_rows + 1.4
     figure, axes = style.subplots(*size, n_rows, columns, sharex=True, sharey=True)
-    colours = shades(shown["mean_r"].min(), shown["mean_r"].max())
+    drawn = shown.loc[shown["subject"].isin(panels), "mean_r"]
+    colours = shades(drawn.min(), drawn.max())
     # Of many steps, evenly spaced ones are labelled, the last among them.
     places, every = np.arange(len(checkpoints)), -(-len(checkpoints) // int(width / 0.16))
     labelled = np.append(places[:n_baselines], places[n_baselines:][::-every][::-1])
@@ -131,8 +148,10 @@ def layer_step(figure_data: FigureData):
     for panel in axes.flat[len(panels) :]:
         panel.set_axis_off()
     figure.colorbar(axes[0, 0].collections[0], ax=axes, label="alignment (mean Pearson r)", aspect=30, pad=0.015)
-    elements.legend(figure, (), *(elements.key(f"best layer: {rule}", **look) for rule, look in CHOICES.values()))
-    style.title(figure, "Alignment by layer and training step", f"Shown: {summaries.in_words(table)}.")
+    if not many:
+        elements.legend(figure, (), *(elements.key(f"best layer: {rule}", **look) for rule, look in CHOICES.values()))
+    whose = "Mean of" if many else "Shown:"
+    style.title(figure, "Alignment by layer and training step", f"{whose} {summaries.in_words(table)}.")
     return figure, shown[["checkpoint", "step", "layer", "subject", "mean_r", "best", "best_by_inner_score"]]
 
 

@@ -14,9 +14,6 @@ SHOWN = {
     "perplexity": ("", "log₂ perplexity\n(bits per word)"),
 }
 
-#: More models than these have no names in the legend.
-NAMED = 12
-
 MEAN_OF_MODELS = "mean over models"
 
 
@@ -61,7 +58,7 @@ def over_training(figure_data: FigureData):
                 panel.set_title(f"{group} (n = {int(means['n_models'].max())})")
             panel.set_ylabel(SHOWN[quantity][1] if panel is row[0] else "")
     keys = {handle.get_label(): handle for panel in axes[0] for handle in elements.handles(panel)}
-    if len(names) > NAMED:
+    if elements.crowded(names):
         keys = {name: handle for name, handle in keys.items() if name == MEAN_OF_MODELS}
         keys["a model"] = elements.key("a model", marker="", linestyle="-", linewidth=0.9)
     if MEAN_OF_MODELS in keys:

@@ -51,7 +51,8 @@ def significant(figure_data: FigureData):
     ]
     elements.legend(figure, (), *keys, *elements.reading_keys())
     subjects = list(dict.fromkeys(effects["subject"]))
-    note = f"Removal by {method}. Significant for every participant ({', '.join(subjects)}; n = {len(subjects)})."
+    named = "" if elements.crowded(subjects) else f"{', '.join(subjects)}; "
+    note = f"Removal by {method}. Significant for every participant ({named}n = {len(subjects)})."
     style.title(figure, "Layers at which removing a property changes the alignment", note)
     return figure, cells.sort_values(["step", "property", "layer"], kind="stable", ignore_index=True)
 
@@ -107,8 +108,9 @@ def representation_bars(figure_data: FigureData):
         whole, each = rows[rows["subject"] == "mean"], rows[rows["subject"] != "mean"]
         property_bars(figure_data, lower, whole, "mean_difference", names, whole["ci_low"], whole["ci_high"])
         each = each.assign(place=each["property"].map(names.index) + each["subject"].map(dodge))
-        look = {"linestyle": "none", "markersize": 5.5, "zorder": 3}
-        elements.lines(lower, each, "place", "mean_difference", "subject", subjects, elements.participant, **look)
+        look = {"linestyle": "none", "markersize": 3 if elements.crowded(subjects) else 5.5, "zorder": 3}
+        called = elements.in_legend(subjects)
+        elements.lines(lower, each, "place", "mean_difference", "subject", subjects, called, **look)
         readable_dots(bottom, reads[reads["step"] == step], names, figure_data.marks)
         bottom.set_xticks(range(len(names)), [style.label(name) for name in names])
         bottom.set_ylabel("property as read\nby the encoder (r)")

@@ -13,6 +13,7 @@ import numpy as np
 
 from dynalign.io.atomic import atomic_path
 from dynalign.io.errors import InputError
+from dynalign.statistics.summaries import MOST_NAMED
 from dynalign.tables.writer import write_table
 
 #: matplotlib's defaults, changed in these points and in no others.
@@ -87,7 +88,9 @@ def marks(properties: Iterable[str]) -> dict[str, Mark]:
 
 
 def subject_marks(subjects: Sequence[str]) -> dict[str, Mark]:
-    """One mark per subject: evenly spaced viridis colours (none of its pale yellow)."""
+    """One mark per subject: evenly spaced viridis colours (none of its pale yellow), or one grey for many subjects."""
+    if len(subjects) > MOST_NAMED:
+        return dict.fromkeys(subjects, Mark(FAINT, "o"))
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 

@@ -82,7 +82,7 @@ def over_training(figure_data: FigureData, chosen: Callable, key: str, what: str
     axis.dress(panel)
     elements.gridlines(panel)
     panel.set_ylabel(elements.R_LABEL)
-    elements.legend(figure, [panel], elements.bar_key(), elements.band_key())
+    elements.legend(figure, [panel], *elements.interval_keys(figure_data.subjects), elements.band_key())
     shown = f"Shown: {summaries.in_words(figure_data.tables['alignment'])}."
     style.title(figure, f"Alignment over training: {what}", shown)
     return figure, with_published(numbers, published)
@@ -134,10 +134,7 @@ def emergence_view(figure_data: FigureData):
             panel.scatter(some["place"], some[y], s=size**2, c=faces, **look)
 
     elements.baselines(top, means)
-    everyone = summaries.trained(values[values["subject"] != "mean"])
-    everyone = everyone.assign(place=axis.of(everyone))
-    thin = {"linewidth": 0.8, "alpha": 0.8, "markersize": 0}
-    elements.lines(top, everyone, "place", "mean_r", "subject", figure_data.subjects, elements.participant, **thin)
+    elements.thin_lines(top, axis, values, figure_data.subjects)
     elements.band(top, axis.of(line), line, "black", gid=elements.MEAN)
     cells = [("alignment", "mean", "mean", name) for name in emergence.references(means)]
     clear = np.all([line["checkpoint"].isin(known.get(cell, set())) for cell in cells], axis=0)
@@ -254,7 +251,12 @@ def perplexity_alignment(figure_data: FigureData):
     points = summaries.trained(values).dropna(subset="perplexity")
     rho = rho[rho["layer"] == "mean"].set_index("subject")
 
+    people = figure_data.subjects
+    crowded, called = elements.crowded(people), elements.in_legend(people)
+
     def name(subject):
+        if crowded and subject != "mean":
+            return called(subject)
         whole = elements.participant(subject)
         return f"{whole}\n{rho_in_words(rho.loc[subject])}" if subject in rho.index else whole
 
@@ -264,8 +266,8 @@ def perplexity_alignment(figure_data: FigureData):
         elements.baselines(panel, values[values["subject"] == "mean"])
         rows = points[points["checkpoint"].isin(mean["checkpoint"])]
         strong = {"linewidth": 1.8, "markersize": 7, "zorder": 3}
-        thin = {"linewidth": 0.8, "markersize": 5, "alpha": 0.75}
-        for marks, look in (({"mean": BLACK}, strong), (figure_data.subjects, thin)):
+        thin = elements.CROWD if crowded else {"linewidth": 0.8, "markersize": 5, "alpha": 0.75}
+        for marks, look in (({"mean": BLACK}, strong), (people, thin)):
             some = rows[rows["subject"].isin(list(marks))]
             elements.lines(panel, some, "perplexity", "mean_r", "subject", marks, name, **look)
         panel.vlines(mean["perplexity"], mean["ci_low"], mean["ci_high"], color="black", linewidth=1, zorder=2.5)

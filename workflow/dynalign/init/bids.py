@@ -42,13 +42,21 @@ def look_at_derivatives(folder: str, task: str | None, space: str | None = None,
     _repetition_time(found, [images.format(subject=subject, run=run) for subject, run in there])
     same = {key: value for key, value in _entities(chosen[0]).items() if key in ("task", "space", "ses")}
     masks = [path for path in paths if path.endswith(_MASK) and same.items() <= _entities(path).items()]
-    find_mask(found, open_images(found, masks)[0], first, {})
+    find_mask(found, open_images(found, _of_one_run(masks))[0], first, {})
     if "{run" in images and "brain.mask" not in found.todo:
         found.notes["brain.mask"].append("fMRIPrep makes a mask for each run; one of them stands for all")
     _confounds(found, images, there)
     _words(found, folder, paths, images, there)
     find_model(found, paths)
     return found
+
+
+def _of_one_run(masks: list[str]) -> list[str]:
+    """Those of the first run where each run has one, so that no other is said to be left out."""
+    runs = {path: _entities(path).get("run", "") for path in masks}
+    names = {path.split("_run-")[0] for path in masks}
+    first = [path for path, run in runs.items() if run == min(runs.values())]
+    return first if len(first) == len(names) else masks
 
 
 def _entities(path: str) -> dict[str, str]:

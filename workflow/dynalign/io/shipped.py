@@ -1,8 +1,14 @@
 """The files that a study names: its own, or those that come with the workflow; what tells them apart by content."""
 
 import hashlib
+import json
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
+
+from dynalign.io.atomic import write_text
+from dynalign.io.errors import InputError
 
 PACKAGE = Path(__file__).parents[1]
 #: Larger files are told apart by their size and both ends.
@@ -26,3 +32,44 @@ def fingerprint(path: str | os.PathLike) -> str:
         stream.seek(max(stream.tell(), size - WHOLE_BYTES // 2))
         digest.update(stream.read())
     return f"{size}-{digest.hexdigest()[:12]}"
+
+
+class Fingerprints:
+    """:func:`fingerprint`, kept in a file: of a large file that has not changed since, no byte is read again.
+
+    A study of many subjects has a thousand images, of which every plan would else read gigabytes. Whether one has
+    changed is asked of its size, its times (also that of its inode, which nothing sets back) and its inode.
+    """
+
+    #: Smaller files are always read.
+    LARGE_BYTES = 1_000_000
+    #: A file written within so many s may change again without a new time.
+    RECENT_S = 5.0
+
+    def __init__(self, kept: str | os.PathLike):
+        self._kept, self._new = Path(kept).absolute(), False
+        self._known: dict[str, list] = {}
+        with suppress(OSError, ValueError, AttributeError):
+            found = json.loads(self._kept.read_text(encoding="utf-8"))
+            self._known = {name: entry for name, entry in found.items() if isinstance(entry, list)}
+
+    def __call__(self, path: str | os.PathLike) -> str:
+        """The fingerprint of a file; empty where there is none."""
+        file = shipped(path)
+        if not file.is_file():
+            return ""
+        seen = file.stat()
+        if seen.st_size < self.LARGE_BYTES or time.time() - max(seen.st_mtime, seen.st_ctime) < self.RECENT_S:
+            return fingerprint(path)
+        state = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
+        name = str(file.absolute())
+        if self._known.get(name, [])[:-1] != state:
+            self._known[name], self._new = [*state, fingerprint(path)], True
+        return self._known[name][-1]
+
+    def save(self) -> None:
+        """Write the file, if there is anything new; a folder that cannot be written to keeps none."""
+        if self._new:
+            with suppress(InputError, OSError):
+                write_text(self._kept, json.dumps(self._known, indent=0, sort_keys=True) + "\n")
+            self._new = False

@@ -23,6 +23,9 @@ LARGEST_SVG = 300_000
 #: Figures that may stand at the top; the first that the study has does.
 HEADLINES = ("emergence", "figure-04-", "figure-11-")
 
+#: Subjects whose maps the page holds; those of more are files beside it, so that it stays small.
+MOST_MAPS = 6
+
 MIME = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
@@ -88,17 +91,21 @@ def image_uri(path: Path) -> str:
 
 
 def figure_view(figure: Figure, configuration: Mapping, folder: Path, captions: Path) -> dict:
-    """What the template shows of a figure; an `InputError` if its file is of no known kind, or missing."""
+    """What the template shows of a figure; an `InputError` if its file is of no known kind, or missing.
+
+    Of subjects beyond :data:`MOST_MAPS` the files are named alone.
+    """
     path, numbers = figure.path, figure.path.with_suffix(".tsv")
-    properties = list(configuration["properties"])
     files = [path.with_suffix(suffix) for suffix in (".png", ".svg", ".pdf", ".html", ".tsv")]
-    view: dict = {
-        "name": path.stem,
-        "category": figure.category,
-        "heading": figure.heading,
+    links = {file.suffix[1:].upper(): os.path.relpath(file, folder) for file in files if file.is_file()}
+    named = {"name": path.stem, "category": figure.category, "heading": figure.heading, "files": links}
+    if figure.wildcards.get("subject") in configuration["subjects"][MOST_MAPS:]:
+        return named | {"folded": True}
+    properties = list(configuration["properties"])
+    view: dict = named | {
+        "folded": False,
         "caption": caption_html(captions / figure.caption, configuration, figure.wildcards) if figure.caption else "",
         "table": table_view(numbers, properties, folder, MOST_FIGURE_ROWS) if numbers.is_file() else None,
-        "files": {file.suffix[1:].upper(): os.path.relpath(file, folder) for file in files if file.is_file()},
     }
     if path.suffix == ".html" and path.stem in paper_tables.BODIES:
         # Built anew from the tidy table: its cells are escaped there.

@@ -18,6 +18,9 @@ ACCURACIES = ("accuracy_before", "accuracy_after", "accuracy_after_crossfit")
 #: Layers that get a panel each.
 MOST_LAYERS = 7
 
+#: Participants that are told apart in figures, and named in their notes; more are drawn alike.
+MOST_NAMED = 12
+
 #: An estimate of alignment and its interval.
 BOUNDS = ["mean_r", "ci_low", "ci_high"]
 
@@ -250,10 +253,12 @@ def spread(counts) -> str:
 
 
 def in_words(alignment) -> str:
-    """Subjects and voxels in words: ``participants F, M, H (n = 3), 24,983 to 27,905 voxels each``."""
+    """Subjects and voxels in words: ``participants F, M, H (n = 3), 24,983 to 27,905 voxels each``; many unnamed."""
     counts = original(alignment).groupby("subject", sort=False)["n_voxels"].max()
     people, each = ("participant", "") if len(counts) == 1 else ("participants", " each")
-    return f"{people} {', '.join(counts.index)} (n = {len(counts)}), {spread(counts)} voxels{each}"
+    n = len(counts)
+    who = f"{n} {people}" if n > MOST_NAMED else f"{people} {', '.join(counts.index)} (n = {n})"
+    return f"{who}, {spread(counts)} voxels{each}"
 
 
 def layers_of(table) -> list[int]:

@@ -214,21 +214,36 @@ def _rising(onsets: np.ndarray, times: np.ndarray, source: str) -> None:
         raise InputError(f"{source}: word onsets must not fall, but {later}")
 
 
-def read_stories(story: Story):
+def _words_of_stories(story: Story, stories: Sequence[str]):
+    """Words as their files give them, of one table or of a file for each of the `stories`: a data frame."""
+    import pandas as pd
+
+    parts = []
+    for name, file in story.files_of_stories(stories).items() or [(None, str(story.words))]:
+        table = read_word_file(file, 1, story.word_column)
+        with located(file):
+            if table.empty:
+                raise InputError("no words")
+            if name is not None:
+                table = table.assign(story=name)
+            if "story" not in table:
+                raise InputError(f"lacks column 'story'; it has {', '.join(table.columns)}")
+            parts.append(table.assign(onset=finite_numbers(table, "onset")))
+    return pd.concat(parts)
+
+
+def read_stories(story: Story, stories: Sequence[str] = ()):
     """The words of several stories, layout `recordings`: ``story/words.tsv``, a data frame.
 
-    Onsets are in s from the beginning of their story; a sentence ends with its story. InputError: a story's words do
-    not stand together, onsets fall, or as for :func:`tables`.
+    Onsets are in s from the beginning of their story; a sentence ends with its story. Where each of the `stories` has
+    a file of words, they stand in this order. InputError: a story's words do not stand together, onsets fall, or as for
+    :func:`tables`.
     """
     import pandas as pd
 
-    table = read_word_file(str(story.words), 1, story.word_column)
+    table = _words_of_stories(story, stories)
     with located(str(story.words)):
-        if "story" not in table:
-            raise InputError(f"lacks column 'story'; it has {', '.join(table.columns)}")
-        if table.empty:
-            raise InputError("no words")
-        onsets, names = finite_numbers(table, "onset"), table["story"].astype(str).to_numpy()
+        onsets, names = table["onset"].to_numpy(), table["story"].astype(str).to_numpy()
         borders = 1 + np.flatnonzero(names[1:] != names[:-1])
         if len(borders) + 1 > len(set(names)):
             again = next(names[row] for row in borders if names[row] in names[:row])
@@ -240,10 +255,8 @@ def read_stories(story: Story):
             name = names[rows[0]]
             if (fall := np.diff(onsets[rows]) < 0).any():
                 row = rows[int(np.argmax(fall)) + 1]
-                raise InputError(
-                    f"row {row}: story {name!r}: onset {_s(onsets[row])} after {_s(onsets[row - 1])}; word onsets must "
-                    "not fall"
-                )
+                fell = f"onset {_s(onsets[row])} after {_s(onsets[row - 1])}"
+                raise InputError(f"row {table.index[row]}: story {name!r}: {fell}; word onsets must not fall")
             if len(seen := rows[~dropped[rows]]):
                 numbers = _sentences(given, cleaned, seen)
                 sentence[seen] = last + numbers
@@ -454,12 +467,13 @@ def read_story(story: Story) -> tuple:
 
 
 @command
-def main(words: str, trs: str | None = None, options: Story = Story()) -> None:
+def main(words: str, trs: str | None = None, options: Story = Story(), stories: tuple[str, ...] = ()) -> None:
     """Say when which word and measurement (TR) were, and in which run: ``story/words.tsv`` and ``story/trs.tsv``.
 
-    In the layout `recordings` subjects have TRs of their own (:mod:`dynalign.responses.timeline`): no `trs`.
+    In the layout `recordings` subjects have TRs of their own (:mod:`dynalign.responses.timeline`): no `trs`, but the
+    `stories` where each has a file of words.
     """
-    made = [read_stories(options)] if options.layout == "recordings" else read_story(options)
+    made = [read_stories(options, stories)] if options.layout == "recordings" else read_story(options)
     for table, path in zip(made, [words, *([] if trs is None else [trs])], strict=True):
         write_table(table, path)
 

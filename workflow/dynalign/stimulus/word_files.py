@@ -12,6 +12,9 @@ from dynalign.tables.reader import read_table
 #: A missing value in BIDS.
 MISSING = "n/a"
 
+#: A cell as programs write it that quote cells with quotes in them.
+_QUOTED = r'"(?:[^"]|"")*""(?:[^"]|"")*"'
+
 #: What aligners write where nobody speaks: nothing, `sp`, `sil`, and marks such as <p:>.
 _SILENCE = re.compile(r"|sp|sil|<[^>]*>", re.IGNORECASE)
 
@@ -32,6 +35,13 @@ def read_word_file(path: str, run: int | None, column: str):
             note(f"{path}: {int(others.sum())} of {len(table)} events have no {column} and are left out")
             table = table[~others]
         table = table.assign(word=table[column].astype(str))
+        if not path.lower().endswith(".csv") and (quoted := table["word"].str.fullmatch(_QUOTED)).any():
+            row = table[quoted].iloc[0]
+            raise InputError(
+                f"{path}: row {row.name}: the word {row['word']} stands in quotes, and its own quote twice, as in a "
+                ".csv; in a tab-separated table a quote is part of the word: write it as it is (pandas: quoting=3), or "
+                "write a .csv, with commas"
+            )
     return table if run is None else table.assign(run=run)
 
 
