@@ -151,3 +151,37 @@ def test_a_sub_commands_digest_is_its_own():
     reached = {name: set(provenance.reachable("statistics.emergence", name)) for name in ("steps", "correlation")}
     assert ("statistics.emergence", "spearman") in reached["correlation"] - reached["steps"]
     assert ("statistics.emergence", "cleared") in reached["steps"] - reached["correlation"]
+
+
+def anew(folder):
+    """The digest of a step of a package, as another process would ask for it."""
+    for cached in (provenance._module, provenance._definition, provenance.digest):
+        cached.cache_clear()
+    digests = provenance.Digests(folder.parent / "kept.json", folder)
+    found = digests("step")
+    digests.save()
+    return found
+
+
+def test_digests_are_kept_for_the_same_sources_only(package, monkeypatch):
+    folder = package()
+    first = anew(folder)
+    assert first == provenance.digest("step", folder=folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "reachable", lambda *of: pytest.fail("the sources are read again"))
+        assert anew(folder) == first
+    kept = folder.parent / "kept.json"
+    text = kept.read_text(encoding="utf-8")
+    (folder / "other.py").write_text("def shared():\n    return 2\n", encoding="utf-8")
+    second = anew(folder)
+    assert second != first
+    # Of other sources, cut short, or what another program wrote there.
+    for wrong in (text, text[: len(text) // 2], "[]", '{"state": null, "digests": {}}'):
+        kept.write_text(wrong, encoding="utf-8")
+        assert anew(folder) == second
+
+
+def test_a_folder_that_cannot_be_written_to_keeps_no_digests(package):
+    folder = package()
+    (folder.parent / "kept.json").mkdir()
+    assert anew(folder) == provenance.digest("step", folder=folder)

@@ -112,7 +112,8 @@ wildcard_constraints:
 
 
 #: Digest of the code behind a command: as a parameter, it reruns exactly the rules whose code changed.
-code = provenance.digest
+code = provenance.Digests(".snakemake/dynalign-code.json")
+atexit.register(code.save)
 
 
 #: Of the images of many subjects each plan would read gigabytes: what is known of them is kept beside Snakemake's own.
