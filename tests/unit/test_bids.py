@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -17,6 +18,7 @@ from dynalign.io.arrays import read_array
 from dynalign.io.errors import InputError
 from dynalign.responses import recordings
 from dynalign.stimulus import timing
+from dynalign.tables.reader import read_table
 
 GRID, TRS, TR, UNSTEADY = (4, 4, 3), 70, 2.0, 2
 MOTION = [f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"]
@@ -225,6 +227,46 @@ def test_events_without_words(folder, capsys):
     assert (
         "/sub-{subject}_task-story_run-{run}_events.tsv have onset, duration, token: if a column holds the wor" in said
     )
+
+
+def test_subjects_with_runs_of_their_own_get_a_table_of_recordings(folder, capsys):
+    """One lacks the first run, and was scanned longer in the other: the words are those of the subject with both."""
+    place = str(folder / FUNC)
+    for path in (folder / "bids").rglob("sub-02_task-story_run-1_*"):
+        path.unlink()
+    image = f"{place.format(subject='02', run=2)}_{SPACE}_desc-preproc_bold.nii.gz"
+    longer = np.asarray(nibabel.load(image).dataobj)
+    save(Path(image), np.concatenate([longer, longer[..., :9]], axis=3))
+    table = Path(f"{place.format(subject='02', run=2)}_desc-confounds_timeseries.tsv")
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines, *lines[-9:], ""]))
+    values, said = written(capsys, *MNI)
+    assert "To do" not in said
+    assert "mine_recordings.tsv: 3 recordings, as subjects differ in their runs" in said
+    assert values["story"]["layout"] == "recordings"
+    assert values["story"]["words"] == "bids/sub-01/func/sub-01_task-story_run-{story}_events.tsv"
+    assert values["brain"]["confounds"] == {"strategy": ["motion", "high_pass", "wm_csf"]}
+    assert not {"images", "mask"} & set(values["brain"])
+    rows = read_table("mine_recordings.tsv")
+    assert rows[["subject", "run", "story"]].astype(str).to_numpy().tolist() == [
+        ["01", "1", "1"], ["01", "2", "2"], ["02", "1", "2"]
+    ]  # fmt: skip
+    for column, end in (
+        ("images", f"_{SPACE}_desc-preproc_bold.nii.gz"),
+        ("confounds", "_desc-confounds_timeseries.tsv"),
+    ):
+        assert rows[column].tolist() == [
+            FUNC.format(subject=s, run=r) + end for s, r in (("01", 1), ("01", 2), ("02", 2))
+        ]
+    study = load(values)
+    check_files(study)
+    found = check(study)
+    assert found.problems == []
+    with pytest.raises(InputError, match=r"mine\.yaml: is there already"):
+        written(capsys, *MNI)
+    (folder / "mine.yaml").unlink()
+    with pytest.raises(InputError, match=r"mine_recordings\.tsv: is there already"):
+        written(capsys, *MNI)
 
 
 def test_confounds_that_lack(folder, capsys):

@@ -49,6 +49,8 @@ def main(
 ) -> None:
     """Write a commented configuration for the images in a folder, or for what fMRIPrep made of a task's runs.
 
+    Where subjects differ in what fMRIPrep made, a table of recordings is written beside it.
+
     Parameters
     ----------
     folder
@@ -62,8 +64,9 @@ def main(
     task, space, session
         Which of its runs (task-…, space-…, ses-…); `none` for names that tell no space or session.
     """
-    if Path(output).exists():
-        raise InputError(f"{output}: is there already and stays as it is; name another --output, or move it away")
+    table = f"{Path(output).with_suffix('')}_recordings.tsv"
+    if there := [path for path in (output, table) if Path(path).exists()]:
+        raise InputError(f"{there[0]}: is there already and stays as it is; name another --output, or move it away")
     if (folder is None) == (bids is None):
         raise InputError("give either --folder, with images of any names, or --bids, what fMRIPrep wrote, with --task")
     if folder is not None and (task or space or session):
@@ -71,6 +74,11 @@ def main(
     found = look(folder) if folder is not None else look_at_derivatives(bids, task, space, session)
     folder = folder or bids
     found.values["study"] = study or Path(output).stem
+    if found.recordings:
+        found.values["recordings"] = table
+        rows = [list(found.recordings[0]), *([str(value) for value in row.values()] for row in found.recordings)]
+        write_text(table, "".join("\t".join(row) + "\n" for row in rows))
+        found.said.append(("runs", f"{table}: {len(found.recordings)} recordings, as subjects differ in their runs"))
     for key, (value, note) in CHOICES.items():
         if key not in found.values:
             found.values[key] = value

@@ -47,6 +47,8 @@ def look_at_derivatives(folder: str, task: str | None, space: str | None = None,
         found.notes["brain.mask"].append("fMRIPrep makes a mask for each run; one of them stands for all")
     _confounds(found, images, there)
     _words(found, folder, paths, images, there)
+    if {"subjects", "story.trs"} & {*found.todo}:
+        _own_runs(found, images, there)
     find_model(found, paths)
     return found
 
@@ -135,8 +137,9 @@ def _words(found: Found, folder: str, paths: list[str], images: str, there: list
     places = [
         Path(os.path.normpath(os.path.join(base, root)), name).as_posix() for root in _RAW for name in (within, shared)
     ]
-    subject = there[0][0]
-    runs = [run for name, run in there if name == subject]
+    # Of the first subject that has the most runs.
+    by_subject = {name: [run for other, run in there if other == name] for name, _ in there}
+    subject, runs = max(by_subject.items(), key=lambda one: len(one[1]))
     pattern = next(
         (one for one in places if all(os.path.isfile(one.format(subject=subject, run=run)) for run in runs)), None
     )
@@ -165,6 +168,38 @@ def _words(found: Found, folder: str, paths: list[str], images: str, there: list
             "leave these subjects out, or make a study for each kind"
         )
         found.todo["story.words"].append(problem)
+
+
+def _own_runs(found: Found, images: str, there: Iterable[tuple[str, int]]) -> None:
+    """Write each subject's own runs as a table of recordings, with the words of each run as a story."""
+    field = re.search(r"\{run(:[^}]*)?\}", images)
+    confounds = found.values.get("brain.confounds") if "brain.confounds" not in found.left_out else None
+    masks: dict[str, str] = {}
+    for subject, run in there:
+        path = images.format(subject=subject, run=run)
+        # A subject's runs have one mask: fMRIPrep's of the first.
+        masks.setdefault(subject, path.replace(_BOLD, _MASK))
+        number = 1 + sum(row["subject"] == subject for row in found.recordings)
+        story = field[0].format(run=run) if field else _entities(path)["task"]
+        row = {"subject": subject, "run": number, "story": story, "start": 0, "images": path, "mask": masks[subject]}
+        more = {"confounds": confounds["files"].format(subject=subject, run=run)} if confounds else {}
+        found.recordings.append(row | more)
+    for key in ("story.trs", "brain.images", "brain.mask"):
+        found.values.pop(key, None)
+    for key in ("story.trs", "subjects", "brain.images", "brain.mask"):
+        found.todo.pop(key, None)
+        found.notes.pop(key, None)
+        found.left_out.discard(key)
+    if confounds:
+        found.values["brain.confounds"] = {"strategy": confounds["strategy"]}
+    found.values["story.layout"] = "recordings"
+    if "story.words" not in found.left_out:
+        whole, part = (field[0], "{story}") if field else (f"task-{story}", "task-{story}")
+        found.values["story.words"] = found.values["story.words"].replace(whole, part)
+    found.notes["recordings"].append(
+        "subjects differ in their runs: each run is a story of its own. Where a run goes on"
+    )
+    found.notes["recordings"].append("with the last one's, give both the same story, and the words one table")
 
 
 def _spoken(path: str) -> list[list[str]]:

@@ -18,6 +18,8 @@ class Found:
     todo: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     #: Lines for the screen, each after a word that says what it is about.
     said: list[tuple[str, str]] = field(default_factory=list)
+    #: Rows of a table of recordings, where subjects have runs of their own.
+    recordings: list[dict[str, Any]] = field(default_factory=list)
 
     def ask(self, key: str, example: Any, problem: str) -> None:
         """Leave a key open: write an example of its value as a comment, and what the user is to do."""
