@@ -1,6 +1,7 @@
 # Two commands: `make demo` runs the embedded study, `make test` runs the tests. Both set up .venv first.
 PYTHON ?= python3
-CORES ?= $(shell nproc)
+# nproc would take OMP_NUM_THREADS for the number of cores.
+CORES ?= $(shell env -u OMP_NUM_THREADS nproc)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
