@@ -30,9 +30,9 @@ demo: $(STAMP)  ## run the embedded study, offline, into results/demo
 	$(BIN)/snakemake --cores 1 --configfile config/demo.yaml --report results/demo/report.zip
 	@echo "The embedded study stands in results/demo: figures/, tables/, maps/, report.zip; open results/demo/index.html in a browser"
 
-# Each process with one thread: they share the cores. One more than these, as tests wait for downloads and jobs.
+# Each process with one thread: they share the cores.
 test: $(STAMP) lint  ## run all tests
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(($(CORES) + 1))
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES)
 
 test-layouts: $(STAMP)  ## run six data sets in six layouts, which must have the same scores (4 minutes)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest tests/layouts

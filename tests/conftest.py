@@ -19,11 +19,14 @@ def browser():
 
 #: Tests of the one finished study: the longest, so they come first, and all in one process.
 OF_THE_FINISHED_STUDY = ("test_growth.py", "test_own_runs.py", "test_report.py", "test_truth.py")
+#: Tests of the one finished tiny study, which come next, in one process too.
+OF_THE_TINY_STUDY = ("test_faults.py", "workflow/test_kinds.py", "workflow/test_models.py")
 
 
 def pytest_collection_modifyitems(items):
     """The longest first."""
-    items.sort(key=lambda item: item.path.name not in OF_THE_FINISHED_STUDY)
+    for names in (OF_THE_TINY_STUDY, OF_THE_FINISHED_STUDY):
+        items.sort(key=lambda item: not str(item.path).endswith(names))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -34,6 +37,8 @@ def pytest_xdist_make_scheduler(config, log):
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file = nodeid.split("::")[0]
-            return "finished" if file.endswith(OF_THE_FINISHED_STUDY) else file
+            if file.endswith(OF_THE_FINISHED_STUDY):
+                return "finished"
+            return "tiny" if file.endswith(OF_THE_TINY_STUDY) else file
 
     return ByFile(config, log)

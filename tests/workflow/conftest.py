@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,14 @@ def finished(tmp_path_factory) -> Path:
     run = snakemake(folder, "--cores", "2", config=SMALL)
     assert run.status == 0, run.output[-6000:]
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_tiny(tmp_path_factory) -> tuple[Path, dict, float]:
+    """A folder in which the tiny study ran once, where nothing is changed; its configuration; how long that took."""
+    folder = copy_repository(tmp_path_factory.mktemp("undisturbed"))
+    study = tiny_study(folder)
+    start = time.monotonic()
+    run = snakemake(folder, "--cores", "2", "--show-failed-logs", *TARGETS, config=study)
+    assert run.status == 0, run.output[-6000:]
+    return folder, study, time.monotonic() - start

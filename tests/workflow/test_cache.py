@@ -79,7 +79,7 @@ def test_a_second_study_elsewhere_neither_downloads_nor_computes_again(hub, tmp_
     assert not computed
     assert hub.requests == []
     # What the result depends on is part of what is looked up.
-    third, computed = run(tmp_path / "colleagues", "smaller", storage="float16")
+    third, computed = run(tmp_path / "colleagues", "other", storage="float16")
     assert computed
     assert len(third) < 0.6 * len(first)
     assert hub.requests == []

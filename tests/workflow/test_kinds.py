@@ -9,24 +9,22 @@ import pytest
 
 from dynalign.tables.reader import read_table
 from tests import recordings
-from tests.workflow.conftest import copy_repository, snakemake, tiny_study
+from tests.workflow.conftest import snakemake
 
 
-@pytest.fixture(scope="module")
-def finished_tiny(tmp_path_factory):
+@pytest.fixture
+def copied(finished_tiny, tmp_path):
     """A folder in which the study of simulated NIfTI images has its scores and maps; its configuration."""
-    folder = copy_repository(tmp_path_factory.mktemp("kinds"))
-    study = tiny_study(folder)
-    targets = ["results/tiny/tables/alignment.tsv", "results/tiny/maps/F.nii.gz"]
-    run = snakemake(folder, "--cores", "2", *targets, config=study)
-    assert run.status == 0, run.output[-4000:]
-    return folder, study
+    folder, study, _ = finished_tiny
+    return shutil.copytree(folder, tmp_path / "kinds", symlinks=True), study
 
 
 def own_study(folder, study: dict, name: str, brain: dict) -> dict:
-    """The same study of a scientist's own words and recordings, with the model trained as before."""
+    """The same study of a scientist's own words and recordings, with the model and the parse that are there."""
     own = copy.deepcopy(study) | {"study": name, "subjects": ["F"]}
-    del own["simulation"]
+    del own["simulation"], own["training"]
+    own["model"] |= {"source": "results/tiny/model", "revision": "step-{step}"}
+    own["annotation"]["file"] = "results/tiny/annotation/story.conllu"
     shutil.copy(folder / "results/tiny/data/words.tsv", folder / f"{name}/words.tsv")
     own["story"]["words"] = f"{name}/words.tsv"
     del own["brain"]["mask"]
@@ -56,8 +54,8 @@ def run_to_scores(folder, name: str, own: dict, *more: str):
     return np.asarray(image.dataobj)[mask].T
 
 
-def test_datasets_give_the_scores_of_the_images_and_have_regions(finished_tiny):
-    folder, study = finished_tiny
+def test_datasets_give_the_scores_of_the_images_and_have_regions(copied):
+    folder, study = copied
     (folder / "hdf5").mkdir()
     runs = responses(folder)
     for number, values in enumerate(runs, 1):

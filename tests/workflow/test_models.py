@@ -2,13 +2,14 @@
 
 import copy
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dynalign.tables.reader import read_table
-from tests.workflow.conftest import SMALL, copy_repository, snakemake, tiny_study
+from tests.workflow.conftest import SMALL, snakemake, tiny_study
 from tests.workflow.test_growth import branch
 
 KINDS = ("checkpoints", "perplexity", "alignment", "removal_effects", "removal_effects_group")
@@ -23,11 +24,19 @@ def study_of(folder: Path, **models: dict) -> dict:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A copy in which the tables of two models are made."""
-    folder = copy_repository(tmp_path_factory.mktemp("models"))
+def folder(finished_tiny, tmp_path_factory) -> Path:
+    """A copy in which the tables of two models are made; what belongs to no model is there already."""
+    folder = tmp_path_factory.mktemp("models") / "copy"
+    shutil.copytree(finished_tiny[0], folder, symlinks=True)
+    shared = {"labels.tsv", "class_counts.tsv", "label_correlations.tsv", "corpus.txt"}
+    shared |= {"annotation", "benchmarks", "brain", "data", "logs", "model", "story", "tables"}
+    for place in ("", "model", "tables"):
+        for path in (folder / "results/tiny" / place).iterdir():
+            if path.name not in shared:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     run = snakemake(folder, "--cores", "2", *TARGETS, COMPARED, config=study_of(folder, **MODELS))
     assert run.status == 0, run.output[-6000:]
+    assert not {"annotate", "simulate_subject", "responses", "generate_text"} & set(run.jobs)
     return folder
 
 
