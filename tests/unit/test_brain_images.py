@@ -129,7 +129,7 @@ def test_what_the_model_adds_is_drawn_as_scores_are(images):
     figure, _ = brain_images.slices(*paths, "F", 0.05, "unique")
     assert len(pictures(figure)) == 3 * 4
     assert outlined(figure) == {4 + 3: [5.5, 6.5]}
-    assert "joint − nuisance alone (difference of r)" in [axes.get_ylabel() for axes in figure.axes]
+    assert "r with the vectors − r of nuisance alone" in [axes.get_ylabel() for axes in figure.axes]
     assert "adds to nuisance features" in figure.get_suptitle()
 
 

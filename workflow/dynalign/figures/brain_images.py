@@ -171,7 +171,7 @@ def shown_volumes(image_path: str, data: np.ndarray, q: np.ndarray, rows, index,
 #: Images drawn slice by slice: what the colour scale shows, what the title says.
 SLICES = {
     "score": ("Pearson r (mean over folds)", "score of every voxel over training"),
-    "unique": ("joint − nuisance alone (difference of r)", "what the model adds to nuisance features, voxel by voxel"),
+    "unique": ("r with the vectors − r of nuisance alone", "what the model adds to nuisance features, voxel by voxel"),
 }
 
 
