@@ -16,7 +16,7 @@ penalties, for joint models of two and of three bands; `false_unique`, the share
 not there (above: by kind), and `false_difference` that of the differences of scores; `voxel_false_positive`, that of
 the alignment of single voxels that follow nothing, and `voxel_false_share` that of single voxels' shares (0, with p 1,
 where the joint model takes no weight from a band); `recovered_share`, mean part found over part planted, of the part
-furthest from 1; `job_ratio`, CPU time of an encoding job of the paper's size with shares over that without; and
+furthest from 1; `job_ratio`, CPU time of a layer's encoding at the paper's size with shares over that without; and
 `cost_ratio`, the same of the encoding and probing jobs of the paper's default study. Its representations, which shares
 leave as they are too, do not count.
 """
@@ -205,10 +205,10 @@ def main() -> None:
     shares = {part: np.mean([one["shares"][part] for one in found if one["shares"]]) for part in PLANTED}
     print(", ".join(f"{part}: {ratio:.3f} of what was planted" for part, ratio in shares.items()))
     without, with_shares = cost(args.voxels, args.processes)
-    print(f"a job of {args.voxels} voxels: {without:.0f} s of CPU time without shares, {with_shares:.0f} s with")
-    count, cell = jobs(Study()), probing_cost()
-    without_all, with_all = (count["encoding"] * job + count["probing"] * cell for job in (without, with_shares))
-    print(f"a probing job: {cell:.0f} s; of these the default study has {count['encoding']} and {count['probing']}")
+    print(f"a layer of {args.voxels} voxels: {without:.0f} s of CPU time without shares, {with_shares:.0f} s with")
+    cells, subjects, probes = jobs(Study())["probing"], len(Study().subjects), probing_cost()
+    without_all, with_all = (cells * (subjects * encoding + probes) for encoding in (without, with_shares))
+    print(f"a probing job: {probes:.0f} s; the default study has {cells} layers of checkpoints, {subjects} subjects")
     false, difference, voxels = np.mean(list(means.values()), axis=0)
     print(
         f"himalaya_max_difference={differs:.1e} false_unique={false:.3f} false_difference={difference:.3f} "

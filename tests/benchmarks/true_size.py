@@ -79,7 +79,7 @@ TARGETS = {
     "removal": f"{R}/removal/{CKPT}/layer-{{layer}}.npz",
     "probing": f"{R}/probing/{CKPT}/layer-{{layer}}.tsv",
     "brain": f"{R}/brain/{SUBJECT}.npy",
-    "encoding": f"{R}/encoding/{CKPT}/layer-{{layer}}/{SUBJECT}",
+    "encoding": f"{R}/encoding/{CKPT}/{SUBJECT}",
     "statistics": f"{R}/tables/removal_effects.tsv",
     "alignment": f"{R}/tables/alignment.tsv",
 }
@@ -116,7 +116,7 @@ def shifted_scores(folder: Path, layer: int, threads: int, encoding: dict):
     write_array(folder / "shifted.npy", values[rows])
     flags = {
         "representation": f"{R}/representation/{CKPT}.safetensors",
-        "layer": layer,
+        "layers": layer,
         "labels": f"{R}/tables/labels.tsv",
         "erasers": f"{R}/removal/{CKPT}/layer-{layer}.npz",
         "words": f"{R}/story/words.tsv",
@@ -129,7 +129,7 @@ def shifted_scores(folder: Path, layer: int, threads: int, encoding: dict):
     }
     command = [sys.executable, "-m", "dynalign.encoding.encode"]
     measured(command + [part for name, value in flags.items() for part in (f"--{name}", str(value))], folder)
-    return read_scores(folder / "shifted/none.original.npz")
+    return read_scores(folder / f"shifted/layer-{layer}/none.original.npz")
 
 
 def main() -> None:
@@ -194,7 +194,7 @@ def run(folder: Path, args: argparse.Namespace) -> None:
     from dynalign.tables.reader import read_table
 
     planted = read_array(folder / f"data/truth_{SUBJECT}.npy")
-    cell = folder / R / f"encoding/{CKPT}/layer-{args.depth}/{SUBJECT}"
+    cell = folder / R / f"encoding/{CKPT}/{SUBJECT}/layer-{args.depth}"
     r = voxel_scores(read_scores(cell / "none.original.npz"))
     shifted = voxel_scores(shifted_scores(folder, args.depth, args.threads, study["encoding"]))
     alignment = read_table(folder / R / "tables/alignment.tsv")

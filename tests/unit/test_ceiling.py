@@ -235,7 +235,7 @@ def test_subjects_of_own_runs_are_predicted_on_what_they_share(tmp_path):
     ceiling.main([*command, "--trs", paths["M"], paths["F"]])
     limit = read_scores(tmp_path / "M.npz")
     whole = made_scores(np.full((4, 3), 0.2), np.repeat(np.arange(4), 45).astype(np.int16))
-    write_scores(tmp_path / "encoding/step-4/layer-0/M/none.original.npz", whole)
+    write_scores(tmp_path / "encoding/step-4/M/layer-0/none.original.npz", whole)
     table = pd.DataFrame([["step-4", 4, 0, "none", "original", "M"]], columns=[*ceiling.CELL, "subject"])
     table = table.assign(mean_r=0.2, ci_low=0, ci_high=1, inner_score=0, n_voxels=3, n_invalid=0, share_significant=0)
     write_table(table, tmp_path / "alignment.tsv")
@@ -275,7 +275,7 @@ def test_the_commands(tmp_path):
     for name, share in (("original", 0.5), ("tense", 0.25)):
         removal = "none" if name == "original" else "ridge"
         half = replace(limit, r=limit.r * share, blocks=limit.blocks * np.float16(share))
-        write_scores(tmp_path / f"encoding/step-4/layer-0/F/{removal}.{name}.npz", half)
+        write_scores(tmp_path / f"encoding/step-4/F/layer-0/{removal}.{name}.npz", half)
         rows.append(["step-4", 4, 0, removal, name, "F"])
     table = pd.DataFrame(rows, columns=[*ceiling.CELL, "subject"]).assign(mean_r=0.1, ci_low=0, ci_high=1)
     write_table(table.assign(inner_score=0, n_voxels=8, n_invalid=0, share_significant=0), tmp_path / "alignment.tsv")

@@ -28,17 +28,17 @@ def test_time_courses_of_own_runs_meet_at_the_rows_that_are_shared(tmp_path):
     rows = {"a": np.r_[0:40, 60:100], "b": np.r_[50:90, 0:40]}
     courses = {"a": np.arange(120.0), "b": 1000 + np.arange(90.0) ** 2}
     for subject, course in courses.items():
-        (tmp_path / f"step-0/layer-1/{subject}").mkdir(parents=True)
+        (tmp_path / f"step-0/{subject}/layer-1").mkdir(parents=True)
         fold = (np.arange(len(course)) >= 40).astype(np.int16)
-        write_arrays(tmp_path / f"step-0/layer-1/{subject}/none.original.npz", {"timecourse": course, "fold": fold})
+        write_arrays(tmp_path / f"step-0/{subject}/layer-1/none.original.npz", {"timecourse": course, "fold": fold})
     reader = contrasts.Courses(tmp_path, "alignment", 10, rows)
-    found = reader.blocks(["step-0/layer-1"], ["a", "b"])
+    found = reader.blocks([("step-0", 1)], ["a", "b"])
     # The first subject's folds: 40 rows each, four blocks of ten.
     assert reader.fold.tolist() == [0] * 40 + [1] * 40
     for subject, means in zip("ab", found[:, 0], strict=True):
         np.testing.assert_allclose(means, courses[subject][rows[subject]].reshape(8, 10).mean(axis=1))
-    with pytest.raises(InputError, match=r"b.none\.original\.npz: other rows or folds"):
-        contrasts.Courses(tmp_path, "alignment", 10).blocks(["step-0/layer-1"], ["a", "b"])
+    with pytest.raises(InputError, match=r"b.layer-1.none\.original\.npz: other rows or folds"):
+        contrasts.Courses(tmp_path, "alignment", 10).blocks([("step-0", 1)], ["a", "b"])
 
 
 def test_each_contrast_is_the_block_test_of_the_paired_time_courses():
@@ -161,7 +161,7 @@ def scores(tmp_path):
     for checkpoint in (*NAMES, "random"):
         for layer in (0, 3):
             for subject in ("F", "M"):
-                at = tmp_path / "encoding" / checkpoint / f"layer-{layer}" / subject
+                at = tmp_path / "encoding" / checkpoint / subject / f"layer-{layer}"
                 course = rng.standard_normal(N) + (
                     2 * NAMES.index(checkpoint) if checkpoint in NAMES and not layer else 0
                 )
@@ -226,8 +226,8 @@ def test_the_command_tests_layers_and_subjects_and_their_means(scores):
 
 def test_scores_on_other_rows_are_named(scores):
     folder, courses = scores
-    path = folder / "encoding/step-10/layer-3/M/none.original.npz"
+    path = folder / "encoding/step-10/M/layer-3/none.original.npz"
     other = np.concatenate([np.zeros(5, dtype=np.int16), FOLD[:-5]])
     write_arrays(path, {"timecourse": courses["step-10", 3, "M"], "fold": other})
-    with pytest.raises(InputError, match=r"step-10/layer-3/M/none\.original\.npz: other rows or folds"):
+    with pytest.raises(InputError, match=r"step-10/M/layer-3/none\.original\.npz: other rows or folds"):
         command(folder)

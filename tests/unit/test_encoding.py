@@ -18,6 +18,7 @@ from dynalign.encoding.delays import delayed, word_means
 from dynalign.encoding.scores import ORIGINAL, read_partition, read_scores
 from dynalign.io import arrays
 from dynalign.io.errors import InputError
+from dynalign.models.layers import read_layer
 from dynalign.removal import erasers, leace, ridge
 from dynalign.tables import reader, writer
 
@@ -535,7 +536,10 @@ def study(tmp_path):
     trs = {"tr": np.arange(len(story.runs)), "run": story.runs, "time": 2.0 * np.arange(len(story.runs))}
     writer.write_table(pd.DataFrame(trs | {"kept": story.kept.astype(int)}), tmp_path / "trs.tsv")
     vectors = story.vectors[represented]
-    save_file({"layer-1": vectors, "word_index": represented}, tmp_path / "step-0.safetensors")
+    save_file(
+        {"layer-1": vectors, "layer-2": vectors[::-1].copy(), "word_index": represented},
+        tmp_path / "step-0.safetensors",
+    )
     maps = {
         ("ridge", name): ridge.fit_ridge(vectors, values[represented], (1.0,), 4, "onehot")
         for name, values in codes.items()
@@ -556,7 +560,7 @@ def study(tmp_path):
         "--output-dir": "out",
     }
     arguments = {flag: str(tmp_path / name) for flag, name in arguments.items()}
-    arguments |= {"--layer": "1", "--properties": ["two", "five"], "--options": json.dumps(SMALL)}
+    arguments |= {"--layers": "1", "--properties": ["two", "five"], "--options": json.dumps(SMALL)}
     arguments |= {"--removal-options": json.dumps(REMOVAL)}
     return story, arms, y, arguments
 
@@ -571,7 +575,7 @@ def test_command(study, tmp_path):
     options = Encoding(**SMALL)
     arms = {(f"{method}-in-sample", name): arm for (method, name), arm in arms.items()}
     expected = encode.encode(story.vectors, arms, story.design(options.delays), y, options, direct=True)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out/layer-1").iterdir()) == [
         f"{removal}.npz"
         for removal in (
             *(f"leace-crossfit{kind}.{name}" for kind in ("-control", "") for name in ("five", "two")),
@@ -580,7 +584,7 @@ def test_command(study, tmp_path):
         )
     ]
     for (method, name), scores in expected.items():
-        found = read_scores(tmp_path / "out" / f"{method}.{name}.npz")
+        found = read_scores(tmp_path / "out/layer-1" / f"{method}.{name}.npz")
         assert found.r.dtype == found.alpha.dtype == found.inner_score.dtype == np.float32
         assert found.timecourse.dtype == np.float64
         assert found.fold.dtype == np.int16
@@ -617,7 +621,7 @@ def test_command_sets_the_vectors_against_nuisance_features(study, tmp_path):
     bands.append(joint.Band(*surprising, design.source))
     space = joint.Space(bands, joint.Band(*word_means(one_hot, story.word_trs, n_trs), design.source), number)
     found = encode.encode(story.vectors, {}, design, y, Encoding(**SMALL), spaces={"nuisance": space})
-    written = read_partition(tmp_path / "out/shares.nuisance.npz")
+    written = read_partition(tmp_path / "out/layer-1/shares.nuisance.npz")
     np.testing.assert_allclose(written.share, found["shares", "nuisance"].share, atol=1e-5)
     assert np.nanmax(np.abs(written.share)) > 0.01
 
@@ -641,8 +645,8 @@ def test_hearing_all_twice_is_as_once_with_half_the_penalty(study, tmp_path):
     twice = {"--options": json.dumps(SMALL | {"alphas": [60.0]}), "--output-dir": str(tmp_path / "twice")}
     files = {"--trs": "F.trs.tsv", "--words": "F.words.tsv", "--responses": "twice.npy"}
     command(arguments | twice | {flag: str(tmp_path / name) for flag, name in files.items()})
-    for path in (tmp_path / "out").iterdir():
-        one, both = read_scores(path), read_scores(tmp_path / "twice" / path.name)
+    for path in (tmp_path / "out/layer-1").iterdir():
+        one, both = read_scores(path), read_scores(tmp_path / "twice/layer-1" / path.name)
         np.testing.assert_array_equal(both.fold, np.repeat(one.fold, 2))
         np.testing.assert_allclose(both.timecourse, np.repeat(one.timecourse, 2), atol=2e-4)
         np.testing.assert_allclose(both.r, one.r, atol=2e-4)
@@ -654,14 +658,37 @@ def test_command_writes_the_same_bytes_again(study, tmp_path):
     *_, arguments = study
     command(arguments)
     command(arguments | {"--output-dir": str(tmp_path / "again")})
-    for path in (tmp_path / "out").iterdir():
-        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+    for path in (tmp_path / "out/layer-1").iterdir():
+        assert path.read_bytes() == (tmp_path / "again/layer-1" / path.name).read_bytes()
+
+
+def test_command_on_two_layers_is_as_on_each_alone(study, tmp_path):
+    *_, arguments = study
+    maps = arguments["--erasers"]
+    other = str(tmp_path / "other.npz")
+    codes = reader.read_table(tmp_path / "labels.tsv").iloc[7:]
+    X, _ = read_layer(tmp_path / "step-0.safetensors", 2)
+    fitted = {("ridge", n): ridge.fit_ridge(X, codes[n].to_numpy(), (1.0,), 4, "onehot") for n in ("two", "five")}
+    erasers.write_erasers(other, fitted)
+    digests = tmp_path / "F.sha256"
+    command(arguments | {"--layers": ["2", "1"], "--erasers": [other, maps], "--digests": str(digests)})
+    named = {line.split("  ")[1] for line in digests.read_text().splitlines()}
+    for layer, path in ((1, maps), (2, other)):
+        alone = {"--layers": str(layer), "--erasers": path, "--output-dir": str(tmp_path / "alone")}
+        command(arguments | alone)
+        files = sorted(path.name for path in (tmp_path / f"alone/layer-{layer}").iterdir())
+        assert {f"layer-{layer}/{name}" for name in files} < named
+        for name in files:
+            both, one = (tmp_path / folder / f"layer-{layer}" / name for folder in ("out", "alone"))
+            assert both.read_bytes() == one.read_bytes()
+    scores = [read_scores(tmp_path / f"out/layer-{layer}/none.original.npz").r[0, 0] for layer in (1, 2)]
+    assert scores[0] != scores[1]
 
 
 def test_command_only_the_properties_asked_for(study, tmp_path):
     *_, arguments = study
     command(arguments | {"--properties": ["two"]})
-    assert not (tmp_path / "out" / "ridge-in-sample.five.npz").exists()
+    assert not (tmp_path / "out/layer-1/ridge-in-sample.five.npz").exists()
 
 
 def test_command_with_responses_of_another_trim(study, tmp_path):
@@ -700,8 +727,8 @@ def test_command_on_any_number_of_threads_writes_the_same_bytes(study, tmp_path)
     *_, arguments = study
     command(arguments)
     command(arguments | {"--threads": "3", "--block-voxels": "5", "--output-dir": str(tmp_path / "again")})
-    for path in (tmp_path / "out").iterdir():
-        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+    for path in (tmp_path / "out/layer-1").iterdir():
+        assert path.read_bytes() == (tmp_path / "again/layer-1" / path.name).read_bytes()
 
 
 def test_tf32_is_reported(capsys):

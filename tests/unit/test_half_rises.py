@@ -81,7 +81,7 @@ def study(tmp_path):
         for layer in (0, 3):
             for subject in "FM":
                 course = 3 * rise["alignment"][k] + rng.standard_normal(len(FOLD))
-                at = tmp_path / f"encoding/{name}/layer-{layer}/{subject}/none.original.npz"
+                at = tmp_path / f"encoding/{name}/{subject}/layer-{layer}/none.original.npz"
                 write_arrays(at, {"timecourse": course, "fold": FOLD})
             chances = [0.5 + 0.4 * rise["early"][k], 0.5 + 0.4 * rise["late"][k], 0.5]
             right = (rng.random((3, len(index))) < np.array(chances)[:, None]).astype(np.int8)

@@ -148,12 +148,13 @@ def test_folder_appears_whole_or_not_at_all(tmp_path):
 
 def test_digests_of_a_folder_are_those_of_sha256sum(tmp_path):
     with atomic.atomic_folder(tmp_path / "F") as folder:
-        (folder / "b.npz").write_text("b")
+        (folder / "layer-2").mkdir()
+        (folder / "layer-2/b.npz").write_text("b")
         (folder / "a.npz").write_text("a")
     digests.write_digests(tmp_path / "F", tmp_path / "F.sha256")
     check = ["sha256sum", "--check", "--strict", tmp_path / "F.sha256"]
     shown = subprocess.run(check, cwd=tmp_path / "F", capture_output=True, text=True, check=True).stdout
-    assert shown == "a.npz: OK\nb.npz: OK\n"
+    assert shown == "a.npz: OK\nlayer-2/b.npz: OK\n"
 
 
 def test_numbers_between_steps_come_back_to_the_bit_and_results_have_eight_digits(tmp_path):

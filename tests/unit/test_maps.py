@@ -48,14 +48,14 @@ def build(folder, affine=AFFINES["flipped"], codes=(2, 1)):
                 alpha[key] = (10.0 ** rng.integers(-3, 4, (5, n))).astype(np.float32)
                 r[key][:, INVALID] = alpha[key][:, INVALID] = np.nan
                 made = made_scores(r[key], FOLD)
-                path = folder / f"encoding/{checkpoint}/layer-{layer}/S/{arm[0]}.{arm[1]}.npz"
+                path = folder / f"encoding/{checkpoint}/S/layer-{layer}/{arm[0]}.{arm[1]}.npz"
                 write_scores(path, replace(made, alpha=alpha[key], inner_score=np.zeros_like(r[key])))
                 for subject in ("S", "T"):
                     # The reported score prefers layer 0; the inner score layer 2, but for step-9.
                     inner = 0.2 if (layer == 2) != (checkpoint == "step-9") else 0.1
                     rows.append([checkpoint, step, layer, *arm, subject, 0.3 - inner, inner])
             r[checkpoint, layer, "shares"] = made_partition(rng, FOLD, n, INVALID)
-            path = folder / f"encoding/{checkpoint}/layer-{layer}/S/shares.nuisance.npz"
+            path = folder / f"encoding/{checkpoint}/S/layer-{layer}/shares.nuisance.npz"
             write_record(path, r[checkpoint, layer, "shares"][0])
     table = pd.DataFrame(rows, columns=COLUMNS).assign(ci_low=0, ci_high=1, n_voxels=n, n_invalid=1)
     write_table(table.assign(share_significant=0), folder / "alignment.tsv")

@@ -53,22 +53,22 @@ def run_chain(folder, coding):
     """The three commands; the probing table and the mean score of the two groups of voxels in each arm."""
     output = folder / coding
     options = Removal(methods=("ridge-in-sample", "leace-in-sample"), coding=coding, controls=False)
-    shared = flags(representation=folder / "step-8.safetensors", layer=3, labels=folder / "labels.tsv")
+    shared = flags(representation=folder / "step-8.safetensors", labels=folder / "labels.tsv")
     shared += flags(properties=["kind", "coin"])
-    fit.main(shared + flags(options=options.model_dump_json(), output=output / "maps.npz"))
+    fit.main(shared + flags(layer=3, options=options.model_dump_json(), output=output / "maps.npz"))
     shared += flags(erasers=output / "maps.npz")
     probing.main(
         shared
-        + flags(options=PROBING.model_dump_json(), removal_options=options.model_dump_json())
+        + flags(layer=3, options=PROBING.model_dump_json(), removal_options=options.model_dump_json())
         + flags(checkpoint="step-8", step=8, output=output / "probing.tsv")
     )
     encode.main(
         shared
-        + flags(words=folder / "words.tsv", trs=folder / "trs.tsv", responses=folder / "F.npy")
+        + flags(layers=3, words=folder / "words.tsv", trs=folder / "trs.tsv", responses=folder / "F.npy")
         + flags(options=ENCODING.model_dump_json(), removal_options=options.model_dump_json())
         + flags(output_dir=output / "F")
     )
-    r = {path.stem: voxel_scores(read_scores(path)) for path in sorted((output / "F").iterdir())}
+    r = {path.stem: voxel_scores(read_scores(path)) for path in sorted((output / "F/layer-3").iterdir())}
     probes = read_table(output / "probing.tsv").set_index(["removal", "property"])
     return probes, {arm: (scores[:4].mean(), scores[4:].mean()) for arm, scores in r.items()}
 

@@ -100,7 +100,7 @@ def write_model(folder, depth, layers, level, rng, text, hidden=8):
         for layer in layers:
             for k, subject in enumerate(SUBJECTS):
                 course = level[step] + layer / depth / 10 + 0.1 * k + 0.05 * text + 0.02 * rng.standard_normal(100)
-                at = folder / f"encoding/step-{step}/layer-{layer}/{subject}"
+                at = folder / f"encoding/step-{step}/{subject}/layer-{layer}"
                 write_arrays(at / "none.original.npz", {"timecourse": course, "fold": FOLD})
                 write_arrays(at / "shares.nuisance.npz", {"r_timecourse": np.tile(course / 2, (4, 1)), "fold": FOLD})
                 inner = -abs(layer / depth - 0.5)
@@ -156,7 +156,7 @@ def of_model(study, name, step, weights):
     found = np.zeros((len(SUBJECTS), 8))
     for layer, weight in weights.items():
         for k, subject in enumerate(SUBJECTS):
-            path = study / name / f"encoding/step-{step}/layer-{layer}/{subject}/none.original.npz"
+            path = study / name / f"encoding/step-{step}/{subject}/layer-{layer}/none.original.npz"
             found[k] += weight * block_tests.block_means(read_arrays(path)["timecourse"], FOLD, 10)[0]
     return found
 
@@ -276,7 +276,7 @@ def test_models_that_cannot_be_compared_are_named(study, tmp_path):
         run(study, tmp_path, "small-0", "large-0", more=("--groups", "a"))
     rng = np.random.default_rng(5)
     write_model(tmp_path / "other", 4, (0, 2, 4), dict.fromkeys(STEPS, 0.1), rng, np.zeros(100))
-    path = tmp_path / "other/encoding/step-0/layer-0/F/none.original.npz"
+    path = tmp_path / "other/encoding/step-0/F/layer-0/none.original.npz"
     for file in path.parents[3].rglob("none.original.npz"):
         write_arrays(file, {"timecourse": np.zeros(100), "fold": FOLD[::-1].copy()})
     with pytest.raises(InputError, match=r"other: other rows or folds than .*small-0; encode both again"):

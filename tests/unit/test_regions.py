@@ -213,7 +213,7 @@ def study(tmp_path):
             if checkpoint == "step-9" and name != "tense":
                 r[:, regions["planted"]] += 0.3
             arrays = {key: np.asarray(value) for key, value in vars(scores(r)).items()}
-            write_arrays(tmp_path / f"encoding/{checkpoint}/layer-2/S/{removal}.{name}.npz", arrays)
+            write_arrays(tmp_path / f"encoding/{checkpoint}/S/layer-2/{removal}.{name}.npz", arrays)
             rows += [[checkpoint, step, 2, removal, name, subject] for subject in ("S", "T")]
     table = pd.DataFrame(rows, columns=[*CELL, "subject"]).assign(mean_r=0.1, ci_low=0, ci_high=1)
     write_table(table.assign(inner_score=0, n_voxels=60, n_invalid=0, share_significant=0), tmp_path / "alignment.tsv")

@@ -379,7 +379,7 @@ def test_the_ceiling_of_repeats_in_the_tables(tmp_path, measured):
     assert again.parts.tolist() == [1.0] * 144
     fold = np.repeat(np.arange(3), 36).astype(np.int16)
     scores = made_scores(np.full((3, 6), 0.3), fold, block=12)
-    write_scores(tmp_path / "encoding/step-4/layer-0/S/none.original.npz", scores)
+    write_scores(tmp_path / "encoding/step-4/S/layer-0/none.original.npz", scores)
     table = pd.DataFrame([["step-4", 4, 0, "none", "original", "S"]], columns=[*ceiling.CELL, "subject"])
     table = table.assign(mean_r=0.3, ci_low=0, ci_high=1, inner_score=0, n_voxels=6, n_invalid=0, share_significant=0)
     write_table(table, tmp_path / "alignment.tsv")

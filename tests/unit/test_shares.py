@@ -100,5 +100,5 @@ def test_partitions_of_other_folds_are_refused(tmp_path):
         scores_path(tmp_path, cell).parent.mkdir(parents=True)
         write_record(scores_path(tmp_path, cell), made_partition(rng, fold, VOXELS, INVALID, SMALL.block)[0])
     options = flags(checkpoint="random", subjects=("F", "M"), folder=tmp_path, layers=0, features="tense", gap=GAP)
-    with pytest.raises(InputError, match=r"M/shares\.tense\.npz: other rows or folds than .*encode both again"):
+    with pytest.raises(InputError, match=r"M/layer-0/shares\.tense\.npz: other rows or folds than .*encode both again"):
         shares.main([*options, *flags(options=SMALL.model_dump_json(), output=tmp_path / "x.tsv")])

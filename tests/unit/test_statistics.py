@@ -425,7 +425,7 @@ def test_the_commands_write_what_the_functions_say(tmp_path):
     for checkpoint, step in checkpoints.items():
         for layer in (0, 2):
             for subject, arms in found.items():
-                folder = tmp_path / f"encoding/{checkpoint}/layer-{layer}/{subject}"
+                folder = tmp_path / f"encoding/{checkpoint}/{subject}/layer-{layer}"
                 folder.mkdir(parents=True)
                 for (method, name), one in arms.items():
                     write_scores(folder / f"{method}.{name}.npz", one)
@@ -466,7 +466,7 @@ def test_an_effect_stands_beside_what_is_still_read_and_beside_its_control(tmp_p
         "leace-crossfit.pos": residual.timecourse,
     }
     null = rng.standard_normal((2, 40)) / 20
-    folder = tmp_path / "step-8/layer-1/F"
+    folder = tmp_path / "step-8/F/layer-1"
     folder.mkdir(parents=True)
     for number, (name, course) in enumerate(courses.items()):
         readable = np.column_stack([[0.5 - number / 10, 0.1], null])
@@ -495,15 +495,15 @@ def test_an_effect_stands_beside_what_is_still_read_and_beside_its_control(tmp_p
         return read_table(output).loc[0]
 
     assert over("F")[columns].tolist() == pytest.approx([tense[name] for name in columns])
-    (tmp_path / "step-8/layer-1/M").mkdir()
+    (tmp_path / "step-8/M/layer-1").mkdir(parents=True)
     for name in courses:
         readable = np.full((2, 41), 0.3, dtype=np.float32)
-        write_scores(tmp_path / f"step-8/layer-1/M/{name}.npz", replace(original, readable=readable))
+        write_scores(tmp_path / f"step-8/M/layer-1/{name}.npz", replace(original, readable=readable))
     both = over("F", "M")
     for name in ("mean_difference", "over_control"):
         assert both[name] == pytest.approx(tense[name] / 2)
     assert both["readable_after"] == pytest.approx((tense["readable_after"] + 0.3) / 2)
     other = replace(original, fold=original.fold[::-1])
-    write_scores(tmp_path / "step-8/layer-1/M/none.original.npz", other)
-    with pytest.raises(InputError, match=r"M/none\.original\.npz: other rows or folds than .*F/none\.original\.npz"):
+    write_scores(tmp_path / "step-8/M/layer-1/none.original.npz", other)
+    with pytest.raises(InputError, match=r"M/layer-1/none\.original\.npz: other rows or folds than .*F/layer-1/none"):
         over("F", "M")

@@ -116,7 +116,7 @@ def test_snakedeploy_deploys_it_from_a_git_url_into_an_empty_folder(elsewhere):
         elsewhere / "workflow/Snakefile"
     ).read_text(encoding="utf-8")
     plan = snakemake(elsewhere, "-n", "--cores", "16")
-    assert plan.jobs["encoding"] == 8 * 7 * 3, "what is deployed is the paper's study"
+    assert plan.jobs["encoding"] == 8 * 3, "what is deployed is the paper's study"
     finishes(elsewhere)
 
 

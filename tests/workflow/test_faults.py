@@ -212,7 +212,7 @@ def test_damaged_files_are_named_and_made_again(undisturbed, tmp_path):
     damaged = {
         # file: (damage, an output that is made from it, what the log says)
         STEP: (lambda path: flip(path, 0.6), "probing/step-16/layer-1.tsv", "differs from its checksum"),
-        "brain/F.npy": (lambda path: flip(path, 0.5), "encoding/random/layer-1/F", "differs from its checksum"),
+        "brain/F.npy": (lambda path: flip(path, 0.5), "encoding/random/F", "differs from its checksum"),
         "removal/step-0/layer-1.npz": (
             lambda path: flip(path, 0.5),
             "probing/step-0/layer-1.tsv",

@@ -73,7 +73,7 @@ def test_the_twelve_files_come_through_faults_and_are_watched_afterwards(drive, 
     assert checked.stdout.count(": OK\n") == 12
     plan = snakemake(folder, "-n", "--cores", "2")
     assert "fetch_array" not in plan.jobs
-    assert plan.jobs["encoding"] == 168
+    assert plan.jobs["encoding"] == 8 * 3
 
     # Whoever reads a file that changed is told, and nothing is made of it.
     with open(folder / DATA / "words_fmri.npy", "r+b") as stream:

@@ -196,6 +196,6 @@ def test_one_more_checkpoint_of_a_large_study_plans_its_own_jobs(tmp_path):
         "representation": 1,
         "removal": 3,
         "probing": 3,
-        "encoding": 3 * 2,
+        "encoding": 2,
         "cell_statistics": 2,
     }

@@ -14,7 +14,7 @@ from dynalign.tables.writer import write_table
 from tests.workflow.conftest import SMALL, snakemake
 
 RESULTS = "results/ragged"
-ENCODING = "encoding/step-128/layer-2"
+ENCODING = "encoding/step-128"
 #: Volumes that are left out for motion.
 SCRUBBED = [100, 150]
 
@@ -79,7 +79,7 @@ def test_scores_are_those_of_the_same_data_in_shared_runs(run):
     folder, _ = run
     for name in ("none.original", "leace-crossfit.tense"):
         own, shared = (
-            read_scores(folder / results / ENCODING / f"F/{name}.npz") for results in (RESULTS, "results/small")
+            read_scores(folder / results / ENCODING / f"F/layer-2/{name}.npz") for results in (RESULTS, "results/small")
         )
         np.testing.assert_allclose(own.r, shared.r, atol=1e-5)
         np.testing.assert_allclose(own.timecourse, shared.timecourse, atol=1e-5)
@@ -99,7 +99,7 @@ def test_a_subject_has_its_own_runs(run):
     trim = SMALL["story"]["trim"]
     gone = [*range(trim["start"]), *SCRUBBED, *range(lengths[2] - trim["end"], lengths[2])]
     assert trs.query("run == 1 and kept == 0")["tr"].tolist() == gone
-    scores = read_scores(folder / RESULTS / ENCODING / "G/none.original.npz")
+    scores = read_scores(folder / RESULTS / ENCODING / "G/layer-2/none.original.npz")
     assert len(scores.fold) == trs["kept"].sum()
     # There is signal in half of the data too.
     assert scores.timecourse.mean() > 0.03
@@ -118,11 +118,11 @@ def test_the_group_is_tested_on_what_both_heard(run):
     for subject in "FG":
         trs = read_table(folder / RESULTS / f"story/{subject}.trs.tsv").query("kept == 1")
         change = [
-            read_scores(folder / RESULTS / ENCODING / subject / f"{name}.npz").timecourse
+            read_scores(folder / RESULTS / ENCODING / subject / f"layer-2/{name}.npz").timecourse
             for name in ("leace-crossfit.tense", "none.original")
         ]
         times.append(pd.Series(change[0] - change[1], index=trs["time"]))
-    fold = read_scores(folder / RESULTS / ENCODING / "F/none.original.npz").fold
+    fold = read_scores(folder / RESULTS / ENCODING / "F/layer-2/none.original.npz").fold
     both = pd.concat([*times, pd.Series(fold, index=times[0].index)], axis=1, join="inner", keys=["F", "G", "fold"])
     by_fold = both[["F", "G"]].mean(axis=1).groupby(both["fold"]).mean()
     group = group.query("checkpoint == 'step-128' and removal == 'leace-crossfit' and property == 'tense'")

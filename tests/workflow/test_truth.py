@@ -50,7 +50,7 @@ def table(results, name):
 
 
 def arm(results, name="none.original", checkpoint="step-128", layer=2):
-    return voxel_scores(read_scores(results / f"encoding/{checkpoint}/layer-{layer}/F/{name}.npz"))
+    return voxel_scores(read_scores(results / f"encoding/{checkpoint}/F/layer-{layer}/{name}.npz"))
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +66,7 @@ def test_the_contract_is_there(results):
         for suffix in ("png", "pdf", "svg"):
             assert sum(f.startswith(f"figure-{number:02d}-") and f.endswith(suffix) for f in figures) == 1
     assert {"table-1-probing.html", "table-1-probing.tsv", "table-2-correlations.html", "map-F.png"} <= figures
-    scores = np.load(results / "encoding/step-128/layer-2/F/leace-crossfit.tense.npz", allow_pickle=False)
+    scores = np.load(results / "encoding/step-128/F/layer-2/leace-crossfit.tense.npz", allow_pickle=False)
     kept = int(read_table(results / "story/trs.tsv")["kept"].sum())
     assert scores["r"].shape == scores["alpha"].shape
     assert scores["timecourse"].shape == (kept,)
@@ -163,7 +163,7 @@ def test_harm_appears_where_the_model_holds_what_the_brain_follows_alone(results
 
 @pytest.mark.parametrize("name", ["tense", "pos", "mood"])
 def test_a_control_takes_the_penalties_of_its_own_removal(results, name):
-    folder = results / "encoding/step-128/layer-2/F"
+    folder = results / "encoding/step-128/F/layer-2"
     removal, control = (read_scores(folder / f"{HEADLINE}{kind}.{name}.npz") for kind in ("", "-control"))
     np.testing.assert_array_equal(control.alpha, removal.alpha)
     assert not np.array_equal(control.r, removal.r)
@@ -208,13 +208,13 @@ def test_shifting_the_words_by_three_trs_destroys_alignment(finished, results, r
         inside &= runs[target] == words["run"]
         write_table(words.assign(tr=target)[inside], tmp_path / f"words{moved}.tsv")
         encode.main(
-            flags(representation=results / "representation/step-128.safetensors", layer=2)
+            flags(representation=results / "representation/step-128.safetensors", layers=2)
             + flags(labels=results / "tables/labels.tsv", erasers=results / "removal/step-128/layer-2.npz")
             + flags(words=tmp_path / f"words{moved}.tsv", trs=results / "story/trs.tsv")
             + flags(responses=results / "brain/F.npy", properties="tense", output_dir=tmp_path / str(moved))
             + flags(options=json.dumps({"delays": [2, 3], "inner_folds": 5}))
         )
-        scores[moved] = voxel_scores(read_scores(tmp_path / f"{moved}/none.original.npz"))
+        scores[moved] = voxel_scores(read_scores(tmp_path / f"{moved}/layer-2/none.original.npz"))
     driven = region == "meaning"
     assert scores[0][driven].mean() > 0.15
     assert scores[shift][driven].mean() < 0.4 * scores[0][driven].mean()
@@ -249,7 +249,7 @@ def test_significant_voxels_are_those_planted(results, region):
     row = table(results, "alignment").query("checkpoint == 'step-128' and removal == 'none'").iloc[0]
     assert row["share_significant"] == pytest.approx(aligned.mean(), abs=1e-6)
     effects = table(results, "removal_effects").query("checkpoint == 'step-128' and removal == @HEADLINE")
-    folder = results / "encoding/step-128/layer-2/F"
+    folder = results / "encoding/step-128/F/layer-2"
     original = read_scores(folder / "none.original.npz")
     for name in ("tense", "random_label"):
         change = read_scores(folder / f"{HEADLINE}.{name}.npz").blocks.astype(float) - original.blocks
@@ -282,7 +282,7 @@ def test_a_second_run_makes_the_same_bytes_on_one_core(finished, tmp_path):
     made += [results / "maps/F.nii.gz", results / "maps/effects/F.nii.gz"]
     made += [results / f"figures/{name}.png" for name in ("figure-04-best-layer-alignment", "figure-07-removal-bars")]
     made.append(results / "figures/map-F.png")
-    parts = [results / part for part in ("encoding/step-128/layer-2/F", "removal/step-128", "probing/step-128")]
+    parts = [results / part for part in ("encoding/step-128/F/layer-2", "removal/step-128", "probing/step-128")]
     before = {path: path.read_bytes() for path in made}
     before |= {path: path.read_bytes() for part in parts for path in sorted(part.rglob("*")) if path.is_file()}
     for path in before:

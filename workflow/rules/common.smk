@@ -255,6 +255,17 @@ def by_digest(**paths):
 
 LAYERS = by_digest(representation=f"{M}/representation/{{ckpt}}.safetensors")
 ERASERS = by_digest(erasers=f"{M}/removal/{{ckpt}}/layer-{{layer}}.npz")
+
+
+def erasers(suffix):
+    """Those of all layers of a job's checkpoint, or their digests."""
+    ask = str if suffix.endswith("sha256") else ancient
+    return lambda wildcards: [
+        ask(filled(f"{M}/removal/{{ckpt}}/layer-{{layer}}.{suffix}", wildcards, layer=layer))
+        for layer in study_of(wildcards).layers_of(wildcards.ckpt)
+    ]
+
+
 RESPONSES = by_digest(responses=f"{R}/brain/{{subject}}.npy")
 
 
@@ -269,22 +280,18 @@ def subjects_of(wildcards):
 
 
 def scores(wildcards):
-    """The digests of the scores that a job reads, of every layer: of its checkpoint and subject, or of all."""
-    study = study_of(wildcards)
+    """The digests of the scores that a job reads: of its checkpoint and subject, or of all."""
+    checkpoints = [wildcards.ckpt] if wildcards.get("ckpt") else study_of(wildcards).checkpoints
     return [
-        filled(f"{M}/encoding/{{ckpt}}/layer-{{layer}}/{{subject}}.sha256", wildcards, **place)
-        for place in (
-            {"ckpt": ckpt, "layer": layer, "subject": subject}
-            for ckpt in ([wildcards.ckpt] if wildcards.get("ckpt") else study.checkpoints)
-            for layer in study.layers_of(ckpt)
-            for subject in subjects_of(wildcards)
-        )
+        filled(f"{M}/encoding/{{ckpt}}/{{subject}}.sha256", wildcards, ckpt=ckpt, subject=subject)
+        for ckpt in checkpoints
+        for subject in subjects_of(wildcards)
     ]
 
 
 def folder_of_scores(wildcards, input):
     """The folder ``encoding/`` of the scores that a job reads, where a module's `prefix:` put it."""
-    return str(next(Path(path) for path in input if path.endswith(".sha256")).parents[2])
+    return str(next(Path(path) for path in input if path.endswith(".sha256")).parents[1])
 
 
 def cells_of(*patterns, checkpoints=lambda study: study.checkpoints):

@@ -30,7 +30,7 @@ def jobs(study: Study) -> dict[str, int]:
         "baseline": len(study.baselines),
         "removal": cells,
         "probing": cells,
-        "encoding": cells * len(study.subjects),
+        "encoding": len(study.checkpoints) * len(study.subjects),
     }
 
 
@@ -69,7 +69,8 @@ def _cost(study: Study, inputs: Inputs) -> tuple[dict[str, float], dict[str, flo
     sizes: dict[str, float] = {}
     if inputs.trs is not None and inputs.voxels:
         voxels = np.array(list(inputs.voxels.values()))
-        seconds["encoding"] = float(np.mean([_encoding(study, inputs, v) for v in voxels]))
+        layers = n["probing"] / len(study.checkpoints)
+        seconds["encoding"] = layers * float(np.mean([_encoding(study, inputs, v) for v in voxels]))
         # Subjects with a problem count as the others.
         share = len(study.subjects) / len(voxels)
         sizes["scores"] = _scores(study, inputs) * voxels.sum() * share
@@ -118,7 +119,7 @@ def _encoding(study: Study, inputs: Inputs, n_voxels: int) -> float:
     outer = _outer(study, inputs)
     train = n * (outer - 1) / outer
     shared = bool(study.shared_with)
-    products = 2 * outer * len(choices.alphas) * train**2 * n_voxels * (1 + 0.03 * len(study.arms)) * (1 + 2 * shared)
+    products = 2 * outer * len(choices.alphas) * train**2 * n_voxels * (1 + 0.03 * len(study.arms)) * (1 + 2.6 * shared)
     factors = 20 * outer * (choices.inner_folds + 1) * train**3 * (1 + 3 * shared)
     return products / _PRODUCTS + factors / _FACTORS
 

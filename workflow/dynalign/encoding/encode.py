@@ -1,4 +1,4 @@
-"""One layer and one subject → scores of every voxel, with and without each property (METHOD section 7).
+"""A checkpoint's layers and one subject → scores of every voxel, with and without each property (METHOD section 7).
 
 Features of a TR are the mean of its words, standardised by the training TRs of the outer fold, then delayed:
 
@@ -35,7 +35,7 @@ from dynalign.io.arrays import read_array, write_record
 from dynalign.io.atomic import atomic_folder
 from dynalign.io.digests import write_digests
 from dynalign.io.errors import InputError, located
-from dynalign.removal.data import read_words
+from dynalign.removal.data import read_labels, read_vectors
 from dynalign.removal.erasers import low_rank, read_erasers
 from dynalign.removal.permutations import permuted
 from dynalign.stimulus import timing
@@ -201,9 +201,9 @@ def _control_labels(name: str, codes, sentence, seed: int, once: Once | None = N
 @command
 def main(
     representation: str,
-    layer: int,
+    layers: list[int],
     labels: str,
-    erasers: str,
+    erasers: list[str],
     words: str,
     trs: str,
     responses: str,
@@ -222,18 +222,19 @@ def main(
     surprisal: str | None = None,
     feature_delays: Delays = Delays({}),
 ) -> None:
-    """Score the original of one layer and every arm on a subject's responses.
+    """Score the original of each layer and every arm on a subject's responses.
 
     Parameters
     ----------
-    representation, layer
-        ``{ckpt}.safetensors``, and the layer in it; 0 = embeddings.
+    representation, layers
+        ``{ckpt}.safetensors``, and layers in it; 0 = embeddings.
     labels, erasers, properties
-        ``tables/labels.tsv``, the layer's erasers, and the properties that they remove.
+        ``tables/labels.tsv``, the erasers of each of the layers, and the properties that they remove.
     words, trs, responses
         ``story/words.tsv``, ``story/trs.tsv``, and kept TRs × voxels, ``.npy``.
     output_dir, digests
-        Folder of ``{removal}.{property}.npz``, replaced whole, and where to record the SHA-256 of its files.
+        Folder of ``layer-{layer}/{removal}.{property}.npz``, replaced whole, and where to record the SHA-256 of its
+        files.
     seed
         Of permuted labels.
     threads, gpus, block, block_voxels
@@ -243,15 +244,16 @@ def main(
         the study's own features that have some.
     """
     device = backend.choose(gpus, threads, block_voxels, options.tf32)
-    X, codes, table = read_words(representation, layer, labels, properties, ["sentence"])
+    _, represented = read_vectors(representation, layers[0])
+    codes, table = read_labels(labels, represented, properties, ["sentence"])
     seen = timing.read_heard(words)
     if "row" in seen:
         # What this subject heard, in its order.
-        seen = seen[seen["word_index"].isin(table["word_index"])]
+        seen = seen[seen["word_index"].isin(represented)]
     else:
-        seen = timing.rows_of_words(seen, table["word_index"], words)
-    heard = np.searchsorted(table["word_index"], seen["word_index"])
-    X, codes, table = X[heard], {name: values[heard] for name, values in codes.items()}, table.iloc[heard]
+        seen = timing.rows_of_words(seen, represented, words)
+    heard = np.searchsorted(represented, seen["word_index"])
+    codes, table = {name: values[heard] for name, values in codes.items()}, table.iloc[heard]
     word_trs, sentence = seen["tr"].to_numpy(dtype=int), table["sentence"].to_numpy()
     series = timing.read_trs(trs)
     design = design_of(series, word_trs, options.delays)
@@ -261,12 +263,8 @@ def main(
             f"{responses}: shape {measured.shape}, but {trs} keeps {len(design.trs)} TRs: expected one row per kept "
             "TR; make both from the same story and trim"
         )
-    fitted = Crossfit(X, design, series["run"].to_numpy(), removal_options)
     once = Once.of(seen["word_index"].to_numpy())
-    arms = _arms(erasers, codes, sentence, fitted, seed, once)
     targets = make_targets(codes, sentence, design, removal_options.permutations, seed, once)
-    headline = removal_options.headline
-    controls = {(method, name): (headline, name) for method, name in arms if method.endswith("control")}
     spaces = {}
     if shares.compute:
         spaces = {name: joint.property_space(values, design) for name, values in codes.items()}
@@ -276,14 +274,22 @@ def main(
             told = None if known is None else known["surprisal"].reindex(seen["word_index"]).to_numpy()
             more = (feature_delays.root, seen["word"], told)
             spaces[NUISANCE] = joint.nuisance_space(shares.nuisance, table, series["run"].to_numpy(), design, *more)
-    with located(f"{representation} layer {layer}, {responses}"):
-        results = encode(
-            X, arms, design, measured, options, device=device, targets=targets, same_penalties=controls, block=block,
-            spaces=spaces, ratios=shares.ratios,
-        )  # fmt: skip
     with atomic_folder(output_dir) as folder:
-        for (method, name), result in results.items():
-            write_record(folder / f"{method}.{name}.npz", result)
+        for layer, path in zip(layers, erasers, strict=True):
+            note(f"layer {layer}")
+            X, _ = read_vectors(representation, layer)
+            fitted = Crossfit(X[heard], design, series["run"].to_numpy(), removal_options)
+            arms = _arms(path, codes, sentence, fitted, seed, once)
+            headline = removal_options.headline
+            controls = {(method, name): (headline, name) for method, name in arms if method.endswith("control")}
+            with located(f"{representation} layer {layer}, {responses}"):
+                results = encode(
+                    X[heard], arms, design, measured, options, device=device, targets=targets,
+                    same_penalties=controls, block=block, spaces=spaces, ratios=shares.ratios,
+                )  # fmt: skip
+            (folder / f"layer-{layer}").mkdir()
+            for (method, name), result in results.items():
+                write_record(folder / f"layer-{layer}" / f"{method}.{name}.npz", result)
     if digests is not None:
         write_digests(output_dir, digests)
 

@@ -41,7 +41,7 @@ class Scores:
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
-    """Write one arm's scores (``encoding/{ckpt}/layer-{layer}/{subject}/{removal}.{property}.npz``)."""
+    """Write one arm's scores (``encoding/{ckpt}/{subject}/layer-{layer}/{removal}.{property}.npz``)."""
     write_record(path, scores)
 
 
@@ -69,5 +69,5 @@ class Partition:
 
 
 def read_partition(path: str | Path) -> Partition:
-    """Read ``encoding/{ckpt}/layer-{layer}/{subject}/shares.{space}.npz``; an `InputError` as :func:`read_scores`."""
+    """Read ``encoding/{ckpt}/{subject}/layer-{layer}/shares.{space}.npz``; an `InputError` as :func:`read_scores`."""
     return read_record(path, Partition)

@@ -82,6 +82,10 @@ def _folder_beside(path: Path) -> Iterator[Path]:
             ) from None
 
 
+def _files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path of the same name, moved to `path` when the block ends without an error.
@@ -92,7 +96,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     with _folder_beside(path) as folder:
         temporary = folder / path.name
         yield temporary
-        for file in temporary.iterdir() if temporary.is_dir() else [temporary]:
+        for file in _files_below(temporary) if temporary.is_dir() else [temporary]:
             with open(file, "rb") as stream:
                 os.fsync(stream.fileno())
         if temporary.is_dir() and path.exists():
@@ -102,11 +106,11 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
-    """As :func:`atomic_path`, for a folder of files; a folder that stands there is replaced."""
+    """As :func:`atomic_path`, for a folder of files and folders; one that stands there is replaced."""
     with atomic_path(path) as temporary:
         temporary.mkdir()
         yield temporary
-        for file in temporary.iterdir():
+        for file in _files_below(temporary):
             # safetensors writes files that only their owner can read; a cluster's other users need them too.
             file.chmod(temporary.stat().st_mode & 0o666)
 

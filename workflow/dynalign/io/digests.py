@@ -27,8 +27,9 @@ def write_digest(path: str | os.PathLike) -> str:
 
 
 def write_digests(folder: str | os.PathLike, record: str | os.PathLike) -> None:
-    """Record the SHA-256 of every file in a folder, as ``sha256sum --check`` reads it there."""
-    write_text(record, "".join(f"{sha256(path)}  {path.name}\n" for path in sorted(Path(folder).iterdir())))
+    """Record the SHA-256 of every file in and below a folder, as ``sha256sum --check`` reads it there."""
+    paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    write_text(record, "".join(f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths))
 
 
 def check_digest(path: str | os.PathLike) -> str | None:

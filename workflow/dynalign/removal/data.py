@@ -22,15 +22,14 @@ def read_vectors(path, layer: int) -> tuple[np.ndarray, np.ndarray]:
     return X, word_index
 
 
-def read_words(representation, layer: int, labels, properties: Sequence[str], columns: Sequence[str] = ()):
-    """Read the vectors of the represented words, and their labels from ``tables/labels.tsv``.
+def read_labels(labels, word_index, properties: Sequence[str], columns: Sequence[str] = ()):
+    """Read the labels of the represented words from ``tables/labels.tsv``.
 
-    InputError: a vector is not finite, a represented word has no row or two, or a property holds other than integer
-    codes or has fewer than two classes among these words.
+    InputError: a word has no row or two, or a property holds other than integer codes or has fewer than two classes
+    among these words.
 
     Returns
     -------
-    X : array of float32, shape (n_words, hidden)
     codes : dict of property to array of float64, shape (n_words,)
         Integer class codes, NaN where the cell is empty: a word without a label.
     table : pandas.DataFrame
@@ -38,7 +37,6 @@ def read_words(representation, layer: int, labels, properties: Sequence[str], co
     """
     import pandas as pd
 
-    X, word_index = read_vectors(representation, layer)
     table = read_table(labels, ["word_index", *columns, *properties])
     if table["word_index"].duplicated().any():
         twice = table.loc[table["word_index"].duplicated(), "word_index"].iloc[0]
@@ -56,4 +54,13 @@ def read_words(representation, layer: int, labels, properties: Sequence[str], co
                 "words; it needs two or more: change its thresholds or classes, or leave it out"
             )
         codes[name] = values.to_numpy(float)
-    return X, codes, table
+    return codes, table
+
+
+def read_words(representation, layer: int, labels, properties: Sequence[str], columns: Sequence[str] = ()):
+    """The vectors of the represented words, (n_words, hidden), float32, and what :func:`read_labels` gives.
+
+    InputError as these say, or if a vector is not finite.
+    """
+    X, word_index = read_vectors(representation, layer)
+    return X, *read_labels(labels, word_index, properties, columns)

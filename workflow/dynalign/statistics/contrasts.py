@@ -17,18 +17,15 @@ from dynalign.io.arrays import read_arrays
 from dynalign.io.errors import InputError
 from dynalign.statistics import words as of_words
 from dynalign.statistics.block_tests import block_means, largest_p, mean_effect, sample_of
-from dynalign.statistics.effects import TESTED
+from dynalign.statistics.effects import TESTED, scores_path
 from dynalign.statistics.emergence import ZERO
 from dynalign.statistics.half_rises import Curve, half_rise_rows, risen
 from dynalign.statistics.shared import shared_rows
 from dynalign.tables.collect import adjust
 from dynalign.tables.writer import write_table
 
-#: Where c(t) of a quantity stands: file, array.
-COURSES = {
-    "alignment": (".".join(ORIGINAL), "timecourse"),
-    "unique_alignment": (f"{SHARES}.{NUISANCE}", "r_timecourse"),
-}
+#: Where c(t) of a quantity stands: arm, array.
+COURSES = {"alignment": (ORIGINAL, "timecourse"), "unique_alignment": ((SHARES, NUISANCE), "r_timecourse")}
 
 
 #: ``fold``, ``settings`` and ``gap`` of :func:`dynalign.statistics.block_tests.mean_test`.
@@ -47,13 +44,13 @@ class Courses:
         self.arm, self.array = COURSES[quantity]
         self.fold: np.ndarray | None = None
 
-    def blocks(self, places: Sequence[str], subjects: Sequence[str]) -> np.ndarray:
-        """Block means, shape (n_subjects, n_places, n_blocks); places are ``<checkpoint>/layer-<layer>``."""
-        return np.array(
-            [[self._read(self.folder / place / one / f"{self.arm}.npz", one) for place in places] for one in subjects]
-        )
+    def blocks(self, places: Sequence[tuple[str, int]], subjects: Sequence[str]) -> np.ndarray:
+        """Block means, shape (n_subjects, n_places, n_blocks); a place is a checkpoint and a layer."""
+        return np.array([[self._read(*place, one) for place in places] for one in subjects])
 
-    def _read(self, path: Path, subject: str) -> np.ndarray:
+    def _read(self, checkpoint: str, layer: int, subject: str) -> np.ndarray:
+        place = {"checkpoint": checkpoint, "layer": layer, "subject": subject}
+        path = scores_path(self.folder, place | dict(zip(("removal", "property"), self.arm, strict=True)))
         found = read_arrays(path, [self.array, "fold"])
         shared = slice(None) if self.rows is None else self.rows[subject]
         if self.fold is None:
@@ -128,13 +125,14 @@ def training_tables(
     names = [f"step-{step}" for step in steps]
     readers = {quantity: Courses(folder, quantity, settings.block, shared) for quantity in quantities}
     levels = {}
-    for baseline in dict.fromkeys(place.partition("/")[0] for place in baselines):
-        own = [place for place in baselines if place.partition("/")[0] == baseline]
+    places = [(name, int(layer)) for name, _, layer in (place.rpartition("/layer-") for place in baselines)]
+    for baseline in dict(places):
+        own = [place for place in places if place[0] == baseline]
         levels[baseline] = readers["alignment"].blocks(own, subjects).mean(axis=1)
     curves = {quantity: {} for quantity in quantities}
     for layer in progress(layers, "layers read"):
         for quantity, reader in readers.items():
-            curves[quantity][str(layer)] = reader.blocks([f"{name}/layer-{layer}" for name in names], subjects)
+            curves[quantity][str(layer)] = reader.blocks([(name, layer) for name in names], subjects)
     for quantity, by_layer in curves.items():
         curves[quantity] = {"mean": np.mean(list(by_layer.values()), axis=0)} | by_layer
     fold = readers["alignment"].fold
@@ -191,7 +189,7 @@ def main(
     output, half_rises
         Tables to write.
     baselines
-        Places of scores of baselines: ``<name>/layer-<layer>``.
+        And their layers: ``<name>/layer-<layer>``.
     unique
         There are shares of variance with nuisance features.
     trs

@@ -27,7 +27,7 @@ TESTED = ("ci_low", "ci_high", "effect_size", "effect_low", "effect_high")
 
 def scores_path(folder: str | Path, cell: Mapping) -> Path:
     """File of a cell's scores; `folder` is ``encoding/``, a cell has the names in :data:`CELL` and ``subject``."""
-    place = Path(folder) / cell["checkpoint"] / f"layer-{int(cell['layer'])}" / cell["subject"]
+    place = Path(folder) / cell["checkpoint"] / cell["subject"] / f"layer-{int(cell['layer'])}"
     return place / f"{cell['removal']}.{cell['property']}.npz"
 
 

@@ -97,7 +97,7 @@ def add_alignment(
     fold = None
     for model in progress(models, f"models, {quantity}"):
         reader = Courses(model.folder / "encoding", quantity, settings.block, rows)
-        names = [[f"{name}/layer-{layer}" for layer in model.layers] for name in model.names]
+        names = [[(name, layer) for layer in model.layers] for name in model.names]
         found = reader.blocks([place for checkpoint in names for place in checkpoint], subjects)
         blocks = found.reshape(len(subjects), len(model.steps), len(model.layers), -1)
         fold = reader.fold if fold is None else fold
