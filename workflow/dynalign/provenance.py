@@ -8,15 +8,12 @@ stamps and unused code do not count. It needs no import of the code it reads.
 
 import ast
 import hashlib
-import json
 import os
 import sys
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from dynalign.io.atomic import write_text
-from dynalign.io.errors import InputError
+from dynalign.io.kept import Kept
 
 PACKAGE = "dynalign"
 FOLDER = Path(__file__).parent
@@ -163,27 +160,13 @@ class Digests:
     """
 
     def __init__(self, kept: str | os.PathLike, folder: Path = FOLDER):
-        self._kept, self._folder, self._new = Path(kept).absolute(), folder, False
+        self._kept, self._folder = Kept(kept), folder
+        self.save = self._kept.save
         state = hashlib.sha256(sys.version.encode())
         for path in sorted(folder.rglob("*.py")):
             state.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
-        self._state = state.hexdigest()
-        self._known: dict[str, str] = {}
-        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            found = json.loads(self._kept.read_text(encoding="utf-8"))
-            if found["state"] == self._state:
-                self._known = {str(name): str(value) for name, value in found["digests"].items()}
+        self._state = [state.hexdigest()]
 
     def __call__(self, step: str, entry: str = "main") -> str:
         """The digest of a step's code."""
-        name = f"{step}:{entry}"
-        if name not in self._known:
-            self._known[name], self._new = digest(step, entry, self._folder), True
-        return self._known[name]
-
-    def save(self) -> None:
-        """Write the file, if there is anything new; a folder that cannot be written to keeps none."""
-        if self._new:
-            with suppress(InputError, OSError):
-                write_text(self._kept, json.dumps({"state": self._state, "digests": self._known}, indent=0) + "\n")
-            self._new = False
+        return self._kept(f"{step}:{entry}", self._state, lambda: digest(step, entry, self._folder))

@@ -1,14 +1,11 @@
 """The files that a study names: its own, or those that come with the workflow; what tells them apart by content."""
 
 import hashlib
-import json
 import os
 import time
-from contextlib import suppress
 from pathlib import Path
 
-from dynalign.io.atomic import write_text
-from dynalign.io.errors import InputError
+from dynalign.io.kept import Kept
 
 PACKAGE = Path(__file__).parents[1]
 #: Larger files are told apart by their size and both ends.
@@ -47,11 +44,8 @@ class Fingerprints:
     RECENT_S = 5.0
 
     def __init__(self, kept: str | os.PathLike):
-        self._kept, self._new = Path(kept).absolute(), False
-        self._known: dict[str, list] = {}
-        with suppress(OSError, ValueError, AttributeError):
-            found = json.loads(self._kept.read_text(encoding="utf-8"))
-            self._known = {name: entry for name, entry in found.items() if isinstance(entry, list)}
+        self._kept = Kept(kept)
+        self.save = self._kept.save
 
     def __call__(self, path: str | os.PathLike) -> str:
         """The fingerprint of a file; empty where there is none."""
@@ -62,14 +56,4 @@ class Fingerprints:
         if seen.st_size < self.LARGE_BYTES or time.time() - max(seen.st_mtime, seen.st_ctime) < self.RECENT_S:
             return fingerprint(path)
         state = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
-        name = str(file.absolute())
-        if self._known.get(name, [])[:-1] != state:
-            self._known[name], self._new = [*state, fingerprint(path)], True
-        return self._known[name][-1]
-
-    def save(self) -> None:
-        """Write the file, if there is anything new; a folder that cannot be written to keeps none."""
-        if self._new:
-            with suppress(InputError, OSError):
-                write_text(self._kept, json.dumps(self._known, indent=0, sort_keys=True) + "\n")
-            self._new = False
+        return self._kept(str(file.absolute()), state, lambda: fingerprint(path))
