@@ -89,8 +89,8 @@ def difference_from_himalaya(with_types: bool) -> float:
     inside = training_trs(design, train, test)[design.word_trs]
     left = beyond_types(vectors, space.type_of, inside) if with_types else vectors
 
-    def residual_kernel(type_of):
-        assert type_of is space.type_of
+    def residual_kernel(told):
+        assert told is space
         return direct_kernel(design, vectors, left, train, test, CHOICES)
 
     sets, arms = joint.joined(ridge.FeatureSets(kernel), design, {"z": space}, RATIOS, train, residual_kernel)
@@ -167,6 +167,16 @@ def test_a_partition_is_of_predictions_written_out():
         expected = [(e - z) * (o - z), (e - x) * (j - x), e * j]
         for part, values in zip(parts, expected, strict=True):
             np.testing.assert_allclose(part[:, voxel], values / measured[:, voxel].var(), rtol=1e-9)
+
+
+def test_a_word_that_is_heard_again_is_no_other_word_of_its_type():
+    rng = np.random.default_rng(9)
+    vectors, type_of = rng.standard_normal((40, 3)), rng.integers(0, 12, 40)
+    inside = rng.random(40) < 0.7
+    again = np.r_[np.repeat(np.arange(20), 2), np.arange(20, 40), np.arange(30, 40)]
+    twice = joint.Space([], None, type_of[again], again + 5)
+    found = joint.without_types(vectors[again], twice, inside[again])
+    np.testing.assert_allclose(found, beyond_types(vectors, type_of, inside)[again], atol=1e-12)
 
 
 def test_vectors_that_tell_types_only_add_nothing_to_word_types():

@@ -149,9 +149,9 @@ def _groups(
     read = [ORIGINAL, *(arms if changes else ())]
     own: dict[Hashable, Sequence[int]] = {name: (number,) for number, name in enumerate(read)}
 
-    def residual_kernel(type_of):
+    def residual_kernel(space):
         words = training_trs(design, train, test)[design.word_trs]
-        return direct_kernel(design, original, joint.without_types(original, type_of, words), train, test, choices)
+        return direct_kernel(design, original, joint.without_types(original, space, words), train, test, choices)
 
     vectors = ridge.FeatureSets(kernel, changes)
     sets, more = joint.joined(vectors, design, spaces or {}, ratios, train, residual_kernel)
@@ -272,7 +272,7 @@ def main(
             table = read_table(features, kind="features")
             known = None if surprisal is None else read_table(surprisal, kind="surprisal").set_index("word_index")
             told = None if known is None else known["surprisal"].reindex(seen["word_index"]).to_numpy()
-            more = (feature_delays.root, seen["word"], told)
+            more = (feature_delays.root, seen["word"], told, seen["word_index"].to_numpy())
             spaces[NUISANCE] = joint.nuisance_space(shares.nuisance, table, series["run"].to_numpy(), design, *more)
     with atomic_folder(output_dir) as folder:
         for layer, path in zip(layers, erasers, strict=True):

@@ -39,6 +39,7 @@ class Space:
     bands: Sequence[Band]  #: few columns, which share a penalty
     types: Band | None = None  #: one-hot word types, with a penalty of their own
     type_of: np.ndarray | None = None  #: of int, (n_words,), the number of each word's type
+    word_of: np.ndarray | None = None  #: of int, (n_words,), equal where a word is heard again; None: none is
 
 
 def property_space(codes, design: Design) -> Space:
@@ -47,7 +48,7 @@ def property_space(codes, design: Design) -> Space:
 
 
 def nuisance_space(
-    names: Sequence[str], features, runs, design: Design, own_delays: Mapping, words, surprisal=None
+    names: Sequence[str], features, runs, design: Design, own_delays: Mapping, words, surprisal=None, word_index=None
 ) -> Space:
     """The nuisance features of these names.
 
@@ -64,6 +65,8 @@ def nuisance_space(
         The represented words.
     surprisal : array of shape (n_words,), or None
         Of each, NaN where it is unknown; None for a baseline, which has none.
+    word_index : array of shape (n_words,), or None
+        The number of each word, the same where it is heard again.
     """
     bands, types, number = [], None, None
     for name in names:
@@ -81,22 +84,25 @@ def nuisance_space(
             present = np.isfinite(values).all(axis=1)
             source = delays.sources(runs, design.trs, own_delays[name]) if name in own_delays else design.source
             bands.append(Band(np.where(present[:, None], values, 0), present, source))
-    return Space(bands, types, number)
+    return Space(bands, types, number, word_index)
 
 
-def without_types(vectors, type_of, inside) -> np.ndarray:
+def without_types(vectors, space: Space, inside) -> np.ndarray:
     """Vectors, (n_words, hidden), less the mean of the training words `inside`, (n_words,), of their type.
 
-    A training word's own vector does not count in its mean, so that training and test words are treated alike. A word
-    whose type no (other) training word has becomes 0: nothing of it is known to be more than its type. So vectors that
-    tell types only become 0, all of them.
+    A training word's own vector does not count in its mean, so that training and test words are treated alike; nor
+    does a second hearing of it: a word that is heard again counts once. A word whose type no (other) training word has
+    becomes 0: nothing of it is known to be more than its type. So vectors that tell types only become 0, all of them.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
+    word_of = np.arange(len(vectors)) if space.word_of is None else space.word_of
+    _, first, again = np.unique(word_of, return_index=True, return_inverse=True)
+    vectors, type_of, inside = vectors[first], space.type_of[first], np.bincount(again, inside) > 0
     sums = np.zeros((type_of.max() + 1, vectors.shape[1]))
     np.add.at(sums, type_of[inside], vectors[inside])
     others = np.bincount(type_of[inside], minlength=len(sums))[type_of] - inside
     means = (sums[type_of] - np.where(inside[:, None], vectors, 0)) / np.maximum(others, 1)[:, None]
-    return np.where((others > 0)[:, None], vectors - means, 0)
+    return np.where((others > 0)[:, None], vectors - means, 0)[again]
 
 
 def _standardised(band: Band, trs, scale: bool = True) -> np.ndarray:
@@ -117,7 +123,7 @@ def joined(
     spaces: Mapping[str, Space],
     ratios: Sequence[float],
     train,
-    residual_kernel: Callable[[np.ndarray], np.ndarray] | None = None,
+    residual_kernel: Callable[[Space], np.ndarray] | None = None,
 ) -> tuple[list[FeatureSets], dict[Hashable, list[int]]]:
     """Feature sets of joint models, and the candidates of their arms.
 
@@ -133,7 +139,7 @@ def joined(
         tried. Word types are mixed with the vectors beyond types at all but the first and the last, and with the whole
         vectors at the one next to 1.
     residual_kernel : function
-        From the type of each word to the kernel of the vectors :func:`without_types`; for spaces with types.
+        From a space with types to the kernel of the vectors :func:`without_types`.
 
     Returns
     -------
@@ -173,7 +179,7 @@ def joined(
             continue
         types = delays.delayed_kernel(_standardised(space.types, trs, scale=False), space.types.source)
         types *= total / _spread(types, train)
-        residual = residual_kernel(space.type_of)
+        residual = residual_kernel(space)
         # In steps of the penalties: between them word types would have a finer grid than alone.
         kernels = [(beyond, mix, residual + mix * types) for mix in ratios[1:-1] or ratios]
         even = min(ratios, key=lambda ratio: abs(np.log(ratio)))
