@@ -269,19 +269,19 @@ def main() -> None:
             f"{rates['rise']:.3f}, width {np.median((high - low)[given]):.2f}",
             flush=True,
         )
-    print(f"found_onset={rates[3]['step-0'][1]:.3f}")
     per_study = [rates[1], rates[3]]
+    print(
+        f"found_onset={rates[3]['step-0'][1]:.3f} "
+        f"told_half_rise_coverage={np.mean([one[key, 'half_rise'] for one in per_study for key in TOLD]):.3f} "
+        f"ratio_coverage={np.mean([one[key, 'half_rise_ratio'] for one in per_study for key in TOLD]):.3f} "
+        f"seed_coverage_3={rates['seeds', 3]:.3f} seed_half_rise_coverage={rates['rise']:.3f} "
+        f"pair_false_positive={np.mean([rates['pairs', n] for n in SEEDS]):.3f}"
+    )
     print(
         f"false_onset={max(one[name][0] for one in per_study for name in ('random', 'step-0')):.3f} "
         f"half_rise_coverage={np.mean([one['half'] for one in per_study]):.3f} "
-        f"told_half_rise_coverage={np.mean([one[key, 'half_rise'] for one in per_study for key in TOLD]):.3f} "
-        f"ratio_coverage={np.mean([one[key, 'half_rise_ratio'] for one in per_study for key in TOLD]):.3f} "
-        f"contrast_false_positive={np.mean([one['contrast'] for one in per_study]):.3f}"
-    )
-    print(
-        f"seed_coverage={np.mean([rates['seeds', n] for n in SEEDS if n > 3]):.3f} "
-        f"seed_coverage_3={rates['seeds', 3]:.3f} seed_half_rise_coverage={rates['rise']:.3f} "
-        f"pair_false_positive={np.mean([rates['pairs', n] for n in SEEDS]):.3f}"
+        f"contrast_false_positive={np.mean([one['contrast'] for one in per_study]):.3f} "
+        f"seed_coverage={np.mean([rates['seeds', n] for n in SEEDS if n > 3]):.3f}"
     )
 
 
