@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-layouts test-slurm test-faults lint bench clean
+.PHONY: help setup demo test test-layouts test-slurm test-faults lint lint-types lint-style bench clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,14 +43,20 @@ test-slurm: $(STAMP)  ## test the cluster profiles on a SLURM that is brought up
 test-faults: $(STAMP)  ## kill the workflow at 25 random moments instead of 5, and the other faults
 	FAULTS=25 $(BIN)/python -m pytest tests/workflow/test_faults.py tests/unit/test_damage.py
 
+# Types and Snakemake's lint take the longest: at the same time.
 lint: $(STAMP)  ## check style, imports and types
+	@$(MAKE) --no-print-directory -j2 lint-types lint-style
+
+lint-types:
+	$(BIN)/mypy
+
+lint-style:
+	@# Rules share one environment (envs/README.md); of what else Snakemake's lint finds, nothing is allowed.
+	! $(BIN)/snakemake --lint --configfile config/demo.yaml 2>&1 | grep -E '^ +\* |rror' | grep -v 'Specify a conda environment'
 	$(BIN)/ruff check workflow tests
 	$(BIN)/ruff format --check workflow tests
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/mypy
-	@# Rules share one environment (envs/README.md); of what else Snakemake's lint finds, nothing is allowed.
-	! $(BIN)/snakemake --lint --configfile config/demo.yaml 2>&1 | grep -E '^ +\* |rror' | grep -v 'Specify a conda environment'
 
 bench: $(STAMP)  ## time the workflow against other tools (minutes each)
 	set -e; for benchmark in tests/benchmarks/*.py; do echo "$$benchmark"; $(BIN)/python $$benchmark; done
