@@ -50,11 +50,12 @@ SMALL = {
     "properties": PROPERTIES,
     "training": {"steps": 128, "depth": 2},
     "model": {"source": "trained", "depth": 2, "steps": [0, 128], "layers": [2], "device": "cpu"},
-    "probing": {"permutations": 10, "C": [0.01, 1.0]},
+    "probing": {"permutations": 10, "C": [0.01, 1.0], "inner_folds": 2},
     # Not word types: they take half an encoding's time.
     "shares": {"nuisance": ["word_rate", "length", "log_frequency", "position_in_sentence", "position_in_run"]},
     "removal": {"permutations": 5},
-    "encoding": {"inner_folds": 5},
+    # As in the embedded study: those that are chosen.
+    "encoding": {"inner_folds": 5, "alphas": [10, 100, 1e3, 1e4, 1e5, 1e6, 1e10]},
     "threads": {"representation": 1, "encoding": 1, "training": 1},
     "simulation": {"text": "resources/demo/story.txt", "shape": [8, 10, 6], "brain_only": "mood"},
 }
