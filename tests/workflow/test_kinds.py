@@ -71,6 +71,6 @@ def test_datasets_give_the_scores_of_the_images_and_have_regions(copied):
     for row in index.itertuples():
         here = regions[(regions["checkpoint"] == row.checkpoint) & (regions["layer"] == row.layer)]
         np.testing.assert_allclose(here["mean_r"], expected[row.volume, :20].mean(), atol=1e-5)
-    everything = snakemake(folder, "--dry-run", config=own)
+    everything = snakemake(folder, "-n", config=own)
     assert everything.status == 0, everything.output[-2000:]
     assert not [rule for rule in everything.jobs if rule.endswith("_map")]
