@@ -20,10 +20,10 @@ def copied(finished_tiny, tmp_path):
 
 
 def own_study(folder, study: dict, name: str, brain: dict) -> dict:
-    """The same study of a scientist's own words and recordings, with the model and the parse that are there."""
+    """The same of a scientist's own words and recordings, with one checkpoint and the parse that are there."""
     own = copy.deepcopy(study) | {"study": name, "subjects": ["F"]}
     del own["simulation"], own["training"]
-    own["model"] |= {"source": "results/tiny/model", "revision": "step-{step}"}
+    own["model"] |= {"source": "results/tiny/model", "revision": "step-{step}", "steps": [16]}
     own["annotation"]["file"] = "results/tiny/annotation/story.conllu"
     shutil.copy(folder / "results/tiny/data/words.tsv", folder / f"{name}/words.tsv")
     own["story"]["words"] = f"{name}/words.tsv"
@@ -47,11 +47,14 @@ def run_to_scores(folder, name: str, own: dict, *more: str):
     tables = [read_table(folder / f"results/{one}/tables/alignment.tsv") for one in ("tiny", name)]
     key = ["checkpoint", "layer", "removal", "property", "subject"]
     expected, found = (table.set_index(key) for table in tables)
+    assert set(found.index.get_level_values("checkpoint")) == {"step-16", "random"}
+    expected = expected.loc[found.index]
     for column in ("mean_r", "ci_low", "inner_score", "share_significant"):
         np.testing.assert_allclose(found[column], expected[column], atol=1e-5, err_msg=column)
     image = nibabel.load(folder / "results/tiny/maps/F.nii.gz")
     mask = np.asarray(nibabel.load(folder / "results/tiny/data/sub-F_mask.nii.gz").dataobj) > 0
-    return np.asarray(image.dataobj)[mask].T
+    index = read_table(folder / "results/tiny/maps/F.tsv").query("image == 'score' and checkpoint != 'step-0'")
+    return np.asarray(image.dataobj)[mask].T[index["volume"]]
 
 
 def test_datasets_give_the_scores_of_the_images_and_have_regions(copied):
