@@ -183,30 +183,20 @@ def snakemake(folder: Path, *arguments: str, config: dict | str | None = None) -
         environment["PYTHONPATH"] = str(folder / "workflow")
     if config is not None:
         arguments += ("--configfile", config)
-    if "-n" in arguments:
-        return Run(dry_run(folder, arguments, environment))
-    command = [sys.executable, "-m", "snakemake", *arguments]
-    return Run(
-        subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200, check=False)
-    )
-
-
-@functools.cache
-def planner() -> subprocess.Popen:
-    """The process of planner.py, which ends with this one."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, Path(__file__).with_name("planner.py")]
-    return subprocess.Popen(command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-
-def dry_run(folder: Path, arguments: tuple[str, ...], environment: dict) -> subprocess.CompletedProcess:
-    """What Snakemake says there, by the planner: half of a dry run's time is the start of Snakemake."""
     with tempfile.TemporaryDirectory() as made:
         outputs = [Path(made, name) for name in ("stdout", "stderr")]
         call = {"folder": str(folder), "arguments": arguments, "environment": environment}
-        print(json.dumps(call | {"outputs": list(map(str, outputs))}), file=planner().stdin, flush=True)
-        status = int(planner().stdout.readline())
-        return subprocess.CompletedProcess(arguments, status, *(path.read_text("utf-8") for path in outputs))
+        print(json.dumps(call | {"outputs": list(map(str, outputs))}), file=forks().stdin, flush=True)
+        status = int(forks().stdout.readline())
+        return Run(subprocess.CompletedProcess(arguments, status, *(path.read_text("utf-8") for path in outputs)))
+
+
+@functools.cache
+def forks() -> subprocess.Popen:
+    """The process of forks.py, which ends with this one: Snakemake's start is half of a dry run's time."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, Path(__file__).with_name("forks.py")]
+    return subprocess.Popen(command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 @pytest.fixture(scope="session")
