@@ -52,7 +52,7 @@ def test_small_steps_stay_with_the_head(story):
         local |= {job["rule"] for job in head.started("localrule")}
     assert on_cluster == set(JOBS)
     assert local == {
-        *("time_story", "story", "features", "properties", "generate_text", "tokens"),
+        *("check", "time_story", "story", "features", "properties", "generate_text", "tokens"),
         *("probing_table", "alignment_table"),
     }
 
