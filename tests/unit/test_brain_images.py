@@ -121,6 +121,20 @@ def test_slices_show_each_checkpoints_best_layer_on_one_scale(images):
     assert letters["L"] < letters["R"]
 
 
+def test_notes_say_that_nothing_is_outlined(images):
+    def said(figure):
+        return " ".join(text.get_text() for text in figure.texts)
+
+    files = [[images / f"{name}.nii.gz"] for name in ("score", "score_q", "effects", "effects_q")]
+    for level, none in ((0.05, False), (0.0, True)):
+        scores, _ = brain_images.slices(*files[:2], images / "index.tsv", "F", level)
+        index = (images / "index.tsv", images / "effects.tsv")
+        effects, _ = brain_images.effect_projections(*files[2:], *index, "F", None, ["tense", "pos"], level)
+        for figure in (scores, effects):
+            assert (outlined(figure) == {}) == none
+            assert ("(none)" in said(figure)) == none
+
+
 def test_what_the_model_adds_is_drawn_as_scores_are(images):
     table = read_table(images / "index.tsv")
     unique = table[table["image"] == "score"].assign(image="unique", removal="joint", property="nuisance")

@@ -201,9 +201,10 @@ def slices(
         middle = (np.array(data.shape[:3]) - 1) / 2
         heights = [float((affine @ [middle[0], middle[1], z, 1])[2]) for z in chosen]
         titles = [f"z = {height:.0f} mm".replace("-", "−") for height in heights]
+    significant = (q < level) & (volumes > 0)
     figure = picture_grid(
         [[volumes[:, :, z, row] for z in chosen] for row in range(len(best))],
-        [[(q[:, :, z, row] < level) & (volumes[:, :, z, row] > 0) for z in chosen] for row in range(len(best))],
+        [[significant[:, :, z, row] for z in chosen] for row in range(len(best))],
         affine,
         volumes,
         [row_title(row) for row in best.itertuples()],
@@ -212,7 +213,7 @@ def slices(
         landmarks=[views.sulci[:, :, z] for z in chosen] if views else None,
         sides=views is None,
     )
-    note = f"Outlined: above 0, p < {level:g} adjusted over voxels."
+    note = f"Outlined: above 0, p < {level:g} adjusted over voxels{'' if significant.any() else ' (none)'}."
     note += " Grey: no score." if views else " Left: the participant's left. Grey: no score."
     style.title(figure, f"Participant {subject}: {heading}", note + left_out)
     return figure, None
@@ -274,7 +275,8 @@ def effect_projections(
         landmarks=[lateral(views.sulci, views.sulci)[0]] * len(names) if views else None,
         sides=views is None,
     )
-    note = f"Removal by {method}. Blue: it hurts. Outlined: p < {level:g}, adjusted. Below: r read, before → after."
+    outlined = f"p < {level:g}, adjusted" + ("" if np.any(significant) else " (none)")
+    note = f"Removal by {method}. Blue: it hurts. Outlined: {outlined}. Below: r read, before → after."
     heading = f"Participant {subject}: what removing each property changes, voxel by voxel"
     style.title(figure, heading, note + left_out)
     return figure, None
