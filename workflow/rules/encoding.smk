@@ -11,8 +11,8 @@ rule encoding:
         trs=TRS,
         features=[FEATURES] if "nuisance" in STUDY.shared_with else [],
         surprisal=surprisal_of,
-    # One file per layer and arm, in one folder that appears whole. Its digests stand for it in the rules that read it: Snakemake
-    # knows a folder by its time stamp alone, which a copy does not keep.
+    # One file per layer and arm, in one folder that appears whole. Its digests stand for it in the rules that read it:
+    # Snakemake knows a folder by its time stamp alone, which a copy does not keep.
     output:
         scores=directory(f"{M}/encoding/{{ckpt}}/{{subject}}"),
         digests=f"{M}/encoding/{{ckpt}}/{{subject}}.sha256",
