@@ -131,5 +131,11 @@ def test_models_of_one_source_share_its_downloads(repository):
     for rule in ("responses", "annotate", "figure_02_sentence_classes", "models_page", "models_audit_table"):
         assert run.jobs[rule] == 1
     assert "--layers 0 6 --arms" in run.output
+    # One job encodes both layers: each with its own erasers.
+    own = "results/small/models/late/removal/step-1000"
+    assert (
+        f"--layers 0 6 --labels results/small/tables/labels.tsv --erasers {own}/layer-0.npz {own}/layer-6.npz --w"
+        in (run.output)
+    )
     assert "--folder results/small/models/late/encoding" in run.output
     assert "--steps 1000 2000 --layers 0 6" in run.output

@@ -263,7 +263,7 @@ def main(
             f"{responses}: shape {measured.shape}, but {trs} keeps {len(design.trs)} TRs: expected one row per kept "
             "TR; make both from the same story and trim"
         )
-    once = Once.of(seen["word_index"].to_numpy())
+    once, headline = Once.of(seen["word_index"].to_numpy()), removal_options.headline
     targets = make_targets(codes, sentence, design, removal_options.permutations, seed, once)
     spaces = {}
     if shares.compute:
@@ -277,14 +277,13 @@ def main(
     with atomic_folder(output_dir) as folder:
         for layer, path in zip(layers, erasers, strict=True):
             note(f"layer {layer}")
-            X, _ = read_vectors(representation, layer)
-            fitted = Crossfit(X[heard], design, series["run"].to_numpy(), removal_options)
+            X = read_vectors(representation, layer)[0][heard]
+            fitted = Crossfit(X, design, series["run"].to_numpy(), removal_options)
             arms = _arms(path, codes, sentence, fitted, seed, once)
-            headline = removal_options.headline
             controls = {(method, name): (headline, name) for method, name in arms if method.endswith("control")}
             with located(f"{representation} layer {layer}, {responses}"):
                 results = encode(
-                    X[heard], arms, design, measured, options, device=device, targets=targets,
+                    X, arms, design, measured, options, device=device, targets=targets,
                     same_penalties=controls, block=block, spaces=spaces, ratios=shares.ratios,
                 )  # fmt: skip
             (folder / f"layer-{layer}").mkdir()
