@@ -25,7 +25,9 @@ def inner_scores(kernel, y, within, splits, alphas, changes=(), run=None):
 def predict(kernel, y, train, test, alphas, choice, changes=()):
     """Predictions of every feature set, relative to the mean of the training rows."""
     run = backend.Numpy()
-    refit = hat_matrices.refit(hat_matrices.decompose(kernel, train, test), alphas, changes)
+    spectrum = hat_matrices.decompose(kernel, train, test)
+    updates = hat_matrices.FormedUpdates.of(spectrum, changes, spectrum.shrinkage(alphas))
+    refit = hat_matrices.refit(spectrum, alphas, updates)
     return ridge.predictions(run, [refit], run.put(y[train]), np.indices(choice.shape)[0], choice)
 
 
@@ -220,10 +222,10 @@ def test_a_fold_that_cannot_be_told_from_the_penalty_is_decomposed():
     # 60 rows, 50 features: 40 rows are left, so that the block left out has 10 null directions for 20 rows.
     X, y = problem(60, 50)
     splits = ridge.inner_splits(60, np.arange(60), 3, 0)
-    former = hat_matrices.residual_operators(
-        hat_matrices.decompose(X @ X.T, np.arange(60), np.arange(2)), np.array(ALPHAS), []
-    )
-    assert hat_matrices.block_search(former, slice(20, 40), slice(0, 20)) is None
+    spectrum = hat_matrices.decompose(X @ X.T, np.arange(60), np.arange(2))
+    nothing = hat_matrices.FormedUpdates.of(spectrum, [], spectrum.shrinkage(ALPHAS))
+    operators = hat_matrices.residual_operators(spectrum, ALPHAS, nothing)
+    assert hat_matrices.block_search(operators, slice(20, 40), slice(0, 20)) is None
     scores = inner_scores(X @ X.T, y, np.arange(60), splits, ALPHAS)[0]
     np.testing.assert_allclose(scores, reference_scores(X, y, splits, ALPHAS), rtol=1e-4, atol=1e-5)
 

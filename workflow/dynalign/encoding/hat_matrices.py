@@ -46,8 +46,9 @@ References
 METHOD section 7. Saunders, Gammerman & Vovk (1998) for the dual form; Woodbury (1950).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -161,26 +162,71 @@ def decompose(kernel, train, held) -> Spectrum:
     return Spectrum(np.asarray(train), np.asarray(held), values, basis, cross, average)
 
 
-def low_rank_hats(spectrum: Spectrum, update: LowRankUpdate, shrinkage) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the sets of an update add to the hat matrix, ``Q T UᵀG`` (see the module's head).
+@dataclass(frozen=True)
+class FormedUpdates:
+    """Products of updates with the operators of one training kernel; `total_columns` counts U's of all updates."""
 
-    `shrinkage` is :meth:`Spectrum.shrinkage`. The rank is min(n_held, n_columns).
+    updates: Sequence[LowRankUpdate]
+    turned: np.ndarray  #: (n_train, total_columns), VᵀU, centred by the training rows
+    held: np.ndarray  #: (n_held, total_columns), U of the held-out rows, centred likewise
+    formed: np.ndarray  #: (n_alphas, n_train, total_columns), R U, which is G U
+    norms: np.ndarray  #: (n_alphas, total_columns), of the columns of R U
+    products: list[np.ndarray]  #: (n_alphas, n_columns, n_columns), Uᵀ R U of every update
 
-    Returns
-    -------
-    left : array of float64, shape (n_alphas, n_held, rank)
-        Q, orthonormal columns.
-    triangles : array of float64, shape (n_sets, n_alphas, rank, n_columns)
-        T of every set.
-    right : array of float64, shape (n_alphas, n_columns, n_train)
-        ``UᵀG V``: in the basis of the eigenvectors.
-    """
-    u = update.factor
-    u = u - u[spectrum.train].mean(axis=0)
-    u_train = spectrum.basis.T @ u[spectrum.train]
-    shrunk = shrinkage[:, :, None] * u_train
-    left, triangles = _orthonormal(u[spectrum.held] - spectrum.cross @ shrunk, u_train.T @ shrunk, update)
-    return left, triangles, shrunk.transpose(0, 2, 1)
+    @classmethod
+    def of(cls, spectrum: Spectrum, updates: Sequence[LowRankUpdate], shrinkage) -> "FormedUpdates":
+        """`shrinkage` is :meth:`Spectrum.shrinkage`."""
+        train, held = (
+            np.concatenate([np.empty((len(rows), 0)), *(update.factor[rows] for update in updates)], axis=1)
+            for rows in (spectrum.train, spectrum.held)
+        )
+        mean = train.mean(axis=0)
+        train -= mean
+        turned = spectrum.basis.T @ train
+        formed = _scaled_product(spectrum.basis, shrinkage, turned)
+        products = [train[:, own].T @ formed[:, :, own] for own in _places(updates)]
+        return cls(updates, turned, held - mean, formed, np.linalg.norm(formed, axis=1), products)
+
+    def parts(self) -> Iterator[tuple[LowRankUpdate, slice, np.ndarray]]:
+        """Every update, where its columns stand, and its products."""
+        return zip(self.updates, _places(self.updates), self.products, strict=True)
+
+    def some(self, numbers: Sequence[int]) -> "FormedUpdates":
+        """These updates only."""
+        places = _places(self.updates)
+        columns = np.concatenate([np.arange(0), *(np.r_[places[k]] for k in numbers)]).astype(int)
+        thin = (np.take(whole, columns, axis=-1) for whole in (self.turned, self.held, self.formed, self.norms))
+        return FormedUpdates([self.updates[k] for k in numbers], *thin, [self.products[k] for k in numbers])
+
+    def hats(self, spectrum: Spectrum, shrinkage) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Q and T of what the sets of every update add to the hat matrix of the held-out rows (the module's head).
+
+        The rank is min(n_held, n_columns).
+
+        Returns
+        -------
+        lefts : list of array of float64, shape (n_alphas, n_held, rank)
+            Q of every update, orthonormal columns.
+        triangles : list of array of float64, shape (n_sets, n_alphas, rank, n_columns)
+            T of every set of every update.
+        """
+        residual = self.held - _scaled_product(spectrum.cross, shrinkage, self.turned)
+        found = [_orthonormal(residual[:, :, own], products, update) for update, own, products in self.parts()]
+        return [left for left, _ in found], [triangle for _, triangle in found]
+
+
+def _places(updates: Sequence[LowRankUpdate]) -> list[slice]:
+    """Where the columns of each update stand among those of all."""
+    ends = np.cumsum([0, *(update.factor.shape[1] for update in updates)]).tolist()
+    return [slice(*pair) for pair in pairwise(ends)]
+
+
+def _scaled_product(left, shrinkage, right) -> np.ndarray:
+    """``left diag(s) right`` of every penalty's s, shape (n_alphas, n_rows, n_columns)."""
+    found = np.empty((len(shrinkage), len(left), right.shape[1]))
+    for shrunk, out in zip(shrinkage, found, strict=True):
+        np.matmul(left, shrunk[:, None] * right, out=out)
+    return found
 
 
 def _orthonormal(residual, products, update: LowRankUpdate) -> tuple[np.ndarray, np.ndarray]:
@@ -224,9 +270,7 @@ class ResidualOperators:
     kept: np.ndarray  #: of int, (n_kept,), from :func:`skeleton`
     weights: np.ndarray  #: (n_alphas, n_kept), from :func:`skeleton`
     formers: list[np.ndarray]  #: (n_train, n_train), R of the penalties kept
-    updates: Sequence[LowRankUpdate]
-    factors: list[np.ndarray]  #: (n_train, n_columns), U of every update
-    formed: list[np.ndarray]  #: (n_alphas, n_train, n_columns), R U of every update
+    updates: FormedUpdates
 
     def shrinks(self, rows: slice) -> bool:
         """Whether leaving rows out may lower the smallest positive eigenvalue by more than :data:`SHRINKAGE`.
@@ -250,9 +294,9 @@ class ResidualOperators:
 
 
 def residual_operators(
-    spectrum: Spectrum, alphas, updates: Sequence[LowRankUpdate], tolerance: float = TOLERANCE, threads: int = 1
+    spectrum: Spectrum, alphas, updates: FormedUpdates, tolerance: float = TOLERANCE, threads: int = 1
 ) -> ResidualOperators:
-    """Residual formers of all penalties, of the first feature set and applied to every update."""
+    """Residual operators of all penalties; `updates` are formed with those of the same `spectrum`."""
     alphas = np.asarray(alphas, dtype=np.float64)
     shrinkage = spectrum.shrinkage(alphas)
     positive = spectrum.values[spectrum.values > 0]
@@ -270,9 +314,7 @@ def residual_operators(
         return half @ half.T - constants[j]
 
     formers = spread(residual_former, kept, threads)
-    factors = [u - u.mean(axis=0) for u in (update.factor[spectrum.train] for update in updates)]
-    formed = [spectrum.basis @ (shrinkage[:, :, None] * (spectrum.basis.T @ u)) for u in factors]
-    return ResidualOperators(spectrum, alphas, kept, weights, formers, updates, factors, formed)
+    return ResidualOperators(spectrum, alphas, kept, weights, formers, updates)
 
 
 def block_search(operators: ResidualOperators, left_out: slice, held: slice) -> InnerFold | None:
@@ -280,7 +322,6 @@ def block_search(operators: ResidualOperators, left_out: slice, held: slice) -> 
 
     `left_out` are the rows B, counted among the training rows; `held` is the validation block, counted inside B.
     """
-    n = len(operators.spectrum.train)
     if operators.shrinks(left_out):
         return None
     size = left_out.stop - left_out.start
@@ -297,51 +338,60 @@ def block_search(operators: ResidualOperators, left_out: slice, held: slice) -> 
         return None
     inverses *= scale
     kept = inverses[operators.kept]
-    rest = np.r_[left_out.stop : n, : left_out.start]
     # Without updates nothing is needed of the gap's rows.
-    inside = slice(0, size) if operators.updates else held
-    across = np.stack([whole[left_out][:, rest] for whole in operators.formers])
-    hats = -kept[:, inside] @ across - 1 / len(rest)
+    inside = slice(0, size) if operators.updates.updates else held
+    across = np.stack([_others(whole[left_out], left_out, axis=1) for whole in operators.formers])
+    n_rest = across.shape[2]
+    hats = -kept[:, inside] @ across - 1 / n_rest
 
-    lefts, rights, triangles, residuals, noise = [], [], [], [], 0.0
-    for update, u, formed in zip(operators.updates, operators.factors, operators.formed, strict=True):
-        part = formed[:, left_out]
-        residual = inverses @ part
-        products = u.T @ formed - part.transpose(0, 2, 1) @ residual
-        q, triangle = _orthonormal(residual[:, held], products, update)
+    part = operators.updates.formed[:, left_out]
+    residual = inverses @ part
+    lefts, triangles, noise = [np.empty((len(operators.alphas), 0, size))], [], 0.0
+    for update, own, products in operators.updates.parts():
+        less = part[:, :, own].transpose(0, 2, 1) @ residual[:, :, own]
+        q, triangle = _orthonormal(residual[:, held, own], products - less, update)
         left = np.zeros((len(q), q.shape[2], size))
         left[:, :, held] = -2 * q.transpose(0, 2, 1)
         lefts.append(left)
-        rights.append(-part.transpose(0, 2, 1))
         triangles.append(triangle.astype(np.float32))
-        residuals.append(residual)
-        terms = np.abs(triangle) @ np.linalg.norm(formed, axis=1)[:, :, None]
+        terms = np.abs(triangle) @ operators.updates.norms[:, own, None]
         noise = max(noise, float(terms.max()))
-    direct = _whole_rows(operators, left_out, rest, residuals) if noise > LARGEST_TERM else None
-    nothing = np.empty((len(operators.alphas), 0, size))
+    direct = _whole_rows(operators, left_out, across, residual) if noise > LARGEST_TERM else None
     return InnerFold(
         rows=slice(left_out.start + inside.start, left_out.start + inside.stop),
-        held=held if operators.updates else slice(0, held.stop - held.start),
-        rest=slice(left_out.stop, n + left_out.start),
-        hats=hats.reshape(-1, len(rest)).astype(np.float32),
+        held=held if operators.updates.updates else slice(0, held.stop - held.start),
+        rest=slice(left_out.stop, size + n_rest + left_out.start),
+        hats=hats.reshape(-1, n_rest).astype(np.float32),
         weights=_residual_weights(operators.weights),
-        left=np.concatenate([nothing, *lefts], axis=1).astype(np.float32),
-        right=np.concatenate([nothing, *rights], axis=1).astype(np.float32) if direct is None else None,
+        left=np.concatenate(lefts, axis=1).astype(np.float32),
+        right=-part.transpose(0, 2, 1).astype(np.float32) if direct is None else None,
         direct=direct,
         triangles=triangles,
     )
 
 
-def _whole_rows(operators: ResidualOperators, left_out: slice, rest, residuals) -> np.ndarray:
-    """``U_restᵀ G_rest`` of every update, ``((R U)_rest − R_rest,B E_B(U))ᵀ``, (n_alphas * total_columns, n_rest)."""
-    shrinkage = operators.spectrum.shrinkage(operators.alphas)
-    basis, block = operators.spectrum.basis[rest], operators.spectrum.basis[left_out]
-    rows = []
-    for formed, residual in zip(operators.formed, residuals, strict=True):
-        across = basis @ (shrinkage[:, :, None] * (block.T @ residual))
-        across -= operators.spectrum.constants(operators.alphas)[:, None, None] * residual.sum(axis=1, keepdims=True)
-        rows.append((formed[:, rest] - across).transpose(0, 2, 1))
-    return np.concatenate(rows, axis=1).reshape(-1, len(rest)).astype(np.float32)
+def _others(rows, left_out: slice, axis: int) -> np.ndarray:
+    """All but the rows (or columns) left out, those that follow them first."""
+    before, _, after = np.split(rows, [left_out.start, left_out.stop], axis)
+    return np.concatenate([after, before], axis)
+
+
+def _whole_rows(operators: ResidualOperators, left_out: slice, across, residual) -> np.ndarray:
+    """``U_restᵀ G_rest`` of all updates, ``((R U)_rest − R_rest,B E_B(U))ᵀ``, (n_alphas * total_columns, n_rest).
+
+    `across` is R_B,rest of the penalties kept, and `residual` E_B(U) of all.
+    """
+    spectrum = operators.spectrum
+    rows = np.ascontiguousarray(_others(operators.updates.formed, left_out, axis=1).transpose(0, 2, 1))
+    rows[operators.kept] -= residual[operators.kept].transpose(0, 2, 1) @ across
+    others = np.setdiff1d(np.arange(len(rows)), operators.kept)
+    if len(others):
+        shrinkage, residual = spectrum.shrinkage(operators.alphas[others]), residual[others]
+        turned = residual.transpose(0, 2, 1) @ spectrum.basis[left_out] * shrinkage[:, None, :]
+        rows[others] -= turned @ _others(spectrum.basis, left_out, axis=0).T
+        sums = residual.sum(axis=1)[:, :, None]
+        rows[others] += spectrum.constants(operators.alphas)[others, None, None] * sums
+    return rows.reshape(-1, rows.shape[2]).astype(np.float32)
 
 
 def _residual_weights(weights) -> np.ndarray:
@@ -356,10 +406,10 @@ def own_search(kernel, operators: ResidualOperators, left_out: slice, held: slic
     spectrum = decompose(kernel, train, rows[inside])
     shrinkage = spectrum.shrinkage(operators.alphas)
     hats = (shrinkage[:, None, :] * spectrum.cross) @ spectrum.basis.T
-    thin = [low_rank_hats(spectrum, update, shrinkage) for update in operators.updates]
+    updates = FormedUpdates.of(spectrum, operators.updates.updates, shrinkage)
+    lefts, triangles = updates.hats(spectrum, shrinkage)
     n_alphas, n_held = len(operators.alphas), inside.stop - inside.start
-    left = [np.empty((n_alphas, 0, n_held)), *(-2 * q.transpose(0, 2, 1) for q, _, _ in thin)]
-    direct = [np.empty((n_alphas, 0, len(train))), *(right @ spectrum.basis.T for _, _, right in thin)]
+    left = [np.empty((n_alphas, 0, n_held)), *(-2 * q.transpose(0, 2, 1) for q in lefts)]
 
     def cyclic(columns):
         return np.roll(columns, -left_out.start, axis=2).reshape(-1, len(train)).astype(np.float32)
@@ -372,8 +422,8 @@ def own_search(kernel, operators: ResidualOperators, left_out: slice, held: slic
         weights=_residual_weights(np.eye(n_alphas)),
         left=np.concatenate(left, axis=1).astype(np.float32),
         right=None,
-        direct=cyclic(np.concatenate(direct, axis=1)),
-        triangles=[triangle.astype(np.float32) for _, triangle, _ in thin],
+        direct=cyclic(updates.formed.transpose(0, 2, 1)),
+        triangles=[triangle.astype(np.float32) for triangle in triangles],
     )
 
 
@@ -390,15 +440,15 @@ def search(kernel, operators: ResidualOperators, train, held) -> InnerFold:
     return own_search(kernel, operators, left_out, held) if found is None else found
 
 
-def refit(spectrum: Spectrum, alphas, updates: Sequence[LowRankUpdate]) -> Refit:
+def refit(spectrum: Spectrum, alphas, updates: FormedUpdates) -> Refit:
     """Operators that predict the held-out rows of an outer fold, relative to the mean of its training rows."""
     shrinkage = spectrum.shrinkage(alphas)
-    thin = [low_rank_hats(spectrum, update, shrinkage) for update in updates]
-    n_rows = len(spectrum.held) + sum(right.shape[1] for _, _, right in thin)
-    hats = np.empty((len(shrinkage), n_rows, len(spectrum.train)), dtype=np.float32)
+    n_held, n_train = spectrum.cross.shape
+    hats = np.empty((len(shrinkage), n_held + updates.turned.shape[1], n_train), dtype=np.float32)
     # An orthonormal basis adds no error beyond the rounding of the factors: float32 will do.
     basis = spectrum.basis.astype(np.float32)
-    for j, hat in enumerate(hats):
-        rows = np.concatenate([shrinkage[j] * spectrum.cross, *(right[j] for _, _, right in thin)])
-        np.matmul(rows.astype(np.float32), basis.T, out=hat)
-    return Refit(hats, [(left @ triangles).astype(np.float32) for left, triangles, _ in thin])
+    for hat, shrunk, formed in zip(hats, shrinkage, updates.formed, strict=True):
+        np.matmul((shrunk * spectrum.cross).astype(np.float32), basis.T, out=hat[:n_held])
+        hat[n_held:] = formed.T
+    lefts, triangles = updates.hats(spectrum, shrinkage)
+    return Refit(hats, [(q @ triangle).astype(np.float32) for q, triangle in zip(lefts, triangles, strict=True)])

@@ -131,13 +131,13 @@ def prepare(
     `splits` are inner folds: pairs (train, held) of arrays of int. `alphas` rise. `searched` are the updates whose
     penalties are searched, by default all. The rest is as for :func:`fit_fold`.
     """
-    chosen = updates if searched is None else [updates[k] for k in searched]
+    formed = hat_matrices.FormedUpdates.of(spectrum, updates, spectrum.shrinkage(alphas))
+    chosen = formed if searched is None or len(searched) == len(updates) else formed.some(searched)
     operators = hat_matrices.residual_operators(spectrum, alphas, chosen, tolerance, run.threads)
-    tasks: list[Callable] = [partial(hat_matrices.refit, spectrum, alphas, updates)]
+    tasks: list[Callable] = [partial(hat_matrices.refit, spectrum, alphas, formed)]
     tasks += [partial(hat_matrices.search, kernel, operators, *split) for split in splits]
     refit, *searches = backend.spread(lambda task: task(), tasks, run.threads)
-    nothing = np.empty((len(alphas), len(spectrum.train), 0))
-    thin = np.concatenate([nothing, *operators.formed], axis=2).transpose(0, 2, 1)
+    thin = chosen.formed.transpose(0, 2, 1)
     return _on_device(run, Operators(searches, thin, refit))
 
 
