@@ -32,7 +32,7 @@ def test_running_again_plans_nothing(finished):
 
 
 def test_one_more_checkpoint(finished):
-    jobs = plan(finished, model={"steps": [0, 32, 128]})
+    jobs = plan(finished, model={"steps": [0, 32, 256]})
     assert branch(jobs) == {"representation": 1, "removal": 1, "probing": 1, "encoding": 1}
     assert jobs["cell_statistics"] == 1
 

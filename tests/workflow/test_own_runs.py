@@ -14,7 +14,7 @@ from dynalign.tables.writer import write_table
 from tests.workflow.conftest import SMALL, snakemake
 
 RESULTS = "results/ragged"
-ENCODING = "encoding/step-128"
+ENCODING = "encoding/step-256"
 #: Volumes that are left out for motion.
 SCRUBBED = [100, 150]
 
@@ -49,7 +49,7 @@ def ragged(folder) -> dict:
     study["story"]["trim"] = SMALL["story"]["trim"]
     study["brain"] = {"detrend": "cosine", "standardize": True, "confounds": {"strategy": ["high_pass", "scrub"]}}
     study["annotation"]["file"] = "results/small/annotation/story.conllu"
-    study["model"] |= {"source": "results/small/model", "revision": "step-{step}", "steps": [128]}
+    study["model"] |= {"source": "results/small/model", "revision": "step-{step}", "steps": [256]}
     study["baselines"] = ["controls"]
     study |= {"properties": {"tense": SMALL["properties"]["tense"]}, "figures": {"properties": ["tense"]}}
     for subject in "FGH":
@@ -109,7 +109,7 @@ def test_the_group_is_tested_on_what_both_heard(run):
     folder, _ = run
     group = read_table(folder / RESULTS / "tables/removal_effects_group.tsv")
     assert (group["n_subjects"] == 2).all()
-    log = (folder / RESULTS / "logs/group_statistics/step-128.log").read_text()
+    log = (folder / RESULTS / "logs/group_statistics/step-256.log").read_text()
     n = sum(SMALL["story"]["trs"][k] - sum(SMALL["story"]["trim"].values()) for k in (0, 2)) - len(SCRUBBED)
     whole = sum(SMALL["story"]["trs"]) - 4 * sum(SMALL["story"]["trim"].values())
     assert f"{n} TRs are shared, of {n} to {whole} of a subject" in log
@@ -125,7 +125,7 @@ def test_the_group_is_tested_on_what_both_heard(run):
     fold = read_scores(folder / RESULTS / ENCODING / "F/layer-2/none.original.npz").fold
     both = pd.concat([*times, pd.Series(fold, index=times[0].index)], axis=1, join="inner", keys=["F", "G", "fold"])
     by_fold = both[["F", "G"]].mean(axis=1).groupby(both["fold"]).mean()
-    group = group.query("checkpoint == 'step-128' and removal == 'leace-crossfit' and property == 'tense'")
+    group = group.query("checkpoint == 'step-256' and removal == 'leace-crossfit' and property == 'tense'")
     found = group["mean_difference"].item()
     assert found == pytest.approx(by_fold.mean(), rel=1e-6)
 
@@ -133,7 +133,7 @@ def test_the_group_is_tested_on_what_both_heard(run):
 def test_regions_and_the_ceiling_of_own_runs(run):
     folder, _ = run
     tables = folder / RESULTS / "tables"
-    cell = "checkpoint == 'step-128' and removal == 'none'"
+    cell = "checkpoint == 'step-256' and removal == 'none'"
     regions = read_table(tables / "roi_alignment.tsv").query(cell).set_index(["subject", "roi"])
     whole = read_table(tables / "alignment.tsv").query(cell).set_index("subject")
     for subject in "FG":

@@ -55,7 +55,7 @@ def test_arms_are_named_by_method_and_a_parse_of_ones_own_needs_no_parser(reposi
     assert {"none.original"} | {
         f"{way}-in-sample.{name}" for way in ("ridge", "leace") for name in ("tense", "pos")
     } < set(arms[1].split())
-    assert "output: results/small/encoding/step-128/F, " in run.output
+    assert "output: results/small/encoding/step-256/F, " in run.output
     assert run.jobs["encoding"] == run.jobs["probing"] == run.jobs["removal"] == 3
     assert run.jobs["annotate"] == 1
     assert "fetch_stanza" not in run.jobs
@@ -87,7 +87,10 @@ def test_shares_of_variance_are_planned_where_they_are_asked_for(repository):
     [
         (changed(encodng={"folds": 5}), "encodng: unknown key (value {'folds': 5}); did you mean 'encoding'?"),
         (changed(model={"layers": [0, 3]}), "layers: unknown layer 3; allowed are 0 to 2 (depth)"),
-        (changed(model={"steps": [0, 100]}), "training saves no step 100; it saves [0, 1, 2, 4, 8, 16, 32, 64, 128]"),
+        (
+            changed(model={"steps": [0, 100]}),
+            "training saves no step 100; it saves [0, 1, 2, 4, 8, 16, 32, 64, 128, 256]",
+        ),
         (changed(subjects=["F", "F"]), "subjects: 'F' stands twice"),
         ({"subjects": ["Z"]}, "subjects: unknown 'Z'; the Harry Potter data has F, H, I, J, K, L, M, N"),
     ],

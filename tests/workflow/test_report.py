@@ -129,4 +129,4 @@ def test_the_report_has_every_result_with_its_caption(finished, results):
     drawn = [path.split("/")[-1] for path in figures if "/figure-" in path]
     assert drawn == sorted(drawn)
     # Captions speak of this study, not of the paper's.
-    assert "steps 0, 128" in shown["results/small/figures/figure-01-perplexity.png"]["caption"]
+    assert "steps 0, 256" in shown["results/small/figures/figure-01-perplexity.png"]["caption"]

@@ -49,7 +49,7 @@ def table(results, name):
     return read_table(results / "tables" / f"{name}.tsv", CONTRACT[name])
 
 
-def arm(results, name="none.original", checkpoint="step-128", layer=2):
+def arm(results, name="none.original", checkpoint="step-256", layer=2):
     return voxel_scores(read_scores(results / f"encoding/{checkpoint}/F/layer-{layer}/{name}.npz"))
 
 
@@ -66,7 +66,7 @@ def test_the_contract_is_there(results):
         for suffix in ("png", "pdf", "svg"):
             assert sum(f.startswith(f"figure-{number:02d}-") and f.endswith(suffix) for f in figures) == 1
     assert {"table-1-probing.html", "table-1-probing.tsv", "table-2-correlations.html", "map-F.png"} <= figures
-    scores = np.load(results / "encoding/step-128/F/layer-2/leace-crossfit.tense.npz", allow_pickle=False)
+    scores = np.load(results / "encoding/step-256/F/layer-2/leace-crossfit.tense.npz", allow_pickle=False)
     kept = int(read_table(results / "story/trs.tsv")["kept"].sum())
     assert scores["r"].shape == scores["alpha"].shape
     assert scores["timecourse"].shape == (kept,)
@@ -80,12 +80,12 @@ def test_tables_have_one_row_per_observation(results):
     assert len(alignment) == 3 * 1 * (1 + 3 * n) * 1
     assert len(table(results, "removal_effects")) == 3 * 2 * n
     assert len(table(results, "probing")) == 3 * 2 * n
-    assert table(results, "perplexity")["checkpoint"].tolist() == ["step-0", "step-128"]
+    assert table(results, "perplexity")["checkpoint"].tolist() == ["step-0", "step-256"]
 
 
 def test_alignment_is_what_the_scores_say(results):
     rows = table(results, "alignment").query("removal in ('none', @HEADLINE)").set_index(["checkpoint", "property"])
-    for checkpoint, name in (("step-128", "original"), ("random", "tense")):
+    for checkpoint, name in (("step-256", "original"), ("random", "tense")):
         removal = "none" if name == "original" else HEADLINE
         expected = np.nanmean(arm(results, f"{removal}.{name}", checkpoint))
         assert rows.loc[(checkpoint, name), "mean_r"] == pytest.approx(expected, rel=1e-6)
@@ -93,11 +93,11 @@ def test_alignment_is_what_the_scores_say(results):
 
 def test_training_lowers_perplexity_and_raises_alignment(results):
     perplexity = table(results, "perplexity").set_index("checkpoint")["perplexity"]
-    assert perplexity["step-128"] < perplexity["step-0"] / 5
+    assert perplexity["step-256"] < perplexity["step-0"] / 5
     alignment = table(results, "alignment").query("removal == 'none'").set_index("checkpoint")
-    assert alignment.loc["step-128", "mean_r"] > alignment.loc["step-0", "mean_r"] + 0.03
+    assert alignment.loc["step-256", "mean_r"] > alignment.loc["step-0", "mean_r"] + 0.03
     assert alignment.loc["step-0", "mean_r"] > alignment.loc["random", "mean_r"] + 0.03
-    assert alignment.loc["step-128", "ci_low"] > alignment.loc["random", "mean_r"]
+    assert alignment.loc["step-256", "ci_low"] > alignment.loc["random", "mean_r"]
 
 
 def test_alignment_rises_where_the_simulation_says_that_a_model_must_learn(results, region):
@@ -123,7 +123,7 @@ def test_removing_what_drives_nothing_hurts_nothing(results, region):
 
 
 def test_the_effects_table_finds_the_planted_properties(results):
-    effects = table(results, "removal_effects").query("checkpoint == 'step-128' and removal == @HEADLINE")
+    effects = table(results, "removal_effects").query("checkpoint == 'step-256' and removal == @HEADLINE")
     effects = effects.set_index("property")
     assert set(effects["mean_difference"].nsmallest(2).index) == {"tense", "sentence_length"}
     assert effects.loc["random_label", "significant"] == 0
@@ -147,7 +147,7 @@ def test_harm_appears_where_the_model_holds_what_the_brain_follows_alone(results
     """The planted 2 × 2 (METHOD section 5) through the whole workflow; the paper's removal gets it wrong."""
     effects = table(results, "removal_effects").query("property in @names")
     headline = effects.query("removal == @HEADLINE")
-    trained = headline.query("checkpoint == 'step-128'")
+    trained = headline.query("checkpoint == 'step-256'")
     assert all((trained["readable_before"] > trained["readable_before_null"]) == held)
     assert set(names).intersection(region) == (set(names) if followed else set())
     for row in headline.itertuples():
@@ -163,7 +163,7 @@ def test_harm_appears_where_the_model_holds_what_the_brain_follows_alone(results
 
 @pytest.mark.parametrize("name", ["tense", "pos", "mood"])
 def test_a_control_takes_the_penalties_of_its_own_removal(results, name):
-    folder = results / "encoding/step-128/F/layer-2"
+    folder = results / "encoding/step-256/F/layer-2"
     removal, control = (read_scores(folder / f"{HEADLINE}{kind}.{name}.npz") for kind in ("", "-control"))
     np.testing.assert_array_equal(control.alpha, removal.alpha)
     assert not np.array_equal(control.r, removal.r)
@@ -208,8 +208,8 @@ def test_shifting_the_words_by_three_trs_destroys_alignment(finished, results, r
         inside &= runs[target] == words["run"]
         write_table(words.assign(tr=target)[inside], tmp_path / f"words{moved}.tsv")
         encode.main(
-            flags(representation=results / "representation/step-128.safetensors", layers=2)
-            + flags(labels=results / "tables/labels.tsv", erasers=results / "removal/step-128/layer-2.npz")
+            flags(representation=results / "representation/step-256.safetensors", layers=2)
+            + flags(labels=results / "tables/labels.tsv", erasers=results / "removal/step-256/layer-2.npz")
             + flags(words=tmp_path / f"words{moved}.tsv", trs=results / "story/trs.tsv")
             + flags(responses=results / "brain/F.npy", properties="tense", output_dir=tmp_path / str(moved))
             + flags(options=json.dumps({"delays": [2, 3], "inner_folds": 5}))
@@ -225,7 +225,7 @@ def test_the_score_map_puts_each_voxel_where_it_was_planted(results):
     index = read_table(results / "maps/F.tsv", ["volume", "checkpoint", "layer"])
     mask = np.asarray(nibabel.load(results / "data/sub-F_mask.nii.gz").dataobj) > 0
     assert image.shape == (*mask.shape, 3)
-    volume = int(index.loc[index["checkpoint"] == "step-128", "volume"].iloc[0])
+    volume = int(index.loc[index["checkpoint"] == "step-256", "volume"].iloc[0])
     data = np.asarray(image.dataobj)[..., volume]
     truth = read_table(results / "data/sub-F_truth.tsv")
     placed = [data[i, j, k] for i, j, k in truth[["i", "j", "k"]].astype(int).itertuples(index=False)]
@@ -236,7 +236,7 @@ def test_the_score_map_puts_each_voxel_where_it_was_planted(results):
 def test_significant_voxels_are_those_planted(results, region):
     """Of voxels that follow nothing, few; removing tense harms those that follow it (each by itself: p unadjusted)."""
     mask = np.asarray(nibabel.load(results / "data/sub-F_mask.nii.gz").dataobj) > 0
-    index = read_table(results / "maps/F.tsv").query("checkpoint == 'step-128'")
+    index = read_table(results / "maps/F.tsv").query("checkpoint == 'step-256'")
 
     def volume(image, path, removal, name):
         row = index.query("image == @image and removal == @removal and property == @name").iloc[0]
@@ -246,10 +246,10 @@ def test_significant_voxels_are_those_planted(results, region):
     aligned = found & (volume("score", "", "none", "original") > 0)
     assert aligned[region == "meaning"].mean() > 0.5
     assert aligned[region == "noise"].mean() < 0.06
-    row = table(results, "alignment").query("checkpoint == 'step-128' and removal == 'none'").iloc[0]
+    row = table(results, "alignment").query("checkpoint == 'step-256' and removal == 'none'").iloc[0]
     assert row["share_significant"] == pytest.approx(aligned.mean(), abs=1e-6)
-    effects = table(results, "removal_effects").query("checkpoint == 'step-128' and removal == @HEADLINE")
-    folder = results / "encoding/step-128/F/layer-2"
+    effects = table(results, "removal_effects").query("checkpoint == 'step-256' and removal == @HEADLINE")
+    folder = results / "encoding/step-256/F/layer-2"
     original = read_scores(folder / "none.original.npz")
     for name in ("tense", "random_label"):
         change = read_scores(folder / f"{HEADLINE}.{name}.npz").blocks.astype(float) - original.blocks
@@ -282,7 +282,7 @@ def test_a_second_run_makes_the_same_bytes_on_one_core(finished, tmp_path):
     made += [results / "maps/F.nii.gz", results / "maps/effects/F.nii.gz"]
     made += [results / f"figures/{name}.png" for name in ("figure-04-best-layer-alignment", "figure-07-removal-bars")]
     made.append(results / "figures/map-F.png")
-    parts = [results / part for part in ("encoding/step-128/F/layer-2", "removal/step-128", "probing/step-128")]
+    parts = [results / part for part in ("encoding/step-256/F/layer-2", "removal/step-256", "probing/step-256")]
     before = {path: path.read_bytes() for path in made}
     before |= {path: path.read_bytes() for part in parts for path in sorted(part.rglob("*")) if path.is_file()}
     for path in before:
