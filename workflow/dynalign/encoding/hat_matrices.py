@@ -195,8 +195,12 @@ class FormedUpdates:
         """These updates only."""
         places = _places(self.updates)
         columns = np.concatenate([np.arange(0), *(np.r_[places[k]] for k in numbers)]).astype(int)
-        thin = (np.take(whole, columns, axis=-1) for whole in (self.turned, self.held, self.formed, self.norms))
-        return FormedUpdates([self.updates[k] for k in numbers], *thin, [self.products[k] for k in numbers])
+        wide = ("turned", "held", "formed", "norms")
+        return FormedUpdates(
+            updates=[self.updates[k] for k in numbers],
+            products=[self.products[k] for k in numbers],
+            **{name: np.take(getattr(self, name), columns, axis=-1) for name in wide},
+        )
 
     def hats(self, spectrum: Spectrum, shrinkage) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Q and T of what the sets of every update add to the hat matrix of the held-out rows (the module's head).
