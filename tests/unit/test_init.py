@@ -407,7 +407,7 @@ def test_a_folder_without_runs_writes_nothing(tmp_path):
             main(["--folder", "other"])
         (tmp_path / "other" / name).unlink()
     with pytest.raises(
-        InputError, match=r"data: no run in it or below: a 4-D .*; 1 images of other kinds; give the fol"
+        InputError, match=r"data: no run in it or below: a 4-D .*; 1 NIfTI images of other shapes; give the fol"
     ):
         main(["--folder", "data"])
     run_image(tmp_path / "data/run-1.nii", 5)

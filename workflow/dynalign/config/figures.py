@@ -12,7 +12,7 @@ class Figures(Section):
 
     properties: tuple[str, ...] = Field(
         ("random_label", "tree_depth", "tense", "smallest_constituent"),
-        description="properties shown in figures 6, 7 and 8",
+        description="properties shown in figures 6, 7 and 8; name them where `properties` lacks one of these",
     )
     steps: tuple[Natural, ...] = Field((1000, 43000, 143000), description="steps shown in figures 6, 7 and 8")
     step_axis: Literal["categorical", "log"] = Field("categorical", description="axis of training steps")

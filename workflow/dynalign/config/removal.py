@@ -63,7 +63,7 @@ class Probing(Section):
     inner_folds: Annotated[int, Field(ge=2)] = Field(4, description="contiguous inner folds that choose C")
     C: Grid = Field(powers_of_ten(-3, 1), description="inverse l2 penalties tried")
     permutations: Annotated[int, Field(ge=10)] = Field(
-        50, description="label permutations by sentence for the null interval"
+        50, description="label permutations by sentence for the null interval; 10 or more"
     )
     permutation_C: float = Field(0.01, gt=0, description="C of the permutation fits")
     max_iter: Positive = Field(1000, description="iterations before a fit counts as not converged")

@@ -177,7 +177,7 @@ class Study(Section):
             if name in self.properties:
                 raise ValueError(f"properties: {name!r} names {meaning}")
         if unknown := [name for name in self.figures.properties if name not in self.properties]:
-            raise ValueError(f"figures.properties: unknown {unknown[0]!r}; {allowed}")
+            raise ValueError(f"figures.properties: unknown {', '.join(map(repr, unknown))}; {allowed}")
         return self
 
     def _trained(self, key: str, model: Model) -> None:

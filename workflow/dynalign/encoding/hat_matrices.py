@@ -174,7 +174,7 @@ class FormedUpdates:
     products: list[np.ndarray]  #: (n_alphas, n_columns, n_columns), Uᵀ R U of every update
 
     @classmethod
-    def of(cls, spectrum: Spectrum, updates: Sequence[LowRankUpdate], shrinkage) -> "FormedUpdates":
+    def of(cls, spectrum: Spectrum, updates: Sequence[LowRankUpdate], shrinkage, threads: int = 1) -> "FormedUpdates":
         """`shrinkage` is :meth:`Spectrum.shrinkage`."""
         train, held = (
             np.concatenate([np.empty((len(rows), 0)), *(update.factor[rows] for update in updates)], axis=1)
@@ -183,7 +183,7 @@ class FormedUpdates:
         mean = train.mean(axis=0)
         train -= mean
         turned = spectrum.basis.T @ train
-        formed = _scaled_product(spectrum.basis, shrinkage, turned)
+        formed = _scaled_product(spectrum.basis, shrinkage, turned, threads)
         products = [train[:, own].T @ formed[:, :, own] for own in _places(updates)]
         return cls(updates, turned, held - mean, formed, np.linalg.norm(formed, axis=1), products)
 
@@ -225,11 +225,10 @@ def _places(updates: Sequence[LowRankUpdate]) -> list[slice]:
     return [slice(*pair) for pair in pairwise(ends)]
 
 
-def _scaled_product(left, shrinkage, right) -> np.ndarray:
+def _scaled_product(left, shrinkage, right, threads: int = 1) -> np.ndarray:
     """``left diag(s) right`` of every penalty's s, shape (n_alphas, n_rows, n_columns)."""
     found = np.empty((len(shrinkage), len(left), right.shape[1]))
-    for shrunk, out in zip(shrinkage, found, strict=True):
-        np.matmul(left, shrunk[:, None] * right, out=out)
+    spread(lambda j: np.matmul(left, shrinkage[j, :, None] * right, out=found[j]), range(len(found)), threads)
     return found
 
 

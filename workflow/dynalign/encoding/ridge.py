@@ -131,7 +131,7 @@ def prepare(
     `splits` are inner folds: pairs (train, held) of arrays of int. `alphas` rise. `searched` are the updates whose
     penalties are searched, by default all. The rest is as for :func:`fit_fold`.
     """
-    formed = hat_matrices.FormedUpdates.of(spectrum, updates, spectrum.shrinkage(alphas))
+    formed = hat_matrices.FormedUpdates.of(spectrum, updates, spectrum.shrinkage(alphas), run.threads)
     chosen = formed if searched is None or len(searched) == len(updates) else formed.some(searched)
     operators = hat_matrices.residual_operators(spectrum, alphas, chosen, tolerance, run.threads)
     tasks: list[Callable] = [partial(hat_matrices.refit, spectrum, alphas, formed)]

@@ -47,7 +47,7 @@ def look(folder: str) -> Found:
         others = others if any(kind_of(path) != "nifti" for path in paths) else ""
         raise InputError(
             f"{folder}: no run in it or below: a 4-D NIfTI image (*.nii, *.nii.gz) of several volumes; "
-            + "; ".join([f"{len(images)} images of other kinds", *unread[:1]])
+            + "; ".join([f"{len(images)} NIfTI images of other shapes", *unread[:1]])
             + f"; give the folder that holds an image per subject and run{others}"
         )
     first = find_runs(found, folder, runs)
