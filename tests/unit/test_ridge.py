@@ -72,7 +72,7 @@ def problem(n=80, p=120, n_voxels=30, seed=0):
 
 
 def removed(X, k, seed=1):
-    """X without what a regression on k label columns predicts, and the same as a Change."""
+    """X without what a regression on k label columns predicts, and the same as an update."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, 3, (len(X), k)).astype(float)
     theta = rng.standard_normal((k, X.shape[1])) / 2
@@ -228,6 +228,22 @@ def test_a_fold_that_cannot_be_told_from_the_penalty_is_decomposed():
     assert hat_matrices.block_search(operators, slice(20, 40), slice(0, 20)) is None
     scores = inner_scores(X @ X.T, y, np.arange(60), splits, ALPHAS)[0]
     np.testing.assert_allclose(scores, reference_scores(X, y, splits, ALPHAS), rtol=1e-4, atol=1e-5)
+
+
+def test_products_over_whole_rows_equal_those_of_a_decomposition_of_the_rows_left(monkeypatch):
+    """For the penalties kept, and for those that are combinations of them."""
+    monkeypatch.setattr(hat_matrices, "LARGEST_TERM", 0)
+    X, _ = problem(60, 90)
+    kernel, spectrum = X @ X.T, hat_matrices.decompose(X @ X.T, np.arange(5, 60), np.arange(2))
+    changes = [removed(X, 2)[1], removed(X, 3, seed=2)[1]]
+    updates = hat_matrices.FormedUpdates.of(spectrum, changes, spectrum.shrinkage(ALPHAS))
+    operators = hat_matrices.residual_operators(spectrum, np.array(ALPHAS), updates)
+    assert 0 < len(operators.kept) < len(ALPHAS)
+    left_out, held = slice(10, 25), slice(2, 13)
+    found = hat_matrices.block_search(operators, left_out, held).direct
+    expected = hat_matrices.own_search(kernel, operators, left_out, held).direct
+    size = np.abs(expected).max(axis=1, keepdims=True)
+    np.testing.assert_allclose(found / size, expected / size, atol=1e-6)
 
 
 def test_a_voxel_constant_in_a_validation_block_counts_zero_there():
