@@ -26,8 +26,8 @@ def predict(kernel, y, train, test, alphas, choice, changes=()):
     """Predictions of every feature set, relative to the mean of the training rows."""
     run = backend.Numpy()
     spectrum = hat_matrices.decompose(kernel, train, test)
-    updates = hat_matrices.FormedUpdates.of(spectrum, changes, spectrum.shrinkage(alphas))
-    refit = hat_matrices.refit(spectrum, alphas, updates)
+    formed = hat_matrices.FormedUpdates.of(spectrum, changes, spectrum.shrinkage(alphas))
+    refit = hat_matrices.refit(spectrum, alphas, formed)
     return ridge.predictions(run, [refit], run.put(y[train]), np.indices(choice.shape)[0], choice)
 
 
@@ -230,20 +230,25 @@ def test_a_fold_that_cannot_be_told_from_the_penalty_is_decomposed():
     np.testing.assert_allclose(scores, reference_scores(X, y, splits, ALPHAS), rtol=1e-4, atol=1e-5)
 
 
-def test_products_over_whole_rows_equal_those_of_a_decomposition_of_the_rows_left(monkeypatch):
+def test_products_over_whole_rows_equal_an_inverse_of_the_kernel_of_the_rows_left(monkeypatch):
     """For the penalties kept, and for those that are combinations of them."""
     monkeypatch.setattr(hat_matrices, "LARGEST_TERM", 0)
     X, _ = problem(60, 90)
-    kernel, spectrum = X @ X.T, hat_matrices.decompose(X @ X.T, np.arange(5, 60), np.arange(2))
-    changes = [removed(X, 2)[1], removed(X, 3, seed=2)[1]]
-    updates = hat_matrices.FormedUpdates.of(spectrum, changes, spectrum.shrinkage(ALPHAS))
-    operators = hat_matrices.residual_operators(spectrum, np.array(ALPHAS), updates)
+    kernel, train = X @ X.T, np.arange(5, 60)
+    updates = [removed(X, 2)[1], removed(X, 3, seed=2)[1]]
+    spectrum = hat_matrices.decompose(kernel, train, np.arange(2))
+    formed = hat_matrices.FormedUpdates.of(spectrum, updates, spectrum.shrinkage(ALPHAS))
+    operators = hat_matrices.residual_operators(spectrum, np.array(ALPHAS), formed)
     assert 0 < len(operators.kept) < len(ALPHAS)
-    left_out, held = slice(10, 25), slice(2, 13)
-    found = hat_matrices.block_search(operators, left_out, held).direct
-    expected = hat_matrices.own_search(kernel, operators, left_out, held).direct
-    size = np.abs(expected).max(axis=1, keepdims=True)
-    np.testing.assert_allclose(found / size, expected / size, atol=1e-6)
+    found = hat_matrices.block_search(operators, slice(10, 25), slice(2, 13)).direct
+    # The rows after those left out come first.
+    rest = np.r_[train[25:], train[:10]]
+    columns = np.concatenate([update.factor[rest] for update in updates], axis=1)
+    for alpha, part in zip(ALPHAS, np.split(found, len(ALPHAS)), strict=True):
+        inverse = np.linalg.inv(kernel[np.ix_(rest, rest)] + alpha * np.eye(len(rest)))
+        sums = inverse.sum(axis=0)
+        expected = columns.T @ (inverse - np.outer(sums, sums) / sums.sum())
+        np.testing.assert_allclose(part, expected, atol=1e-6 * np.abs(expected).max())
 
 
 def test_a_voxel_constant_in_a_validation_block_counts_zero_there():

@@ -169,7 +169,7 @@ class FormedUpdates:
     updates: Sequence[LowRankUpdate]
     turned: np.ndarray  #: (n_train, total_columns), VᵀU, centred by the training rows
     held: np.ndarray  #: (n_held, total_columns), U of the held-out rows, centred likewise
-    formed: np.ndarray  #: (n_alphas, n_train, total_columns), R U, which is G U
+    columns: np.ndarray  #: (n_alphas, n_train, total_columns), R U, which is G U
     norms: np.ndarray  #: (n_alphas, total_columns), of the columns of R U
     products: list[np.ndarray]  #: (n_alphas, n_columns, n_columns), Uᵀ R U of every update
 
@@ -183,9 +183,9 @@ class FormedUpdates:
         mean = train.mean(axis=0)
         train -= mean
         turned = spectrum.basis.T @ train
-        formed = _scaled_product(spectrum.basis, shrinkage, turned, threads)
-        products = [train[:, own].T @ formed[:, :, own] for own in _places(updates)]
-        return cls(updates, turned, held - mean, formed, np.linalg.norm(formed, axis=1), products)
+        columns = _scaled_product(spectrum.basis, shrinkage, turned, threads)
+        products = [train[:, own].T @ columns[:, :, own] for own in _places(updates)]
+        return cls(updates, turned, held - mean, columns, np.linalg.norm(columns, axis=1), products)
 
     def parts(self) -> Iterator[tuple[LowRankUpdate, slice, np.ndarray]]:
         """Every update, where its columns stand, and its products."""
@@ -194,12 +194,12 @@ class FormedUpdates:
     def some(self, numbers: Sequence[int]) -> "FormedUpdates":
         """These updates only."""
         places = _places(self.updates)
-        columns = np.concatenate([np.arange(0), *(np.r_[places[k]] for k in numbers)]).astype(int)
-        wide = ("turned", "held", "formed", "norms")
+        chosen = np.concatenate([np.arange(0), *(np.r_[places[k]] for k in numbers)])
+        wide = ("turned", "held", "columns", "norms")
         return FormedUpdates(
             updates=[self.updates[k] for k in numbers],
             products=[self.products[k] for k in numbers],
-            **{name: np.take(getattr(self, name), columns, axis=-1) for name in wide},
+            **{name: np.take(getattr(self, name), chosen, axis=-1) for name in wide},
         )
 
     def hats(self, spectrum: Spectrum, shrinkage) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -273,7 +273,7 @@ class ResidualOperators:
     kept: np.ndarray  #: of int, (n_kept,), from :func:`skeleton`
     weights: np.ndarray  #: (n_alphas, n_kept), from :func:`skeleton`
     formers: list[np.ndarray]  #: (n_train, n_train), R of the penalties kept
-    updates: FormedUpdates
+    formed: FormedUpdates
 
     def shrinks(self, rows: slice) -> bool:
         """Whether leaving rows out may lower the smallest positive eigenvalue by more than :data:`SHRINKAGE`.
@@ -297,9 +297,9 @@ class ResidualOperators:
 
 
 def residual_operators(
-    spectrum: Spectrum, alphas, updates: FormedUpdates, tolerance: float = TOLERANCE, threads: int = 1
+    spectrum: Spectrum, alphas, formed: FormedUpdates, tolerance: float = TOLERANCE, threads: int = 1
 ) -> ResidualOperators:
-    """Residual operators of all penalties; `updates` are formed with those of the same `spectrum`."""
+    """Residual operators of all penalties; `formed` comes from the same `spectrum`."""
     alphas = np.asarray(alphas, dtype=np.float64)
     shrinkage = spectrum.shrinkage(alphas)
     positive = spectrum.values[spectrum.values > 0]
@@ -317,7 +317,7 @@ def residual_operators(
         return half @ half.T - constants[j]
 
     formers = spread(residual_former, kept, threads)
-    return ResidualOperators(spectrum, alphas, kept, weights, formers, updates)
+    return ResidualOperators(spectrum, alphas, kept, weights, formers, formed)
 
 
 def block_search(operators: ResidualOperators, left_out: slice, held: slice) -> InnerFold | None:
@@ -342,27 +342,27 @@ def block_search(operators: ResidualOperators, left_out: slice, held: slice) -> 
     inverses *= scale
     kept = inverses[operators.kept]
     # Without updates nothing is needed of the gap's rows.
-    inside = slice(0, size) if operators.updates.updates else held
-    across = np.stack([_others(whole[left_out], left_out, axis=1) for whole in operators.formers])
+    inside = slice(0, size) if operators.formed.updates else held
+    across = np.stack([_rest(whole[left_out], left_out, axis=1) for whole in operators.formers])
     n_rest = across.shape[2]
     hats = -kept[:, inside] @ across - 1 / n_rest
 
-    part = operators.updates.formed[:, left_out]
+    part = operators.formed.columns[:, left_out]
     residual = inverses @ part
     lefts, triangles, noise = [np.empty((len(operators.alphas), 0, size))], [], 0.0
-    for update, own, products in operators.updates.parts():
+    for update, own, products in operators.formed.parts():
         less = part[:, :, own].transpose(0, 2, 1) @ residual[:, :, own]
         q, triangle = _orthonormal(residual[:, held, own], products - less, update)
         left = np.zeros((len(q), q.shape[2], size))
         left[:, :, held] = -2 * q.transpose(0, 2, 1)
         lefts.append(left)
         triangles.append(triangle.astype(np.float32))
-        terms = np.abs(triangle) @ operators.updates.norms[:, own, None]
+        terms = np.abs(triangle) @ operators.formed.norms[:, own, None]
         noise = max(noise, float(terms.max()))
     direct = _whole_rows(operators, left_out, across, residual) if noise > LARGEST_TERM else None
     return InnerFold(
         rows=slice(left_out.start + inside.start, left_out.start + inside.stop),
-        held=held if operators.updates.updates else slice(0, held.stop - held.start),
+        held=held if operators.formed.updates else slice(0, held.stop - held.start),
         rest=slice(left_out.stop, size + n_rest + left_out.start),
         hats=hats.reshape(-1, n_rest).astype(np.float32),
         weights=_residual_weights(operators.weights),
@@ -373,7 +373,7 @@ def block_search(operators: ResidualOperators, left_out: slice, held: slice) -> 
     )
 
 
-def _others(rows, left_out: slice, axis: int) -> np.ndarray:
+def _rest(rows, left_out: slice, axis: int) -> np.ndarray:
     """All but the rows (or columns) left out, those that follow them first."""
     before, _, after = np.split(rows, [left_out.start, left_out.stop], axis)
     return np.concatenate([after, before], axis)
@@ -385,13 +385,13 @@ def _whole_rows(operators: ResidualOperators, left_out: slice, across, residual)
     `across` is R_B,rest of the penalties kept, and `residual` E_B(U) of all.
     """
     spectrum = operators.spectrum
-    rows = np.ascontiguousarray(_others(operators.updates.formed, left_out, axis=1).transpose(0, 2, 1))
+    rows = np.ascontiguousarray(_rest(operators.formed.columns, left_out, axis=1).transpose(0, 2, 1))
     rows[operators.kept] -= residual[operators.kept].transpose(0, 2, 1) @ across
     others = np.setdiff1d(np.arange(len(rows)), operators.kept)
     if len(others):
         shrinkage, residual = spectrum.shrinkage(operators.alphas[others]), residual[others]
         turned = residual.transpose(0, 2, 1) @ spectrum.basis[left_out] * shrinkage[:, None, :]
-        rows[others] -= turned @ _others(spectrum.basis, left_out, axis=0).T
+        rows[others] -= turned @ _rest(spectrum.basis, left_out, axis=0).T
         sums = residual.sum(axis=1)[:, :, None]
         rows[others] += spectrum.constants(operators.alphas)[others, None, None] * sums
     return rows.reshape(-1, rows.shape[2]).astype(np.float32)
@@ -409,8 +409,8 @@ def own_search(kernel, operators: ResidualOperators, left_out: slice, held: slic
     spectrum = decompose(kernel, train, rows[inside])
     shrinkage = spectrum.shrinkage(operators.alphas)
     hats = (shrinkage[:, None, :] * spectrum.cross) @ spectrum.basis.T
-    updates = FormedUpdates.of(spectrum, operators.updates.updates, shrinkage)
-    lefts, triangles = updates.hats(spectrum, shrinkage)
+    formed = FormedUpdates.of(spectrum, operators.formed.updates, shrinkage)
+    lefts, triangles = formed.hats(spectrum, shrinkage)
     n_alphas, n_held = len(operators.alphas), inside.stop - inside.start
     left = [np.empty((n_alphas, 0, n_held)), *(-2 * q.transpose(0, 2, 1) for q in lefts)]
 
@@ -425,7 +425,7 @@ def own_search(kernel, operators: ResidualOperators, left_out: slice, held: slic
         weights=_residual_weights(np.eye(n_alphas)),
         left=np.concatenate(left, axis=1).astype(np.float32),
         right=None,
-        direct=cyclic(updates.formed.transpose(0, 2, 1)),
+        direct=cyclic(formed.columns.transpose(0, 2, 1)),
         triangles=[triangle.astype(np.float32) for triangle in triangles],
     )
 
@@ -443,15 +443,15 @@ def search(kernel, operators: ResidualOperators, train, held) -> InnerFold:
     return own_search(kernel, operators, left_out, held) if found is None else found
 
 
-def refit(spectrum: Spectrum, alphas, updates: FormedUpdates) -> Refit:
+def refit(spectrum: Spectrum, alphas, formed: FormedUpdates) -> Refit:
     """Operators that predict the held-out rows of an outer fold, relative to the mean of its training rows."""
     shrinkage = spectrum.shrinkage(alphas)
     n_held, n_train = spectrum.cross.shape
-    hats = np.empty((len(shrinkage), n_held + updates.turned.shape[1], n_train), dtype=np.float32)
+    hats = np.empty((len(shrinkage), n_held + formed.turned.shape[1], n_train), dtype=np.float32)
     # An orthonormal basis adds no error beyond the rounding of the factors: float32 will do.
     basis = spectrum.basis.astype(np.float32)
-    for hat, shrunk, formed in zip(hats, shrinkage, updates.formed, strict=True):
+    for hat, shrunk, columns in zip(hats, shrinkage, formed.columns, strict=True):
         np.matmul((shrunk * spectrum.cross).astype(np.float32), basis.T, out=hat[:n_held])
-        hat[n_held:] = formed.T
-    lefts, triangles = updates.hats(spectrum, shrinkage)
+        hat[n_held:] = columns.T
+    lefts, triangles = formed.hats(spectrum, shrinkage)
     return Refit(hats, [(q @ triangle).astype(np.float32) for q, triangle in zip(lefts, triangles, strict=True)])

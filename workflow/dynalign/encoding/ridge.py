@@ -137,7 +137,7 @@ def prepare(
     tasks: list[Callable] = [partial(hat_matrices.refit, spectrum, alphas, formed)]
     tasks += [partial(hat_matrices.search, kernel, operators, *split) for split in splits]
     refit, *searches = backend.spread(lambda task: task(), tasks, run.threads)
-    thin = chosen.formed.transpose(0, 2, 1)
+    thin = chosen.columns.transpose(0, 2, 1)
     return _on_device(run, Operators(searches, thin, refit))
 
 
